@@ -1,0 +1,41 @@
+//! Every limit of the machine in one place; the manual in ARCHITECTURE.md repeats them for users.
+
+/// Rows that one command may read or write, indexes included: no command stalls the log however large its job.
+pub const ROWS_PER_COMMAND_MAX: usize = 1_000;
+/// Mappings in one page of a submit: each takes a segment, its place in the job and, where it takes over a freed
+/// target, a look at the job that held it.
+pub const MAPPINGS_PER_PAGE_MAX: usize = 300;
+/// Mappings of one job.
+pub const MAPPINGS_PER_JOB_MAX: u64 = 10_000_000;
+/// Segments of one task, at most.
+pub const SEGMENTS_PER_TASK_MAX: u32 = 100;
+/// Segments of one task where the job does not say.
+pub const SEGMENTS_PER_TASK_DEFAULT: u32 = 10;
+/// Ids handed out by one allocation.
+pub const IDS_PER_ALLOCATION_MAX: u32 = 1_000_000;
+/// Jobs that are neither terminal nor collected.
+pub const JOBS_ALIVE_MAX: u64 = 100_000;
+/// Bytes of a name, and of a label's key or value.
+pub const NAME_BYTES_MAX: usize = 256;
+/// Bytes of a URI.
+pub const URI_BYTES_MAX: usize = 4_096;
+/// Labels of one job or worker.
+pub const LABELS_MAX: usize = 64;
+/// Known workers.
+pub const WORKERS_MAX: u64 = 10_000;
+/// Slots of one worker.
+pub const SLOTS_PER_WORKER_MAX: u32 = 1_000;
+/// Target partitions one job may name.
+pub const PARTITIONS_PER_JOB_MAX: usize = 4_096;
+/// Bytes of a reason kept with a job or task; longer ones are cut.
+pub const REASON_BYTES_MAX: usize = 2_048;
+/// A draft without a new page for this long is dropped.
+pub const DRAFT_IDLE_MS: u64 = 60_000;
+/// A request id outlives its job's rows by this much.
+pub const REQUEST_RETENTION_MS: u64 = 24 * 60 * 60 * 1_000;
+/// First back-off of a failed attempt; it doubles with each failure.
+pub const BACKOFF_FIRST_MS: u64 = 500;
+/// Longest back-off of a failed attempt.
+pub const BACKOFF_MAX_MS: u64 = 60_000;
+/// Highest priority; the lowest is 0.
+pub const PRIORITY_MAX: u8 = 100;
