@@ -1,6 +1,7 @@
 //! Who may know whom: the arrows between our crates only go down, and what is delicate is known to one crate alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 
 use toml::{Table, Value};
@@ -21,6 +22,9 @@ const KNOWS: [(&str, &[&str]); 9] = [
     ("cli", &["server", "worker", "client", "snapshot", "proto"]),
 ];
 
+/// The map for newcomers, whose table of crates says the same.
+const MAP: &str = "ARCHITECTURE.md";
+
 /// Cluster tests drive processes through the client, and name the messages it takes.
 const CLUSTER_TESTS_KNOW: &[&str] = &["client", "proto"];
 
@@ -29,6 +33,9 @@ const KNOWN_TO_ONE: [(&str, &str); 2] = [("openraft", "raft"), ("rocksdb", "stor
 
 /// The machine is pure: nothing it is built from can reach a clock, a file or a thread.
 const MACHINE_DEPENDS_ON: &[&str] = &["thiserror"];
+
+/// A feature that a crate may have for the tests of others; what it needs is optional, and no product is built with it.
+const FEATURE_OF_TESTS: &str = "testing";
 
 /// Names that say nothing about what belongs there, so everything ends there.
 const NAMES_WITHOUT_MEANING: [&str; 6] = ["common", "helper", "helpers", "misc", "util", "utils"];
@@ -102,6 +109,23 @@ fn may_know(name: &str) -> Option<&'static [&'static str]> {
     KNOWS.iter().find(|(crate_name, _)| *crate_name == name).map(|(_, known)| *known)
 }
 
+/// What the map for newcomers says of each crate: a table's row whose first cell is the crate, whose last whom it knows.
+fn errors_on_the_map(root: &Path) -> Vec<String> {
+    let Ok(map) = fs::read_to_string(root.join(MAP)) else { return vec![format!("{MAP} is gone")] };
+    let rows: BTreeMap<&str, &str> = map
+        .lines()
+        .filter_map(|line| line.strip_prefix('|')?.trim_end().strip_suffix('|'))
+        .filter_map(|row| Some((row.split('|').next()?.trim().trim_matches('`'), row.rsplit('|').next()?.trim())))
+        .collect();
+    let error = |name: &String| {
+        let Some(cell) = rows.get(name.as_str()) else { return Some(format!("{MAP}: no row for the crate {name}")) };
+        let told: BTreeSet<&str> = cell.split(", ").filter(|known| *known != "nothing").collect();
+        let known = may_know(name)?.iter().copied().collect();
+        (told != known).then(|| format!("{MAP}: {name} knows {known:?}, not {told:?}"))
+    };
+    tree::folders(&root.join("crates")).iter().filter_map(error).collect()
+}
+
 fn arrows_that_do_not_go_down(root: &Path) -> Vec<String> {
     let mut complaints = Vec::new();
     for package in packages(root) {
@@ -150,10 +174,36 @@ fn delicate_things_known_to_others(root: &Path) -> Vec<String> {
     complaints
 }
 
+/// The strings of a manifest's list, of features for example.
+fn strings(list: Option<&Value>) -> impl Iterator<Item = &str> {
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
 fn impure_dependencies_of_the_machine(root: &Path) -> Vec<String> {
     let machine = packages(root).into_iter().find(|package| package.name == "machine").expect("there is a machine");
-    let foreign = machine.normal.iter().filter(|name| !MACHINE_DEPENDS_ON.contains(&name.as_str()));
+    let manifest = manifest(root, "crates/machine");
+    let for_tests = manifest.get("features").and_then(|features| features.get(FEATURE_OF_TESTS));
+    let for_tests: BTreeSet<&str> = strings(for_tests).filter_map(|needed| needed.strip_prefix("dep:")).collect();
+    let allowed = |name: &str| MACHINE_DEPENDS_ON.contains(&name) || for_tests.contains(name);
+    let foreign = machine.normal.iter().filter(|name| !allowed(name));
     foreign.map(|name| format!("the machine must not depend on {name}")).collect()
+}
+
+/// The crates whose product would be built with what only tests need.
+fn products_with_the_feature_of_tests(root: &Path) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for folder in package_folders(root) {
+        let manifest = manifest(root, &folder);
+        let defaults = strings(manifest.get("features").and_then(|features| features.get("default")));
+        let tables =
+            ["dependencies", "build-dependencies"].into_iter().flat_map(|kind| dependency_tables(&manifest, kind));
+        let chosen = tables.flatten().filter(|(name, _)| name.starts_with("ferry-"));
+        let chosen = chosen.flat_map(|(_, entry)| strings(entry.get("features")));
+        if defaults.chain(chosen).any(|feature| feature == FEATURE_OF_TESTS) {
+            complaints.push(format!("{folder}: the feature `{FEATURE_OF_TESTS}` is for dev-dependencies alone"));
+        }
+    }
+    complaints
 }
 
 fn names_without_meaning(root: &Path) -> Vec<String> {
@@ -202,6 +252,11 @@ fn each_crate_knows_only_those_below_it() {
 }
 
 #[test]
+fn the_architecture_says_of_each_crate_whom_it_may_know() {
+    assert_no_complaints(&errors_on_the_map(&tree::root()));
+}
+
+#[test]
 fn no_crate_knows_itself_by_a_detour() {
     assert_no_complaints(&cycles(&tree::root()));
 }
@@ -214,6 +269,7 @@ fn openraft_and_rocksdb_are_known_to_one_crate_each_and_the_cluster_tests_to_non
 #[test]
 fn the_machine_depends_on_nothing_that_could_make_it_impure() {
     assert_no_complaints(&impure_dependencies_of_the_machine(&tree::root()));
+    assert_no_complaints(&products_with_the_feature_of_tests(&tree::root()));
 }
 
 #[test]
@@ -253,6 +309,17 @@ fn a_crate_that_reaches_upwards_is_noticed_in_every_section() {
 }
 
 #[test]
+fn a_wrong_or_missing_row_of_the_map_is_noticed() {
+    let with_map = |map: &str| tree::repository_of(&[("crates/raft/a", ""), ("crates/proto/a", ""), (MAP, map)]);
+    let proto = "| `proto` | generated | nothing |";
+    let right = format!("{proto}\n| `raft` | agrees | machine, proto, store |\n");
+    assert_no_complaints(&errors_on_the_map(with_map(&right).path()));
+    assert_one_complaint(&errors_on_the_map(with_map(&right.replace(", store", "")).path()), "raft knows");
+    assert_one_complaint(&errors_on_the_map(with_map(proto).path()), "no row for the crate raft");
+    assert_one_complaint(&errors_on_the_map(tree::repository_of(&[("crates/raft/a", "")]).path()), "is gone");
+}
+
+#[test]
 fn a_cycle_through_the_tests_of_a_crate_is_noticed() {
     let root = crates(&[
         ("store", "[dev-dependencies]\nferry-raft.workspace = true\n"),
@@ -274,6 +341,14 @@ fn a_delicate_dependency_is_noticed_even_under_another_name() {
 fn an_impure_machine_and_empty_names_are_noticed() {
     let root = crates(&[("machine", "[dependencies]\nrand.workspace = true\nthiserror.workspace = true\n")]);
     assert_one_complaint(&impure_dependencies_of_the_machine(root.path()), "must not depend on rand");
+    let feature = "[features]\ntesting = [\"dep:proptest\"]\n";
+    let machine = format!("{feature}[dependencies]\nproptest = {{ workspace = true, optional = true }}\n");
+    let uses = "ferry-machine = { workspace = true, features = [\"testing\"] }\n";
+    let root = crates(&[("machine", &machine), ("store", &format!("[dev-dependencies]\n{uses}"))]);
+    assert_no_complaints(&impure_dependencies_of_the_machine(root.path()));
+    assert_no_complaints(&products_with_the_feature_of_tests(root.path()));
+    let root = crates(&[("machine", &machine), ("store", &format!("[dependencies]\n{uses}"))]);
+    assert_one_complaint(&products_with_the_feature_of_tests(root.path()), "crates/store: the feature `testing`");
     let root = tree::repository_of(&[("crates/a/src/helpers/mod.rs", ""), ("crates/a/src/lib.rs", "")]);
     assert_one_complaint(&names_without_meaning(root.path()), "crates/a/src/helpers/mod.rs");
     let root = crates(&[("util", "")]);

@@ -39,3 +39,28 @@ pub const BACKOFF_FIRST_MS: u64 = 500;
 pub const BACKOFF_MAX_MS: u64 = 60_000;
 /// Highest priority; the lowest is 0.
 pub const PRIORITY_MAX: u8 = 100;
+/// Bytes of a request's hash.
+pub const REQUEST_HASH_BYTES_MAX: usize = 64;
+/// Attempts one task may be given.
+pub const ATTEMPTS_MAX: u32 = 1_000;
+/// What an attempt adds to its job's pass at priority 0; at priority p it is divided by p + 1, so that a job's share
+/// of the workers is proportional to p + 1.
+pub const STRIDE: u64 = 1 << 20;
+
+/// Rows that the pages below may touch; the rest of `ROWS_PER_COMMAND_MAX` is for the cluster, the job and its indexes.
+const ROWS_PER_PAGE: usize = 900;
+/// Segments settled or collected by one command: each is a segment and its place in the job.
+pub const SEGMENTS_PER_SETTLE_PAGE: usize = ROWS_PER_PAGE / 2;
+/// Tasks settled or collected by one command: each is a task, the place in the queue it leaves and the one it takes.
+pub const TASKS_PER_SETTLE_PAGE: usize = ROWS_PER_PAGE / 3;
+/// Attempts released by one command: each is a task, its assignment, its places in the queue (old and new), its job,
+/// and that job's entries by stage, by dispatch (old and new) and by time.
+pub const RELEASES_PER_PAGE: usize = ROWS_PER_PAGE / 9;
+/// Request ids dropped by one command: each is a row and its entry by time.
+pub const REQUESTS_PER_PAGE: usize = ROWS_PER_PAGE / 2;
+
+/// Tasks created by one command: each is a task, its place in the queue and a look at its segments.
+#[must_use]
+pub const fn tasks_per_page(segments_per_task_max: u32) -> usize {
+    ROWS_PER_PAGE / (segments_per_task_max as usize + 2)
+}

@@ -107,9 +107,9 @@ pub enum Rejection {
         next_step: &'static str,
     },
     /// The page of a submit does not begin where the draft ends.
-    #[error("the draft of job {job} has {mappings} mappings: send the page that begins there")]
+    #[error("only {mappings} mappings of this submit are in: send the page that begins there")]
     WrongOffset {
-        /// The draft.
+        /// The draft; zero where there is none yet (or no more).
         job: JobId,
         /// Where the next page begins.
         mappings: u64,

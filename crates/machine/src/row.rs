@@ -105,7 +105,7 @@ pub struct Job {
     pub counts: JobTotals,
     /// The last target that belongs to a created task; tasks are created in the order of target ids.
     pub task_cursor: SegmentId,
-    /// How far its derived states are written down.
+    /// How far its derived states are written down; while it is collected, how far its rows are removed.
     pub settle: Settle,
     /// Tasks whose targets are still to be cleaned up, known as settling goes on.
     pub clean_up_remaining: u64,
@@ -327,7 +327,7 @@ pub enum TaskOutcome {
     Failed {
         /// When.
         ended: Stamp,
-        /// Why.
+        /// Why; empty where it failed with its job, whose reason it then is.
         reason: String,
     },
 }

@@ -2,6 +2,7 @@
 
 /// The public API, package `ferry.v1`.
 #[expect(missing_docs, reason = "generated: the documentation is in the proto files")]
+#[expect(clippy::allow_attributes_without_reason, clippy::too_many_lines, reason = "generated")]
 pub mod v1 {
     tonic::include_proto!("ferry.v1");
 }
@@ -10,6 +11,8 @@ pub mod v1 {
 pub mod internal {
     /// Package `ferry.internal.v1`.
     #[expect(missing_docs, reason = "generated: the documentation is in the proto files")]
+    #[expect(clippy::allow_attributes_without_reason, clippy::too_many_lines, reason = "generated")]
+    #[expect(clippy::large_enum_variant, reason = "generated: an entry holds a handful of commands at a time")]
     pub mod v1 {
         tonic::include_proto!("ferry.internal.v1");
     }

@@ -1,0 +1,244 @@
+//! A cluster of real processes: nodes with real disks and sockets, workers, and plain gRPC clients to each of them.
+
+use crate::process::{Process, free_address};
+use crate::{eventually, file_uri};
+use ferry_proto::v1::allocator_service_client::AllocatorServiceClient;
+use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
+use ferry_proto::v1::job_service_client::JobServiceClient;
+use ferry_proto::v1::segment_service_client::SegmentServiceClient;
+use ferry_proto::v1::{
+    CheckInvariantsRequest, GetJobRequest, GetStatusRequest, Job, JobState, ListSegmentsRequest, Segment, SnapshotRef,
+    SubmitJobRequest, TargetRef,
+};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+/// Nodes and workers; all killed when dropped.
+pub struct Cluster {
+    dir: TempDir,
+    addresses: BTreeMap<u64, String>,
+    nodes: BTreeMap<u64, Process>,
+    workers: BTreeMap<String, Process>,
+}
+
+impl Cluster {
+    /// Starts `nodes` nodes and waits until one leads.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    pub async fn start(nodes: u64) -> Self {
+        let dir = tempfile::tempdir().expect("a folder can be made");
+        let addresses = (1..=nodes).map(|id| (id, free_address())).collect();
+        let mut cluster = Self { dir, addresses, nodes: BTreeMap::new(), workers: BTreeMap::new() };
+        for id in 1..=nodes {
+            cluster.start_node(id);
+        }
+        cluster.leader().await;
+        cluster
+    }
+
+    /// Starts a node, for the first time or again.
+    pub fn start_node(&mut self, id: u64) {
+        let peers: Vec<String> = self.addresses.iter().map(|(id, address)| format!("{id}={address}")).collect();
+        let data_dir = self.path(&format!("node-{id}"));
+        let arguments = [
+            "server",
+            "--id",
+            &id.to_string(),
+            "--data-dir",
+            &data_dir.to_string_lossy(),
+            "--listen",
+            &self.addresses[&id],
+            "--peers",
+            &peers.join(","),
+        ]
+        .map(str::to_owned);
+        let process = Process::start(&arguments, &self.path(&format!("node-{id}.log")));
+        self.nodes.insert(id, process);
+    }
+
+    /// SIGKILL for a node.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill_node(&mut self, id: u64) {
+        self.nodes.remove(&id).expect("the node runs").kill();
+    }
+
+    /// A node's process.
+    pub fn node(&mut self, id: u64) -> &mut Process {
+        self.nodes.get_mut(&id).expect("the node runs")
+    }
+
+    /// Starts a worker that knows every node.
+    pub fn start_worker(&mut self, name: &str, slots: u32) {
+        let endpoints: Vec<&str> = self.addresses.values().map(String::as_str).collect();
+        let slots = slots.to_string();
+        let arguments = ["worker", "--endpoints", &endpoints.join(","), "--name", name, "--slots", &slots];
+        let process = Process::start(&arguments, &self.path(&format!("worker-{name}.log")));
+        self.workers.insert(name.to_owned(), process);
+    }
+
+    /// SIGKILL for a worker.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill_worker(&mut self, name: &str) {
+        self.workers.remove(name).expect("the worker runs").kill();
+    }
+
+    /// A path in the cluster's own folder, which goes with it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Client addresses by node.
+    #[must_use]
+    pub fn addresses(&self) -> &BTreeMap<u64, String> {
+        &self.addresses
+    }
+
+    /// All addresses, as the command line takes them.
+    #[must_use]
+    pub fn endpoints(&self) -> String {
+        self.addresses.values().cloned().collect::<Vec<_>>().join(",")
+    }
+
+    /// Nodes that run.
+    #[must_use]
+    pub fn running(&self) -> Vec<u64> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// A connection to one node.
+    ///
+    /// # Panics
+    /// When the address is none.
+    #[must_use]
+    pub fn channel(&self, id: u64) -> Channel {
+        let uri = format!("http://{}", self.addresses[&id]);
+        let endpoint = Endpoint::from_shared(uri).expect("an address makes a URI");
+        endpoint.timeout(Duration::from_secs(10)).connect_timeout(Duration::from_secs(2)).connect_lazy()
+    }
+
+    /// Jobs, asked of one node.
+    #[must_use]
+    pub fn jobs(&self, id: u64) -> JobServiceClient<Channel> {
+        JobServiceClient::new(self.channel(id))
+    }
+
+    /// Segments, asked of one node.
+    #[must_use]
+    pub fn segments(&self, id: u64) -> SegmentServiceClient<Channel> {
+        SegmentServiceClient::new(self.channel(id))
+    }
+
+    /// Ids, asked of one node.
+    #[must_use]
+    pub fn ids(&self, id: u64) -> AllocatorServiceClient<Channel> {
+        AllocatorServiceClient::new(self.channel(id))
+    }
+
+    /// The cluster, asked of one node.
+    #[must_use]
+    pub fn status(&self, id: u64) -> ClusterServiceClient<Channel> {
+        ClusterServiceClient::new(self.channel(id))
+    }
+
+    /// The node that leads, as soon as a running node says so of itself.
+    ///
+    /// # Panics
+    /// When none does in time.
+    pub async fn leader(&self) -> u64 {
+        eventually("a leader", || async {
+            for id in self.running() {
+                let request = GetStatusRequest { local_only: true };
+                if let Ok(status) = self.status(id).get_status(request).await
+                    && status.get_ref().leader_id == id
+                {
+                    return Some(id);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// A job as a node answers with the default consistency.
+    ///
+    /// # Errors
+    /// The status that the node answered with.
+    pub async fn job(&self, node: u64, job_id: i64) -> Result<Job, Status> {
+        let answer = self.jobs(node).get_job(GetJobRequest { job_id, consistency: 0 }).await?;
+        answer.into_inner().job.ok_or_else(|| Status::internal("an answer without a job"))
+    }
+
+    /// The job once a state is reached that `is` accepts, asked of any running node.
+    ///
+    /// # Panics
+    /// When it does not come in time.
+    pub async fn job_when(&self, job_id: i64, what: &str, is: impl Fn(&Job) -> bool) -> Job {
+        eventually(what, || async {
+            for id in self.running() {
+                if let Ok(job) = self.job(id, job_id).await {
+                    return is(&job).then_some(job);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// The job at its end.
+    pub async fn ended(&self, job_id: i64) -> Job {
+        let ended = |job: &Job| matches!(job.state(), JobState::Completed | JobState::Failed | JobState::Canceled);
+        self.job_when(job_id, "the end of the job", ended).await
+    }
+
+    /// All targets of a job, asked of one node.
+    ///
+    /// # Errors
+    /// The status that the node answered with.
+    pub async fn targets(&self, node: u64, job_id: i64) -> Result<Vec<Segment>, Status> {
+        let mut client = self.segments(node);
+        let mut targets = Vec::new();
+        let mut request = ListSegmentsRequest { job_id, page_size: 1_000, ..Default::default() };
+        loop {
+            let page = client.list_segments(request.clone()).await?.into_inner();
+            targets.extend(page.segments);
+            if page.next_page_token.is_empty() {
+                return Ok(targets);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// Every invariant holds on every running node.
+    ///
+    /// # Panics
+    /// When one does not, naming it.
+    pub async fn assert_sound(&self) {
+        for id in self.running() {
+            let check = eventually("a check of the invariants", || async {
+                self.status(id).check_invariants(CheckInvariantsRequest::default()).await.ok()
+            });
+            let violations = check.await.into_inner().violations;
+            assert!(violations.is_empty(), "node {id}: {violations:?}");
+        }
+    }
+}
+
+/// A submit of every segment of a snapshot.
+#[must_use]
+pub fn submit_request(source: &Path, target: &Path, collection_id: i64) -> SubmitJobRequest {
+    SubmitJobRequest {
+        source: Some(SnapshotRef { uri: file_uri(source) }),
+        target: Some(TargetRef { uri: file_uri(target), collection_id, ..Default::default() }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,117 @@
+//! One process of the built binary: started with its log in a file, signalled, and killed when dropped.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// A running process.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `ferry` with these arguments; what it prints goes to `log`.
+    ///
+    /// # Panics
+    /// When the binary is not built or cannot be started.
+    #[must_use]
+    pub fn start<S: AsRef<OsStr>>(arguments: &[S], log: &Path) -> Self {
+        let open = || File::options().create(true).append(true).open(log).expect("the log can be opened");
+        let child = Command::new(binary())
+            .args(arguments)
+            .env_remove("FERRY_ENDPOINTS")
+            .stdin(Stdio::null())
+            .stdout(open())
+            .stderr(open())
+            .spawn()
+            .expect("the binary can be started");
+        Self { child, log: log.to_path_buf() }
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// When the process is gone already.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("process ids are small");
+        kill(Pid::from_raw(pid), signal).expect("the process can be signalled");
+    }
+
+    /// SIGKILL, and waits until the process is gone.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// SIGTERM, and waits until the process has ended; its exit code.
+    ///
+    /// # Panics
+    /// When the process cannot be waited for.
+    pub fn terminate(mut self) -> Option<i32> {
+        self.signal(Signal::SIGTERM);
+        self.child.wait().expect("the process can be waited for").code()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// What it printed so far.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn end(&mut self) {
+        // Both fail only when the process is gone, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Runs `ferry` with these arguments to its end.
+///
+/// # Panics
+/// When the binary is not built or cannot be started.
+pub fn ferry<S: AsRef<OsStr>>(arguments: &[S]) -> Output {
+    Command::new(binary())
+        .args(arguments)
+        .env_remove("FERRY_ENDPOINTS")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary can be started")
+}
+
+/// The binary, which the test command builds before the tests: beside the folder of this test's own executable.
+///
+/// # Panics
+/// When it is not built.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its own path");
+    let profile = own.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
+    let binary = profile.join("ferry");
+    assert!(binary.is_file(), "{} is not built: run `cargo build -p ferry-cli` first", binary.display());
+    binary
+}
+
+/// A loopback address that nothing listens on.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
+    listener.local_addr().expect("a bound listener has an address").to_string()
+}

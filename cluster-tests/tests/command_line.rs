@@ -1,0 +1,207 @@
+//! The binary as a person or a script uses it: data on stdout, exit codes, and errors that tell the next step.
+
+use cluster_tests::cluster::Cluster;
+use cluster_tests::process::{Process, ferry, free_address};
+use cluster_tests::{eventually, file_uri, sample, tree};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Output;
+
+const SAMPLE_SEGMENT: i64 = 470_636_907_273_850_237;
+
+async fn started() -> Cluster {
+    let mut cluster = Cluster::start(1).await;
+    cluster.start_worker("one", 2);
+    cluster
+}
+
+fn run(cluster: &Cluster, arguments: &[&str]) -> Output {
+    let endpoints = cluster.endpoints();
+    let mut all = vec!["--endpoints", endpoints.as_str()];
+    all.extend(arguments);
+    ferry(&all)
+}
+
+fn submit(cluster: &Cluster, source: &Path, target: &Path, more: &[&str]) -> Output {
+    let (source, target) = (file_uri(source), file_uri(target));
+    let mut all = vec!["job", "submit", "--source", &source, "--target", &target, "--collection", "200"];
+    all.extend(more);
+    run(cluster, &all)
+}
+
+fn json(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn assert_refused(output: &Output, code: i32, words: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in: {said}");
+    }
+    assert!(output.stdout.is_empty(), "an error goes to stderr alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_of_a_real_milvus_arrive_under_new_ids_byte_for_byte() {
+    let cluster = started().await;
+    let target = cluster.path("target");
+    let submitted = submit(&cluster, &sample(), &target, &["--wait", "-o", "json"]);
+    assert!(submitted.status.success(), "{}", String::from_utf8_lossy(&submitted.stderr));
+    let listed = json(&run(&cluster, &["segment", "list", "--collection", "200", "-o", "json"]));
+    let segments = listed["segments"].as_array().expect("a list");
+    assert_eq!(segments.len(), 3);
+    for segment in segments {
+        assert_eq!(segment["state"], "SEGMENT_STATE_FLUSHED");
+        assert_eq!(segment["num_of_rows"], "1100");
+        assert_sample_segment(segment, &target);
+    }
+    // Insert, delta, stats and index files of the three segments: all that the sample has beside its snapshot.
+    let expected = tree::files(&sample()).iter().filter(|path| !path.starts_with("snapshots")).count();
+    assert_eq!(tree::files(&target).len(), expected);
+}
+
+/// Files of the same kind and name hold the same bytes; only ids in the path changed.
+fn assert_sample_segment(segment: &Value, target: &Path) {
+    let id = |field: &str| segment[field].as_str().expect("an id").to_owned();
+    let (source_id, target_id) = (id("source_segment_id"), id("segment_id"));
+    for kind in ["insert_log", "stats_log", "delta_log", "index_files"] {
+        let of = |root: &Path, id: &str| -> Vec<_> {
+            let all = tree::files(&root.join(kind)).into_iter();
+            all.filter(|path| path.iter().any(|part| part == id)).map(|path| root.join(kind).join(path)).collect()
+        };
+        let (from, to) = (of(&sample(), &source_id), of(target, &target_id));
+        assert_eq!(from.len(), to.len(), "{kind} of {source_id}");
+        for (left, right) in from.iter().zip(&to) {
+            assert_eq!(left.file_name(), right.file_name());
+            assert!(std::fs::read(left).expect("source") == std::fs::read(right).expect("target"), "{right:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_can_be_looked_at_from_every_side() {
+    let cluster = started().await;
+    let submitted = submit(&cluster, &sample(), &cluster.path("target"), &["--name", "look", "--wait", "-o", "json"]);
+    let job = json(&submitted)["job"].clone();
+    let id = job["job_id"].as_str().expect("an id").to_owned();
+    assert_eq!(job["total_rows"], "3300");
+    assert_eq!(job["progress_percent"], 100);
+    assert!(job["completed_at_ms"].as_str().is_some_and(|at| at != "0"));
+    for arguments in [vec!["job", "get", &id], vec!["job", "watch", &id], vec!["job", "wait", &id]] {
+        let shown = run(&cluster, &arguments);
+        assert!(shown.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&shown.stderr));
+        assert!(String::from_utf8_lossy(&shown.stdout).contains("COMPLETED"), "{arguments:?}");
+    }
+    let tasks = json(&run(&cluster, &["task", "list", "--job", &id, "-o", "json"]));
+    assert_eq!(tasks["tasks"].as_array().map(Vec::len), Some(1));
+    let allocated = json(&run(&cluster, &["id", "allocate", "--count", "5", "-o", "json"]));
+    assert_eq!(allocated["count"], 5);
+    for arguments in
+        [vec!["job", "list"], vec!["job", "explain", &id], vec!["worker", "list"], vec!["cluster", "status"]]
+    {
+        assert!(run(&cluster, &arguments).status.success(), "{arguments:?}");
+    }
+    assert!(run(&cluster, &["cluster", "check"]).status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_is_refused_with_the_field_and_the_next_step_and_changes_nothing() {
+    let cluster = started().await;
+    let target = cluster.path("target");
+    let nowhere = cluster.path("nowhere");
+    assert_refused(&submit(&cluster, &nowhere, &target, &[]), 2, &["source.uri"]);
+    assert_refused(&submit(&cluster, &sample(), &target, &["--priority", "101"]), 2, &["priority"]);
+    let mappings = cluster.path("mappings.csv");
+    std::fs::write(&mappings, "1,2\n").expect("a file can be written");
+    let file = mappings.to_string_lossy().into_owned();
+    assert_refused(&submit(&cluster, &sample(), &target, &["--mappings", &file]), 2, &["id_mappings", "1"]);
+    std::fs::write(&mappings, format!("{SAMPLE_SEGMENT},7\n{SAMPLE_SEGMENT},8\n")).expect("a file can be written");
+    assert_refused(&submit(&cluster, &sample(), &target, &["--mappings", &file]), 2, &["id_mappings", "twice"]);
+    assert_refused(&run(&cluster, &["job", "get", "7"]), 3, &["7"]);
+    let jobs = json(&run(&cluster, &["job", "list", "-o", "json"]));
+    assert!(jobs["jobs"].as_array().is_none_or(Vec::is_empty), "nothing was changed: {jobs}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s23_two_jobs_with_the_same_target() {
+    let cluster = started().await;
+    let mappings = cluster.path("mappings.csv");
+    std::fs::write(&mappings, format!("{SAMPLE_SEGMENT},7\n")).expect("a file can be written");
+    let file = mappings.to_string_lossy().into_owned();
+    let first = submit(&cluster, &sample(), &cluster.path("first"), &["--mappings", &file, "--wait", "-o", "json"]);
+    let id = json(&first)["job"]["job_id"].as_str().expect("an id").to_owned();
+    let second = submit(&cluster, &sample(), &cluster.path("second"), &["--mappings", &file]);
+    assert_refused(&second, 4, &["7", &id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_a_missing_or_short_object_fails_the_job_and_is_named() {
+    let mut cluster = Cluster::start(1).await;
+    let source = cluster.path("source");
+    tree::make(&source, 3, 4_096);
+    let missing = source.join(format!("insert_log/{}/{}/1001/1/1", tree::COLLECTION, tree::PARTITION));
+    std::fs::remove_file(&missing).expect("the object can be removed");
+    cluster.start_worker("one", 2);
+    let failed = submit(&cluster, &source, &cluster.path("target"), &["--wait"]);
+    assert_eq!(failed.status.code(), Some(7));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("1001/1/1"), "the object is named: {failed:?}");
+    std::fs::write(&missing, b"short").expect("a short object");
+    let failed = submit(&cluster, &source, &cluster.path("target"), &["--wait"]);
+    assert_eq!(failed.status.code(), Some(7));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("1001/1/1"), "the object is named: {failed:?}");
+    let clean = || async { tree::files(&cluster.path("target")).is_empty().then_some(()) };
+    eventually("the clean-up of both jobs", clean).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s41_a_target_object_that_exists_before_the_job_is_never_touched() {
+    let cluster = started().await;
+    let source = cluster.path("source");
+    let target = cluster.path("target");
+    tree::make(&source, 1, 4_096);
+    let mappings = cluster.path("mappings.csv");
+    std::fs::write(&mappings, format!("{},7\n", tree::FIRST_SEGMENT)).expect("a file can be written");
+    let existing = target.join(format!("insert_log/200/{}/7/2/1", tree::PARTITION));
+    std::fs::create_dir_all(existing.parent().expect("a parent")).expect("a folder can be made");
+    std::fs::write(&existing, b"somebody's").expect("a file can be written");
+    let file = mappings.to_string_lossy().into_owned();
+    let failed = submit(&cluster, &source, &target, &["--mappings", &file, "--wait"]);
+    assert_eq!(failed.status.code(), Some(7));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("insert_log/200"), "the object is named: {failed:?}");
+    assert_eq!(std::fs::read(&existing).expect("it is there"), b"somebody's");
+    assert_eq!(tree::files(&target).len(), 1, "nothing was written beside it");
+}
+
+#[test]
+fn unreachable_endpoints_are_named_and_answered_with_exit_code_5() {
+    let nobody = free_address();
+    let refused = ferry(&["--endpoints", &nobody, "--timeout", "2s", "job", "list"]);
+    assert_refused(&refused, 5, &[&nobody]);
+}
+
+#[test]
+fn an_unknown_config_key_names_the_nearest_one() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let config = dir.path().join("ferry.toml");
+    std::fs::write(&config, "data-dri = \"/tmp/x\"\n").expect("a file can be written");
+    let refused = ferry(&["server", "--config", &config.to_string_lossy()]);
+    assert_refused(&refused, 2, &["data-dri", "data-dir"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_cluster_stays_up_until_it_is_told_to_stop() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let data = dir.path().join("data").to_string_lossy().into_owned();
+    let dev = Process::start(&["dev", "--dir", &data, "--port", "0"], &dir.path().join("log"));
+    let printed = eventually("the addresses", || async {
+        let printed = dev.printed();
+        printed.lines().find_map(|line| Some(line.trim().strip_prefix("export FERRY_ENDPOINTS=")?.to_owned()))
+    });
+    let endpoints = printed.await;
+    let status = ferry(&["--endpoints", &endpoints, "cluster", "status", "-o", "json"]);
+    assert_eq!(json(&status)["nodes"].as_array().map(Vec::len), Some(3));
+    assert_eq!(dev.terminate(), Some(0));
+}

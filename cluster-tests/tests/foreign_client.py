@@ -1,0 +1,98 @@
+"""A client that knows nothing of Ferry but an address: grpcio and reflection, no generated code.
+
+Submits through a follower, reads the job from every node, watches it to its end, and allocates ids from two nodes at
+once. Exits with 0 only if all of it came out right.
+
+Usage: foreign_client.py SOURCE_URI TARGET_URI ADDRESS ADDRESS ADDRESS
+"""
+
+import concurrent.futures
+import sys
+
+import grpc
+from google.protobuf import descriptor_pool, message_factory
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+TIMEOUT_S = 60
+
+
+class Node:
+    """One node, its services discovered by reflection."""
+
+    def __init__(self, address):
+        self.channel = grpc.insecure_channel(address)
+        self.pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(self.channel))
+
+    def call(self, service, method, stream=False, **fields):
+        found = self.pool.FindServiceByName(f"ferry.v1.{service}").FindMethodByName(method)
+        request = message_factory.GetMessageClass(found.input_type)(**fields)
+        answer = message_factory.GetMessageClass(found.output_type)
+        kind = self.channel.unary_stream if stream else self.channel.unary_unary
+        callable_ = kind(
+            f"/ferry.v1.{service}/{method}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
+        if stream:
+            return callable_(request, timeout=TIMEOUT_S)
+        return callable_.with_call(request, timeout=TIMEOUT_S)
+
+    def enum(self, name, value):
+        return self.pool.FindEnumTypeByName(f"ferry.v1.{name}").values_by_name[value].number
+
+
+def allocated(node):
+    ids = []
+    for _ in range(50):
+        answer, _ = node.call("AllocatorService", "AllocateIds", count=7)
+        ids.extend(range(answer.first_id, answer.first_id + answer.count))
+    return ids
+
+
+def main():
+    source, target, *addresses = sys.argv[1:]
+    nodes = [Node(address) for address in addresses]
+    status, _ = nodes[0].call("ClusterService", "GetStatus")
+    follower = next(node.address for node in status.nodes if node.id != status.leader_id)
+    through = nodes[addresses.index(follower)]
+
+    submitted, call = through.call(
+        "JobService",
+        "SubmitJob",
+        request_id="foreign-client",
+        source={"uri": source},
+        target={"uri": target, "collection_id": 4200},
+    )
+    metadata = dict(call.initial_metadata())
+    assert int(metadata["ferry-revision"]) > 0, metadata
+    assert int(metadata["ferry-leader-id"]) == status.leader_id, metadata
+    job_id = submitted.job.job_id
+    for node in nodes:
+        job, _ = node.call("JobService", "GetJob", job_id=job_id)
+        assert job.job.job_id == job_id, job
+
+    completed = through.enum("JobState", "JOB_STATE_COMPLETED")
+    copied = -1
+    for update in through.call("JobService", "WatchJob", stream=True, job_id=job_id):
+        assert update.job.copied_segments >= copied, update
+        copied = update.job.copied_segments
+        last = update.job
+    assert last.state == completed, last
+    for node in nodes:
+        job, _ = node.call("JobService", "GetJob", job_id=job_id)
+        assert job.job.state == completed and job.job.total_rows == last.total_rows, job
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        left, right = pool.map(allocated, nodes[:2])
+    assert len(set(left) | set(right)) == len(left) + len(right) == 700, "an id was given out twice"
+
+    try:
+        through.call("JobService", "GetJob", job_id=1)
+        raise AssertionError("a job that does not exist was found")
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.NOT_FOUND, error
+    print(f"job {job_id}: {last.copied_segments} segments, {last.total_rows} rows")
+
+
+if __name__ == "__main__":
+    main()

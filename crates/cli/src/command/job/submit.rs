@@ -1,0 +1,304 @@
+//! `ferry job submit`: a job from arguments and, if need be, a file of mappings.
+
+use super::{wait, watch};
+use crate::arguments::{self, Uri};
+use crate::command::Context;
+use crate::exit::{Failure, must_be_completed};
+use crate::output::note;
+use crate::{mappings, output, units};
+use clap::{Args, ValueEnum};
+use ferry_client::Client;
+use ferry_proto::v1::{
+    ExhaustedPolicy, IdMapping, Job, JobOptions, SnapshotRef, SubmitJobRequest, SubmitJobResponse, TargetRef,
+    VerifyMode,
+};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Submit a job: copy segments of a snapshot to new ids.
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// The snapshot: its metadata file, or a place with exactly one below it.
+    #[arg(long, value_name = "URI", value_parser = arguments::uri)]
+    source: Uri,
+    /// The root under which the targets' files go.
+    #[arg(long, value_name = "URI", value_parser = arguments::uri)]
+    target: Uri,
+    /// The collection that the targets belong to.
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    collection: i64,
+    /// Which segment becomes which, as CSV (source,target[,partition]) or JSON lines; - reads stdin. Without it every
+    /// segment of the snapshot gets a new id.
+    #[arg(long, value_name = "FILE")]
+    mappings: Option<PathBuf>,
+    /// The target of a source partition; those that are not named keep their ids.
+    #[arg(long = "partition", value_name = "SOURCE=TARGET", value_parser = arguments::partition)]
+    partitions: Vec<(i64, i64)>,
+    /// For people.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    name: String,
+    /// Names this submit, so that it can be repeated without a second job [default: a new one].
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    request_id: String,
+    /// For people and filters.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = arguments::label)]
+    labels: Vec<(String, String)>,
+    #[command(flatten)]
+    options: Options,
+    /// Check and plan, but change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait until the job has ended; the exit code says how.
+    #[arg(long, conflicts_with_all = ["watch", "dry_run"])]
+    wait: bool,
+    /// Show the job's progress until it has ended; the exit code says how.
+    #[arg(long, conflicts_with = "dry_run")]
+    watch: bool,
+    /// How long to wait or watch at most, like 10m.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    wait_timeout: Option<Duration>,
+    /// How long the submit itself is tried, like 10s [default: 30s].
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    call_timeout: Option<Duration>,
+}
+
+/// How the job is to be done; what is not given is as the cluster has it.
+#[derive(Debug, Args)]
+struct Options {
+    /// Its share of the workers, 0 to 100.
+    #[arg(long, allow_negative_numbers = true)]
+    priority: Option<i32>,
+    /// The job fails when it has not ended this long after its submit; none: it has all the time.
+    #[arg(long, value_name = "DURATION|none", value_parser = job_timeout)]
+    timeout: Option<JobTimeout>,
+    /// How long the job can be read after its end.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    retention: Option<Duration>,
+    /// How many segments a worker gets at once, 1 to 100.
+    #[arg(long, value_name = "N")]
+    segments_per_task: Option<u32>,
+    /// How often a task may fail before it counts as exhausted.
+    #[arg(long, value_name = "N")]
+    attempts: Option<u32>,
+    /// The most a worker may read for the job in a second, like 100MiB.
+    #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
+    bandwidth: Option<u64>,
+    /// How copies are verified.
+    #[arg(long, value_enum)]
+    verify: Option<Verify>,
+    /// What an exhausted task does to the job.
+    #[arg(long, value_enum)]
+    on_exhausted: Option<OnExhausted>,
+    /// The job starts paused.
+    #[arg(long)]
+    paused: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum JobTimeout {
+    None,
+    After(Duration),
+}
+
+fn job_timeout(text: &str) -> Result<JobTimeout, String> {
+    match text {
+        "none" => Ok(JobTimeout::None),
+        text => units::duration(text).map(JobTimeout::After).map_err(|error| format!("{error}, or none")),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Verify {
+    /// Sizes always, checksums where the store or the snapshot has them.
+    Standard,
+    /// The same, and every copy is read back.
+    Full,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnExhausted {
+    /// The job fails.
+    Fail,
+    /// The job is paused.
+    Pause,
+}
+
+impl Submit {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let client = context.connection.client(self.call_timeout)?;
+        let request = self.request()?;
+        let answer = client.submit_job(request).await?;
+        let mut response = answer.message;
+        if response.already_existed {
+            note("the request id was known: this is the job of the first submit");
+        }
+        if let Some(plan) = &response.plan
+            && self.dry_run
+        {
+            note(&format!(
+                "would copy {} segments in {} tasks; nothing was changed",
+                plan.total_segments, plan.total_tasks
+            ));
+            return context
+                .output
+                .answer(&response, |response| response.plan.as_ref().map(output::plan).unwrap_or_default());
+        }
+        let ended = self.ended(&client, response.job.as_ref()).await?;
+        let is_awaited = ended.is_some();
+        response.job = ended.or(response.job);
+        show(context, &response)?;
+        match &response.job {
+            Some(job) if is_awaited => Ok(must_be_completed(job)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// The job at its end, where that is waited for.
+    async fn ended(&self, client: &Client, job: Option<&Job>) -> anyhow::Result<Option<Job>> {
+        let Some(job) = job.filter(|_| self.wait || self.watch) else { return Ok(None) };
+        note(&format!("job {} is submitted; it goes on when this command is interrupted", job.job_id));
+        if self.watch {
+            let follow = watch::follow(client, job.job_id, |_| Ok(()));
+            return watch::within(self.wait_timeout, job.job_id, follow).await.map(Some);
+        }
+        Ok(wait::wait(client, job.job_id, self.wait_timeout).await?.job)
+    }
+
+    fn request(&self) -> anyhow::Result<SubmitJobRequest> {
+        let target = TargetRef {
+            uri: self.target.0.clone(),
+            collection_id: self.collection,
+            partition_ids: self.partition_ids()?,
+        };
+        Ok(SubmitJobRequest {
+            request_id: self.request_id.clone(),
+            name: self.name.clone(),
+            source: Some(SnapshotRef { uri: self.source.0.clone() }),
+            target: Some(target),
+            id_mappings: self.mappings.as_deref().map(read_mappings).transpose()?.unwrap_or_default(),
+            options: Some(JobOptions { labels: self.labels.iter().cloned().collect(), ..self.options.wire() }),
+            dry_run: self.dry_run,
+        })
+    }
+
+    /// One target for each source partition: the wire could not tell a second from the first.
+    fn partition_ids(&self) -> Result<std::collections::HashMap<i64, i64>, Failure> {
+        let mut ids = std::collections::HashMap::new();
+        for (source, target) in &self.partitions {
+            if ids.insert(*source, *target).is_some_and(|other| other != *target) {
+                let message = format!("--partition: source partition {source} has two targets; name one");
+                return Err(Failure::Usage(message));
+            }
+        }
+        Ok(ids)
+    }
+}
+
+impl Options {
+    fn wire(&self) -> JobOptions {
+        let verify = match self.verify {
+            None => VerifyMode::Unspecified,
+            Some(Verify::Standard) => VerifyMode::Standard,
+            Some(Verify::Full) => VerifyMode::Full,
+        };
+        let on_exhausted = match self.on_exhausted {
+            None => ExhaustedPolicy::Unspecified,
+            Some(OnExhausted::Fail) => ExhaustedPolicy::Fail,
+            Some(OnExhausted::Pause) => ExhaustedPolicy::Pause,
+        };
+        let timeout_ms = match self.timeout {
+            Some(JobTimeout::After(duration)) => units::milliseconds(duration),
+            Some(JobTimeout::None) | None => 0,
+        };
+        JobOptions {
+            timeout_ms,
+            no_timeout: self.timeout == Some(JobTimeout::None),
+            retention_ms: self.retention.map(units::milliseconds).unwrap_or_default(),
+            priority: self.priority,
+            segments_per_task_max: self.segments_per_task.unwrap_or_default(),
+            attempts_max: self.attempts.unwrap_or_default(),
+            bandwidth_bytes_per_second: self.bandwidth.unwrap_or_default(),
+            start_paused: self.paused,
+            verify: verify.into(),
+            on_exhausted: on_exhausted.into(),
+            ..JobOptions::default()
+        }
+    }
+}
+
+fn read_mappings(file: &Path) -> Result<Vec<IdMapping>, Failure> {
+    let text =
+        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
+    let text = text.map_err(|error| Failure::Usage(format!("mappings: {} cannot be read: {error}", file.display())))?;
+    mappings::parse(&file.display().to_string(), &text).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+fn show(context: &Context, response: &SubmitJobResponse) -> anyhow::Result<()> {
+    context.output.answer(response, |response| output::job(&response.job.clone().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{JobTimeout, Submit, job_timeout};
+    use clap::Parser;
+    use ferry_proto::v1::{ExhaustedPolicy, SubmitJobRequest, VerifyMode};
+    use std::time::Duration;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        submit: Submit,
+    }
+
+    fn request(arguments: &[&str]) -> anyhow::Result<SubmitJobRequest> {
+        let needed = ["submit", "--source", "file:///s", "--target", "file:///t", "--collection", "200"];
+        Line::try_parse_from(needed.iter().chain(arguments))?.submit.request()
+    }
+
+    #[test]
+    fn what_is_not_given_is_left_to_the_cluster() {
+        let request = request(&[]).expect("a request");
+        let options = request.options.expect("options");
+        assert_eq!(request.target.expect("a target").collection_id, 200);
+        assert_eq!(request.source.expect("a source").uri, "file:///s");
+        assert_eq!((options.timeout_ms, options.no_timeout, options.priority), (0, false, None));
+        assert_eq!(request.request_id, "", "the client makes one for each submit");
+    }
+
+    #[test]
+    fn every_option_reaches_the_request() {
+        let line = "--name n --request-id r --priority 0 --timeout 90s --retention 1h --segments-per-task 5 --attempts 3 \
+                    --bandwidth 1MiB --verify full --on-exhausted pause --paused --label a=b --partition 1=2 --dry-run";
+        let request = request(&line.split_whitespace().collect::<Vec<_>>()).expect("a request");
+        let options = request.options.expect("options");
+        assert_eq!((request.name.as_str(), request.request_id.as_str(), request.dry_run), ("n", "r", true));
+        assert_eq!((options.priority, options.timeout_ms, options.retention_ms), (Some(0), 90_000, 3_600_000));
+        assert_eq!((options.segments_per_task_max, options.attempts_max), (5, 3));
+        assert_eq!((options.bandwidth_bytes_per_second, options.start_paused), (1 << 20, true));
+        assert_eq!(options.verify(), VerifyMode::Full);
+        assert_eq!(options.on_exhausted(), ExhaustedPolicy::Pause);
+        assert_eq!(options.labels["a"], "b");
+        assert_eq!(request.target.expect("a target").partition_ids[&1], 2);
+    }
+
+    #[test]
+    fn a_job_may_have_all_the_time() {
+        assert_eq!(job_timeout("none"), Ok(JobTimeout::None));
+        assert_eq!(job_timeout("2h"), Ok(JobTimeout::After(Duration::from_secs(7200))));
+        let options = request(&["--timeout", "none"]).expect("a request").options.expect("options");
+        assert!(options.no_timeout && options.timeout_ms == 0);
+    }
+
+    #[test]
+    fn a_partition_with_two_targets_is_refused() {
+        assert!(request(&["--partition", "1=2", "--partition", "1=2"]).is_ok());
+        let error = request(&["--partition", "1=2", "--partition", "1=3"]).expect_err("two targets");
+        assert_eq!(error.to_string(), "--partition: source partition 1 has two targets; name one");
+    }
+
+    #[test]
+    fn a_file_of_mappings_that_is_not_there_is_named() {
+        let error = request(&["--mappings", "/nowhere/m.csv"]).expect_err("no file");
+        assert!(error.to_string().starts_with("mappings: /nowhere/m.csv cannot be read: "), "{error}");
+    }
+}

@@ -1,0 +1,63 @@
+//! `ferry snapshot inspect`: what is in a snapshot, from its metadata and manifests alone.
+
+use crate::arguments::{self, Uri};
+use crate::command::Context;
+use crate::output::{self, note};
+use crate::units::show_bytes;
+use clap::Args;
+use ferry_snapshot::{SegmentSummary, Snapshot, Stores, Summary};
+use std::collections::BTreeMap;
+
+/// Show what is in a snapshot.
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The snapshot: its metadata file, or a place with exactly one below it.
+    #[arg(value_name = "URI", value_parser = arguments::uri)]
+    snapshot: Uri,
+}
+
+impl Inspect {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let snapshot = Snapshot::open(&Stores::new(), &self.snapshot.0).await?;
+        let summary = snapshot.inspect().await?;
+        if !context.output.is_json() {
+            note(&headline(&summary));
+        }
+        context.output.value(&summary, table)
+    }
+}
+
+fn headline(summary: &Summary) -> String {
+    format!(
+        "snapshot {} {:?} of collection {} {:?}, format V{}, {} checksums\n{} segments, {} rows, {}, {} index builds: {}",
+        summary.snapshot_id,
+        summary.name,
+        summary.collection_id,
+        summary.collection_name,
+        summary.format_version.max(1),
+        if summary.has_checksums { "with" } else { "without" },
+        summary.segments.len(),
+        summary.rows,
+        show_bytes(summary.bytes),
+        summary.build_ids.len(),
+        kinds(&summary.files),
+    )
+}
+
+fn table(summary: &Summary) -> comfy_table::Table {
+    let row = |segment: &SegmentSummary| {
+        vec![
+            segment.segment_id.to_string(),
+            segment.partition_id.to_string(),
+            segment.rows.to_string(),
+            show_bytes(segment.bytes),
+            kinds(&segment.files),
+        ]
+    };
+    let header = ["SEGMENT", "PARTITION", "ROWS", "BYTES", "FILES"];
+    output::grid(&header, summary.segments.iter().map(row).collect())
+}
+
+fn kinds(files: &BTreeMap<&'static str, u64>) -> String {
+    files.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,84 @@
+//! Segments, ids, workers and the cluster: one method per call of their services.
+
+use crate::call::Manner;
+use crate::{Answer, Client, Error};
+use ferry_proto::v1::allocator_service_client::AllocatorServiceClient;
+use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
+use ferry_proto::v1::segment_service_client::SegmentServiceClient;
+use ferry_proto::v1::worker_service_client::WorkerServiceClient;
+use ferry_proto::v1::{
+    AllocateIdsRequest, AllocateIdsResponse, CheckInvariantsRequest, CheckInvariantsResponse, DrainWorkerRequest,
+    DrainWorkerResponse, GetSegmentRequest, GetSegmentResponse, GetStatusRequest, GetStatusResponse,
+    ListSegmentsRequest, ListSegmentsResponse, ListWorkersRequest, ListWorkersResponse, UndrainWorkerRequest,
+    UndrainWorkerResponse,
+};
+
+impl Client {
+    /// One target segment.
+    pub async fn get_segment(&self, request: GetSegmentRequest) -> Result<Answer<GetSegmentResponse>, Error> {
+        self.call(self.short(), request, |channel, request| async move {
+            SegmentServiceClient::new(channel).get_segment(request).await
+        })
+        .await
+    }
+
+    /// A page of target segments.
+    pub async fn list_segments(&self, request: ListSegmentsRequest) -> Result<Answer<ListSegmentsResponse>, Error> {
+        self.call(self.short(), request, |channel, request| async move {
+            SegmentServiceClient::new(channel).list_segments(request).await
+        })
+        .await
+    }
+
+    /// Ids that belong to the caller alone. A try whose answer was lost costs its ids, nothing else.
+    pub async fn allocate_ids(&self, count: u32) -> Result<Answer<AllocateIdsResponse>, Error> {
+        self.call(self.short(), AllocateIdsRequest { count }, |channel, request| async move {
+            AllocatorServiceClient::new(channel).allocate_ids(request).await
+        })
+        .await
+    }
+
+    /// A page of workers.
+    pub async fn list_workers(&self, request: ListWorkersRequest) -> Result<Answer<ListWorkersResponse>, Error> {
+        self.call(self.short(), request, |channel, request| async move {
+            WorkerServiceClient::new(channel).list_workers(request).await
+        })
+        .await
+    }
+
+    /// Gives a worker nothing new.
+    pub async fn drain_worker(&self, worker_id: i64) -> Result<Answer<DrainWorkerResponse>, Error> {
+        self.call(self.short(), DrainWorkerRequest { worker_id }, |channel, request| async move {
+            WorkerServiceClient::new(channel).drain_worker(request).await
+        })
+        .await
+    }
+
+    /// Gives a worker tasks again.
+    pub async fn undrain_worker(&self, worker_id: i64) -> Result<Answer<UndrainWorkerResponse>, Error> {
+        self.call(self.short(), UndrainWorkerRequest { worker_id }, |channel, request| async move {
+            WorkerServiceClient::new(channel).undrain_worker(request).await
+        })
+        .await
+    }
+
+    /// Who leads and how far each node is; answered without a leader too, so it waits for no revision.
+    pub async fn get_status(&self, request: GetStatusRequest) -> Result<Answer<GetStatusResponse>, Error> {
+        let manner = Manner { monotonic: false, ..self.short() };
+        self.call(manner, request, |channel, request| async move {
+            ClusterServiceClient::new(channel).get_status(request).await
+        })
+        .await
+    }
+
+    /// Recounts the invariants on the node that is asked; takes longer the more rows there are.
+    pub async fn check_invariants(
+        &self,
+        request: CheckInvariantsRequest,
+    ) -> Result<Answer<CheckInvariantsResponse>, Error> {
+        self.call(self.long(self.shared.options.timeout), request, |channel, request| async move {
+            ClusterServiceClient::new(channel).check_invariants(request).await
+        })
+        .await
+    }
+}

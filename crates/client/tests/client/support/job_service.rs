@@ -1,0 +1,91 @@
+//! The job service of a test's node.
+
+use super::{End, Node, Reply};
+use ferry_proto::v1::job_service_server::JobService;
+use ferry_proto::v1::{
+    CancelJobRequest, CancelJobResponse, ExplainJobRequest, ExplainJobResponse, GetJobRequest, GetJobResponse,
+    GetJobsRequest, GetJobsResponse, GetTaskRequest, GetTaskResponse, GetTasksRequest, GetTasksResponse, Job,
+    ListJobsRequest, ListJobsResponse, ListTasksRequest, ListTasksResponse, PauseJobRequest, PauseJobResponse,
+    ResumeJobRequest, ResumeJobResponse, SubmitJobRequest, SubmitJobResponse, UpdateJobRequest, UpdateJobResponse,
+    WaitJobRequest, WaitJobResponse, WatchJobRequest, WatchJobResponse,
+};
+use std::pin::Pin;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+type Updates = Pin<Box<dyn Stream<Item = Result<WatchJobResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl JobService for Node {
+    type WatchJobStream = Updates;
+
+    async fn watch_job(&self, request: Request<WatchJobRequest>) -> Result<Response<Updates>, Status> {
+        self.note(&request, "");
+        match self.next() {
+            Reply::Updates(updates, end) => {
+                let end = match end {
+                    End::Closed => None,
+                    End::Status(status) => Some(Err(status)),
+                };
+                let updates = updates.into_iter().map(Ok).chain(end).collect::<Vec<_>>();
+                Ok(Response::new(Box::pin(tokio_stream::iter(updates))))
+            }
+            Reply::Status(status) => Err(status),
+            Reply::At(_) | Reply::Silence => Ok(Response::new(Box::pin(tokio_stream::pending()))),
+        }
+    }
+
+    async fn submit_job(&self, request: Request<SubmitJobRequest>) -> Result<Response<SubmitJobResponse>, Status> {
+        let request_id = request.get_ref().request_id.clone();
+        let job = Job { job_id: 1, request_id: request_id.clone(), ..Default::default() };
+        self.answer(&request, &request_id, SubmitJobResponse { job: Some(job), ..Default::default() }).await
+    }
+
+    async fn wait_job(&self, request: Request<WaitJobRequest>) -> Result<Response<WaitJobResponse>, Status> {
+        self.answer(&request, "", WaitJobResponse { job: Some(Job { job_id: 1, ..Default::default() }) }).await
+    }
+
+    async fn get_job(&self, request: Request<GetJobRequest>) -> Result<Response<GetJobResponse>, Status> {
+        self.answer(&request, "", GetJobResponse::default()).await
+    }
+
+    async fn get_jobs(&self, request: Request<GetJobsRequest>) -> Result<Response<GetJobsResponse>, Status> {
+        self.answer(&request, "", GetJobsResponse::default()).await
+    }
+
+    async fn list_jobs(&self, request: Request<ListJobsRequest>) -> Result<Response<ListJobsResponse>, Status> {
+        self.answer(&request, "", ListJobsResponse::default()).await
+    }
+
+    async fn cancel_job(&self, request: Request<CancelJobRequest>) -> Result<Response<CancelJobResponse>, Status> {
+        self.answer(&request, "", CancelJobResponse::default()).await
+    }
+
+    async fn pause_job(&self, request: Request<PauseJobRequest>) -> Result<Response<PauseJobResponse>, Status> {
+        self.answer(&request, "", PauseJobResponse::default()).await
+    }
+
+    async fn resume_job(&self, request: Request<ResumeJobRequest>) -> Result<Response<ResumeJobResponse>, Status> {
+        self.answer(&request, "", ResumeJobResponse::default()).await
+    }
+
+    async fn update_job(&self, request: Request<UpdateJobRequest>) -> Result<Response<UpdateJobResponse>, Status> {
+        self.answer(&request, "", UpdateJobResponse::default()).await
+    }
+
+    async fn explain_job(&self, request: Request<ExplainJobRequest>) -> Result<Response<ExplainJobResponse>, Status> {
+        self.answer(&request, "", ExplainJobResponse::default()).await
+    }
+
+    async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Result<Response<ListTasksResponse>, Status> {
+        self.answer(&request, "", ListTasksResponse::default()).await
+    }
+
+    async fn get_task(&self, request: Request<GetTaskRequest>) -> Result<Response<GetTaskResponse>, Status> {
+        self.answer(&request, "", GetTaskResponse::default()).await
+    }
+
+    async fn get_tasks(&self, request: Request<GetTasksRequest>) -> Result<Response<GetTasksResponse>, Status> {
+        self.answer(&request, "", GetTasksResponse::default()).await
+    }
+}

@@ -1,0 +1,194 @@
+//! The end of an attempt, however it came: the task completes, goes back to the queue or fails, and may end its job.
+
+use super::keep::Desk;
+use super::report::copied;
+use super::tasks::bytes_fit;
+use super::validate::{self, invalid};
+use crate::command::{CopiedSegment, FailureKind};
+use crate::derive;
+use crate::id::{TaskId, WorkerId};
+use crate::limits;
+use crate::outcome::{Outcome, Rejection};
+use crate::row::{CleanUp, ExhaustedPolicy, Job, JobState, Task, TaskOutcome};
+use crate::time::Time;
+
+/// How an attempt ended.
+pub(super) enum Ending<'a> {
+    /// Every segment was copied.
+    Copied(&'a [CopiedSegment]),
+    /// None of the target files is left.
+    CleanedUp,
+    /// It failed on this worker.
+    Failed(FailureKind, &'a str, WorkerId),
+    /// It was given up without a result, and nothing of it runs any more.
+    Stopped,
+    /// Its worker is gone, and may write for this long.
+    Lost {
+        /// In milliseconds.
+        writes_for_ms: u64,
+        /// Which worker.
+        name: &'a str,
+    },
+}
+
+/// What the end of an attempt means for its job.
+enum Verdict {
+    /// Nothing by itself.
+    None,
+    /// The job has failed.
+    Fails {
+        /// Why the task failed.
+        cause: String,
+    },
+    /// The job is to wait for its user.
+    Pauses,
+}
+
+/// Ends the attempt that `old` has leased.
+pub(super) fn end(desk: &mut Desk<'_>, old: &Task, ending: &Ending<'_>) -> Result<Outcome, Rejection> {
+    let old_job = desk.job(old.job)?;
+    let mut job = old_job.clone();
+    if let Ending::Lost { writes_for_ms, .. } = ending {
+        job.quiet_at = job.quiet_at.max(desk.now.at.plus(*writes_for_ms));
+    }
+    let mut task = Task { lease: None, ..old.clone() };
+    let over = job.state != JobState::Executing && task.clean_up != CleanUp::Due;
+    let verdict = if over {
+        Verdict::None
+    } else if job.state == JobState::Executing {
+        end_copy(desk, &mut job, &mut task, ending)?
+    } else {
+        end_clean_up(desk, &job, &mut task, ending)?
+    };
+    bytes_fit(&job, old, &task)?;
+    desk.put_task(Some(old), task, &mut job);
+    let job_ended = conclude(desk, &mut job, verdict);
+    desk.put_job(Some(&old_job), job);
+    let released = over || matches!(ending, Ending::Stopped | Ending::Lost { .. });
+    Ok(if released { Outcome::Released(old.id) } else { Outcome::Reported { job_ended } })
+}
+
+/// Moves the job where the end of this attempt leads; tells whether that ended it.
+fn conclude(desk: &Desk<'_>, job: &mut Job, verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Pauses => {
+            job.paused = true;
+            false
+        }
+        Verdict::Fails { cause } => {
+            let (failed, total) = (job.counts.tasks_failed, derive::tasks_planned(&job.spec));
+            let reason = validate::reason(&format!("{failed}/{total} tasks failed: {cause}"));
+            job.state = JobState::Failed { ended: desk.now, reason };
+            true
+        }
+        Verdict::None => {
+            let all = job.counts.tasks_completed == derive::tasks_planned(&job.spec);
+            let completes = all && job.state == JobState::Executing;
+            if completes {
+                // The publication: every target of the job becomes visible with this one row.
+                job.state = JobState::Completed { ended: desk.now };
+            }
+            completes
+        }
+    }
+}
+
+fn end_copy(desk: &mut Desk<'_>, job: &mut Job, task: &mut Task, ending: &Ending<'_>) -> Result<Verdict, Rejection> {
+    match ending {
+        Ending::Copied(segments) => {
+            copied(desk, job, task, segments)?;
+            Ok(Verdict::None)
+        }
+        Ending::CleanedUp => Err(invalid("result", "the attempt is a copy: report the segments it copied")),
+        Ending::Stopped | Ending::Failed(FailureKind::GivenBack, ..) => {
+            task.queued_at = Some(desk.now.at);
+            Ok(Verdict::None)
+        }
+        Ending::Failed(FailureKind::Permanent, reason, _) => Ok(fail_task(desk, task, reason)),
+        Ending::Failed(FailureKind::Refused, reason, worker) => {
+            if task.refused_by.is_some_and(|first| first != *worker) {
+                return Ok(fail_task(desk, task, reason));
+            }
+            task.refused_by = Some(*worker);
+            let at = desk.now.at.plus(backoff_ms(task.id, task.attempt, task.failures.saturating_add(1)));
+            Ok(retry(desk, job, task, reason, at))
+        }
+        Ending::Failed(FailureKind::Transient, reason, _) => {
+            let at = desk.now.at.plus(backoff_ms(task.id, task.attempt, task.failures.saturating_add(1)));
+            Ok(retry(desk, job, task, reason, at))
+        }
+        Ending::Lost { name, .. } => Ok(retry(desk, job, task, &lost(name), desk.now.at)),
+    }
+}
+
+/// Counts a failed attempt: back into the queue, or, with all attempts used up, what the job's policy says.
+fn retry(desk: &Desk<'_>, job: &Job, task: &mut Task, reason: &str, at: Time) -> Verdict {
+    task.failures = task.failures.saturating_add(1);
+    if task.failures < job.spec.options.attempts_max {
+        task.last_error = validate::reason(reason);
+        task.queued_at = Some(at);
+        return Verdict::None;
+    }
+    match job.spec.options.on_exhausted {
+        ExhaustedPolicy::Fail => fail_task(desk, task, reason),
+        ExhaustedPolicy::Pause => {
+            task.last_error = validate::reason(reason);
+            task.failures = 0;
+            task.queued_at = Some(at);
+            Verdict::Pauses
+        }
+    }
+}
+
+fn fail_task(desk: &Desk<'_>, task: &mut Task, reason: &str) -> Verdict {
+    let reason = validate::reason(reason);
+    task.last_error.clone_from(&reason);
+    task.outcome = TaskOutcome::Failed { ended: desk.now, reason: reason.clone() };
+    Verdict::Fails { cause: reason }
+}
+
+fn end_clean_up(desk: &Desk<'_>, job: &Job, task: &mut Task, ending: &Ending<'_>) -> Result<Verdict, Rejection> {
+    let now = desk.now.at;
+    match ending {
+        Ending::Copied(_) => return Err(invalid("result", "the attempt is a clean-up: report that it is cleaned up")),
+        Ending::CleanedUp => task.clean_up = CleanUp::Done,
+        Ending::Stopped | Ending::Failed(FailureKind::GivenBack, ..) => task.queued_at = Some(now.max(job.quiet_at)),
+        Ending::Failed(FailureKind::Permanent | FailureKind::Refused | FailureKind::Transient, reason, _) => {
+            let wait_ms = backoff_ms(task.id, task.attempt, task.failures.saturating_add(1));
+            retry_clean_up(job, task, reason, now.plus(wait_ms));
+        }
+        Ending::Lost { name, .. } => retry_clean_up(job, task, &lost(name), now),
+    }
+    Ok(Verdict::None)
+}
+
+fn retry_clean_up(job: &Job, task: &mut Task, reason: &str, at: Time) {
+    task.failures = task.failures.saturating_add(1);
+    task.last_error = validate::reason(reason);
+    if task.failures < job.spec.options.attempts_max {
+        task.queued_at = Some(at.max(job.quiet_at));
+    } else {
+        task.clean_up = CleanUp::LeftOver;
+    }
+}
+
+fn lost(name: &str) -> String {
+    format!("the attempt was lost with worker {name}")
+}
+
+/// Doubles with each failure up to a longest wait; the jitter is drawn from the attempt's own name, so that every
+/// replica draws the same and neighbouring tasks do not come back together.
+pub(super) fn backoff_ms(task: TaskId, attempt: u32, failures: u32) -> u64 {
+    let doublings = failures.saturating_sub(1).min(16);
+    let whole = (limits::BACKOFF_FIRST_MS << doublings).min(limits::BACKOFF_MAX_MS);
+    let half = whole / 2;
+    half + mixed(task.0.cast_unsigned() ^ (u64::from(attempt) << 48)) % (whole - half + 1)
+}
+
+/// Spreads the bits of a number (the finalizer of splitmix64).
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}

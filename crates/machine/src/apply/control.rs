@@ -1,0 +1,70 @@
+//! What users and the leader do to a job as a whole; the first terminal state is final.
+
+use super::keep::Desk;
+use super::validate;
+use crate::derive;
+use crate::id::JobId;
+use crate::outcome::{Outcome, Rejection};
+use crate::row::{Job, JobState};
+use crate::view;
+
+/// The user ends a job; ended already by a user is as asked.
+pub(super) fn cancel(desk: &mut Desk<'_>, id: JobId) -> Result<Outcome, Rejection> {
+    let old = desk.job(id)?;
+    if matches!(old.state, JobState::Canceled { .. }) {
+        return Ok(Outcome::Job(id));
+    }
+    must_live(&old, "a job that has ended stays as it is; its targets can be read or submitted anew")?;
+    let job = Job { state: JobState::Canceled { ended: desk.now }, ..old.clone() };
+    desk.put_job(Some(&old), job);
+    Ok(Outcome::Job(id))
+}
+
+/// The leader ends a job.
+pub(super) fn fail(desk: &mut Desk<'_>, id: JobId, reason: &str) -> Result<Outcome, Rejection> {
+    let old = desk.job(id)?;
+    if !derive::live(&old) {
+        return Err(Rejection::Stale("the job has ended"));
+    }
+    let state = JobState::Failed { ended: desk.now, reason: validate::reason(reason) };
+    let job = Job { state, ..old.clone() };
+    desk.put_job(Some(&old), job);
+    Ok(Outcome::Job(id))
+}
+
+/// No new attempts, or new ones again; what runs goes on either way.
+pub(super) fn pause(desk: &mut Desk<'_>, id: JobId, paused: bool) -> Result<Outcome, Rejection> {
+    let old = desk.job(id)?;
+    must_live(&old, "only a job that has not ended can be paused or resumed")?;
+    let job = Job { paused, ..old.clone() };
+    desk.put_job(Some(&old), job);
+    Ok(Outcome::Job(id))
+}
+
+/// Changes the live options of a job.
+pub(super) fn update(
+    desk: &mut Desk<'_>,
+    id: JobId,
+    priority: Option<u8>,
+    bandwidth_bytes_per_second: Option<u64>,
+) -> Result<Outcome, Rejection> {
+    if let Some(priority) = priority {
+        validate::priority("priority", priority)?;
+    }
+    let old = desk.job(id)?;
+    must_live(&old, "only a job that has not ended can be changed")?;
+    let mut job = old.clone();
+    let options = &mut job.spec.options;
+    options.priority = priority.unwrap_or(options.priority);
+    options.bandwidth_bytes_per_second = bandwidth_bytes_per_second.unwrap_or(options.bandwidth_bytes_per_second);
+    desk.put_job(Some(&old), job);
+    Ok(Outcome::Job(id))
+}
+
+fn must_live(job: &Job, next_step: &'static str) -> Result<(), Rejection> {
+    if derive::live(job) {
+        return Ok(());
+    }
+    let state = view::state(job).map_or("gone", view::State::name);
+    Err(Rejection::WrongState { job: job.id, state, next_step })
+}

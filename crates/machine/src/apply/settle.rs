@@ -1,0 +1,85 @@
+//! Settling: what follows from a job's end is written into its rows in pages, and its clean-ups are queued.
+
+use super::keep::Desk;
+use crate::derive;
+use crate::id::{JobId, SegmentId, TaskId};
+use crate::key::Key;
+use crate::limits;
+use crate::outcome::{Outcome, Rejection};
+use crate::read;
+use crate::row::{CleanUp, Job, JobState, Row, SegmentState, Settle, Task, TaskOutcome};
+use crate::tables::Tables;
+use crate::time::Stamp;
+
+/// Writes the next page down, from where the command expects it.
+pub(super) fn settle(desk: &mut Desk<'_>, id: JobId, at: Settle) -> Result<Outcome, Rejection> {
+    let old = desk.job(id)?;
+    let Some(ended) = derive::ended(&old) else { return Err(Rejection::Stale("the job has not ended")) };
+    if old.counts.tasks_leased > 0 {
+        return Err(Rejection::Stale("attempts of the job still run"));
+    }
+    if old.settle != at {
+        return Err(Rejection::Stale("this page was settled already"));
+    }
+    let mut job = old.clone();
+    job.settle = match at {
+        Settle::Segments { after } => settle_segments(desk, &job, after),
+        Settle::Tasks { after } => settle_tasks(desk, &mut job, after, ended),
+        Settle::Done => return Err(Rejection::Stale("everything was settled already")),
+    };
+    desk.put_job(Some(&old), job);
+    Ok(Outcome::Job(id))
+}
+
+fn settle_segments(desk: &mut Desk<'_>, job: &Job, after: SegmentId) -> Settle {
+    let completed = matches!(job.state, JobState::Completed { .. });
+    let state = if completed { SegmentState::Flushed } else { SegmentState::Dropped };
+    let page = read::job_segments(&desk.rows, job.id, after, limits::SEGMENTS_PER_SETTLE_PAGE);
+    for (target, _) in &page {
+        let own = read::segment(&desk.rows, *target).filter(|segment| segment.job == job.id);
+        if let Some(mut segment) = own {
+            segment.state = state;
+            desk.rows.put(Key::Segment(*target), Row::Segment(segment));
+        }
+    }
+    match page.last() {
+        Some((last, _)) if page.len() == limits::SEGMENTS_PER_SETTLE_PAGE => Settle::Segments { after: *last },
+        // Every task of a completed job says Completed already.
+        _ if completed => Settle::Done,
+        _ => Settle::Tasks { after: before_first_task(job) },
+    }
+}
+
+fn settle_tasks(desk: &mut Desk<'_>, job: &mut Job, after: TaskId, ended: Stamp) -> Settle {
+    let page = tasks_after(desk, job, after, limits::TASKS_PER_SETTLE_PAGE);
+    for old in &page {
+        let mut task = old.clone();
+        task.queued_at = None;
+        if task.outcome == TaskOutcome::Open {
+            // Its reason is the job's, which outlives the task: `view` looks there, and a large job repeats nothing.
+            task.outcome = TaskOutcome::Failed { ended, reason: String::new() };
+        }
+        if task.claimed {
+            task.clean_up = CleanUp::Due;
+            task.failures = 0;
+            task.queued_at = Some(desk.now.at.max(job.quiet_at));
+        }
+        desk.put_task(Some(old), task, job);
+    }
+    match page.last() {
+        Some(last) if page.len() == limits::TASKS_PER_SETTLE_PAGE => Settle::Tasks { after: last.id },
+        _ => Settle::Done,
+    }
+}
+
+/// The id before a job's first task.
+pub(super) fn before_first_task(job: &Job) -> TaskId {
+    TaskId(job.first_task.0.saturating_sub(1))
+}
+
+/// Tasks of a job after one of them.
+pub(super) fn tasks_after(desk: &Desk<'_>, job: &Job, after: TaskId, rows_max: usize) -> Vec<Task> {
+    let created = i64::try_from(job.counts.tasks_created).unwrap_or(i64::MAX);
+    let end = TaskId(job.first_task.0.saturating_add(created));
+    read::tasks(&desk.rows, TaskId(after.0.saturating_add(1)), end, rows_max)
+}

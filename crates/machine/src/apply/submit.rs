@@ -1,0 +1,179 @@
+//! Submits, page by page: a hidden draft holds the request id and the targets until its last page makes it a job.
+
+use super::keep::Desk;
+use super::validate::{self, invalid};
+use crate::command::{IdMapping, SubmitPage};
+use crate::derive;
+use crate::id::{JobId, SegmentId, TaskId};
+use crate::key::Key;
+use crate::limits;
+use crate::outcome::{Outcome, Rejection};
+use crate::read;
+use crate::row::{Job, JobSpec, JobState, JobTotals, Mapping, Request, Row, Segment, SegmentState, Settle};
+use crate::tables::Tables;
+use crate::time::Time;
+
+/// One page: opens a draft, continues it, or is answered with what its request id stands for.
+pub(super) fn page(desk: &mut Desk<'_>, page: &SubmitPage) -> Result<Outcome, Rejection> {
+    validate::page(page)?;
+    let Some(request) = read::request(&desk.rows, &page.request_id) else { return open(desk, page) };
+    if request.hash != page.request_hash {
+        return Err(Rejection::RequestIdReused { request_id: page.request_id.clone(), job: request.job });
+    }
+    let job = read::job(&desk.rows, request.job);
+    match job {
+        Some(draft) if matches!(draft.state, JobState::Draft { .. }) => resume(desk, &draft, page),
+        submitted_or_collected => {
+            let mappings = submitted_or_collected.map_or(page.spec.segments, |job| job.mappings);
+            Ok(Outcome::Page { job: request.job, mappings, submitted: true, already_existed: true })
+        }
+    }
+}
+
+/// Hides a draft; its request id is free at once, its rows go in pages.
+pub(super) fn drop_draft(desk: &mut Desk<'_>, id: JobId) -> Result<Outcome, Rejection> {
+    let draft = read::job(&desk.rows, id).ok_or(Rejection::JobNotFound(id))?;
+    if !matches!(draft.state, JobState::Draft { .. }) {
+        return Err(Rejection::Stale("the job is no draft"));
+    }
+    desk.put_request(&draft.request_id, None);
+    let dropped = Job { state: JobState::Collecting, ..draft.clone() };
+    desk.put_job(Some(&draft), dropped);
+    Ok(Outcome::Job(id))
+}
+
+fn open(desk: &mut Desk<'_>, page: &SubmitPage) -> Result<Outcome, Rejection> {
+    validate::spec(&page.spec)?;
+    if page.offset != 0 {
+        return Err(Rejection::WrongOffset { job: JobId(0), mappings: 0 });
+    }
+    let jobs = desk.cluster.jobs;
+    if jobs.draft + jobs.pending + jobs.executing >= limits::JOBS_ALIVE_MAX {
+        return Err(Rejection::LimitReached {
+            what: "jobs alive",
+            max: limits::JOBS_ALIVE_MAX,
+            next_step: "wait until some have ended, or cancel some",
+        });
+    }
+    let id = JobId(desk.take_ids(1)?);
+    let draft = draft(desk, id, &page.request_id, &page.spec);
+    desk.put_request(&page.request_id, Some(Request { hash: page.request_hash.clone(), job: id, expires_at: None }));
+    append(desk, None, draft, page)
+}
+
+fn draft(desk: &Desk<'_>, id: JobId, request_id: &str, spec: &JobSpec) -> Job {
+    Job {
+        id,
+        request_id: request_id.to_owned(),
+        spec: spec.clone(),
+        state: JobState::Draft { expires_at: desk.now.at.plus(limits::DRAFT_IDLE_MS) },
+        paused: spec.options.start_paused,
+        submitted: desk.now,
+        started: None,
+        first_task: TaskId(0),
+        first_build_id: 0,
+        mappings: 0,
+        counts: JobTotals::default(),
+        task_cursor: SegmentId(0),
+        settle: Settle::Segments { after: SegmentId(0) },
+        clean_up_remaining: 0,
+        clean_up_left_over: 0,
+        quiet_at: Time(0),
+        pass: desk.cluster.pass,
+    }
+}
+
+fn resume(desk: &mut Desk<'_>, draft: &Job, page: &SubmitPage) -> Result<Outcome, Rejection> {
+    if page.offset > draft.mappings {
+        return Err(Rejection::WrongOffset { job: draft.id, mappings: draft.mappings });
+    }
+    let mut next = draft.clone();
+    next.state = JobState::Draft { expires_at: desk.now.at.plus(limits::DRAFT_IDLE_MS) };
+    if page.offset == draft.mappings {
+        return append(desk, Some(draft), next, page);
+    }
+    desk.put_job(Some(draft), next);
+    Ok(Outcome::Page { job: draft.id, mappings: draft.mappings, submitted: false, already_existed: false })
+}
+
+/// Adds the mappings of a page to a draft; the last page makes it a job.
+fn append(desk: &mut Desk<'_>, old: Option<&Job>, mut job: Job, page: &SubmitPage) -> Result<Outcome, Rejection> {
+    let mappings = job.mappings + page.mappings.len() as u64;
+    if mappings > job.spec.segments {
+        let reason = format!("there are more than the {} that the first page announced", job.spec.segments);
+        return Err(invalid("id_mappings", reason));
+    }
+    for (index, mapping) in (job.mappings..).zip(&page.mappings) {
+        add_mapping(desk, &job, index, mapping)?;
+    }
+    job.mappings = mappings;
+    let submitted = mappings == job.spec.segments;
+    if submitted {
+        submit(desk, &mut job)?;
+    }
+    let id = job.id;
+    desk.put_job(old, job);
+    Ok(Outcome::Page { job: id, mappings, submitted, already_existed: false })
+}
+
+fn add_mapping(desk: &mut Desk<'_>, job: &Job, index: u64, mapping: &IdMapping) -> Result<(), Rejection> {
+    let target = if mapping.target == SegmentId(0) {
+        SegmentId(desk.take_ids(1)?)
+    } else {
+        free_target(desk, job.id, index, mapping.target)?;
+        mapping.target
+    };
+    let segment = Segment {
+        job: job.id,
+        source: mapping.source,
+        collection_id: job.spec.collection_id,
+        partition_id: mapping.partition_id,
+        state: SegmentState::Importing,
+        rows: 0,
+        bytes: 0,
+    };
+    desk.rows.put(Key::Segment(target), Row::Segment(segment));
+    let place = Mapping { source: mapping.source, partition_id: mapping.partition_id };
+    desk.rows.put(Key::JobSegment(job.id, target), Row::Mapping(place));
+    Ok(())
+}
+
+fn free_target(desk: &Desk<'_>, job: JobId, index: u64, target: SegmentId) -> Result<(), Rejection> {
+    let id_start = desk.cluster.id_start;
+    if target.0 >= id_start && target.0 >= desk.cluster.next_id {
+        return Err(Rejection::TargetNotAllocated { target, id_start });
+    }
+    let Some(segment) = read::segment(&desk.rows, target) else { return Ok(()) };
+    if segment.job == job {
+        let reason = format!("{target} is listed twice: give each source a target of its own");
+        return Err(invalid(format!("id_mappings[{index}].target_segment_id"), reason));
+    }
+    if taken_over(desk, &segment) { Ok(()) } else { Err(Rejection::TargetHeld { target, job: segment.job }) }
+}
+
+/// Whether the holder of a target can never write to it again, nor ever made it visible.
+fn taken_over(desk: &Desk<'_>, segment: &Segment) -> bool {
+    if segment.state == SegmentState::Flushed {
+        return false;
+    }
+    let Some(holder) = read::job(&desk.rows, segment.job) else { return true };
+    // What is being collected was dropped as a draft, or was at rest long ago; either way nobody copies for it.
+    let over = holder.state == JobState::Collecting || derive::at_rest(&holder);
+    over && holder.quiet_at <= desk.now.at && !matches!(holder.state, JobState::Completed { .. })
+}
+
+/// The last page is in: the draft becomes a job, with ids for its tasks and for the copies' build ids.
+fn submit(desk: &mut Desk<'_>, job: &mut Job) -> Result<(), Rejection> {
+    job.submitted = desk.now;
+    if job.spec.segments == 0 {
+        job.state = JobState::Completed { ended: desk.now };
+        job.settle = Settle::Done;
+        return Ok(());
+    }
+    job.state = JobState::Pending;
+    job.first_task = TaskId(desk.take_ids(derive::tasks_planned(&job.spec))?);
+    if job.spec.build_ids > 0 {
+        job.first_build_id = desk.take_ids(u64::from(job.spec.build_ids))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! A job's counters equal its rows, and each of its mappings is in exactly one of its tasks.
+
+use super::{Findings, Rows, View, come, tasks};
+use crate::derive;
+use crate::id::{SegmentId, TaskId};
+use crate::key::Key;
+use crate::read;
+use crate::row::{Job, JobState, JobTotals, Row, Settle, Task, TaskOutcome};
+
+pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
+    for (key, row) in Rows::jobs(view.read) {
+        if let Row::Job(job) = row
+            && job.state != JobState::Collecting
+        {
+            check_life(view, &job, &key, findings);
+            check_rows(view, &job, &key, findings);
+        }
+    }
+    for (key, row) in Rows::tasks(view.read) {
+        let Row::Task(task) = row else {
+            findings.add(key, "is no task");
+            continue;
+        };
+        findings.expect(key == Key::Task(task.id), &key, "has the row of another task");
+        match read::job(view.read, task.job) {
+            Some(job) => tasks::check(view, &job, &task, &key, findings),
+            None => findings.add(key, "belongs to a job that is gone"),
+        }
+    }
+}
+
+/// What must hold in a job's own row.
+fn check_life(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
+    let planned = derive::tasks_planned(&job.spec);
+    let created = job.counts.tasks_created;
+    let draft = matches!(job.state, JobState::Draft { .. });
+    findings.expect(come(view, job.submitted.at), key, "was submitted in the future");
+    findings.expect(derive::ended(job).is_none_or(|ended| come(view, ended.at)), key, "ended in the future");
+    findings.expect(draft || job.mappings == job.spec.segments, key, "lacks mappings");
+    match job.state {
+        JobState::Draft { .. } => findings.expect(created == 0, key, "is a draft with tasks"),
+        JobState::Pending => findings.expect(created < planned, key, "is pending although all its tasks exist"),
+        JobState::Executing => {
+            findings.expect(created == planned, key, "executes although some of its tasks do not exist");
+            findings.expect(job.counts.tasks_completed < planned, key, "executes although all its tasks completed");
+            findings.expect(job.counts.tasks_failed == 0, key, "executes although a task failed");
+        }
+        JobState::Completed { .. } => {
+            findings.expect(job.counts.tasks_completed == planned, key, "completed before all its tasks");
+        }
+        JobState::Failed { .. } | JobState::Canceled { .. } | JobState::Collecting => {}
+    }
+    if derive::ended(job).is_none() {
+        let begin = Settle::Segments { after: SegmentId(0) };
+        findings.expect(job.settle == begin, key, "is being settled although it has not ended");
+    }
+    let in_sequence = job.first_task.0.saturating_add_unsigned(planned) <= view.cluster.next_id;
+    findings.expect(draft || in_sequence, key, "has task ids that were never given out");
+    let request = read::request(view.read, &job.request_id);
+    findings.expect(request.is_some_and(|request| request.job == job.id), key, "is not found by its request id");
+}
+
+/// Walks over the tasks and the targets of a job side by side.
+fn check_rows(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
+    let mut targets = Rows::mappings_of(view.read, job.id);
+    let mut counted = JobTotals::default();
+    let (mut remaining, mut left_over, mut covered) = (0, 0, 0);
+    let mut cursor = SegmentId(0);
+    let end = TaskId(job.first_task.0.saturating_add_unsigned(job.counts.tasks_created));
+    for (task_key, row) in Rows::new(view.read, Key::Task(job.first_task), Key::Task(end)) {
+        let Row::Task(task) = row else { continue };
+        findings.expect(task.job == job.id, &task_key, "is a task of another job");
+        let walked = walk(view, job, &task, &mut targets);
+        findings.expect(walked.first == Some(task.first_target), &task_key, "does not begin where the last one ended");
+        findings.equal(&task_key, "its number of segments", &u64::from(task.segments), &walked.segments);
+        covered += walked.segments;
+        cursor = walked.last.unwrap_or(cursor);
+        counted = derive::totals_moved(counted, JobTotals::default(), derive::totals_of(&task));
+        counted.rows = counted.rows.saturating_add(walked.rows);
+        let (due, over) = derive::clean_ups_of(&task);
+        remaining += due;
+        left_over += over;
+    }
+    let mappings = covered + targets.count() as u64;
+    findings.equal(key, "the number of its mappings", &job.mappings, &mappings);
+    findings.equal(key, "the end of its tasks", &job.task_cursor, &cursor);
+    // Another job may hold the targets of one that will never complete, and with them their rows.
+    let rows = if matches!(job.state, JobState::Failed { .. } | JobState::Canceled { .. }) {
+        job.counts.rows
+    } else {
+        counted.rows
+    };
+    findings.equal(key, "counters", &job.counts, &JobTotals { rows, ..counted });
+    findings.equal(key, "clean-ups", &(job.clean_up_remaining, job.clean_up_left_over), &(remaining, left_over));
+}
+
+/// The targets that a task takes from its job's.
+#[derive(Default)]
+struct Walked {
+    first: Option<SegmentId>,
+    last: Option<SegmentId>,
+    segments: u64,
+    rows: u64,
+}
+
+fn walk(view: &View<'_>, job: &Job, task: &Task, targets: &mut Rows<'_>) -> Walked {
+    let mut walked = Walked::default();
+    for (key, _) in targets.take(task.segments as usize) {
+        let Key::JobSegment(_, target) = key else { continue };
+        walked.first = walked.first.or(Some(target));
+        walked.last = Some(target);
+        walked.segments += 1;
+        let own = read::segment(view.read, target).filter(|segment| segment.job == job.id);
+        if let (Some(segment), TaskOutcome::Completed { .. }) = (own, &task.outcome) {
+            walked.rows = walked.rows.saturating_add(u64::try_from(segment.rows).unwrap_or_default());
+        }
+    }
+    walked
+}

@@ -1,0 +1,57 @@
+//! A task waits, runs or is done, never two of these, as its own row and its job's state say.
+
+use super::{Findings, View};
+use crate::derive;
+use crate::key::Key;
+use crate::read;
+use crate::row::{CleanUp, Job, JobState, Settle, Task, TaskOutcome};
+
+pub(super) fn check(view: &View<'_>, job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
+    let last = job.first_task.0.saturating_add_unsigned(job.counts.tasks_created);
+    findings.expect((job.first_task.0..last).contains(&task.id.0), key, "is not among the tasks of its job");
+    findings.expect(task.bytes_copied <= task.bytes_planned, key, "copied more bytes than planned");
+    if let Some(lease) = task.lease {
+        findings.expect(lease.attempt == task.attempt, key, "has another attempt than its lease");
+        findings.expect(read::worker(view.read, lease.worker).is_some(), key, "is leased to no worker");
+    }
+    check_place(job, task, key, findings);
+    check_outcome(job, task, key, findings);
+}
+
+/// In the queue, leased, or neither.
+fn check_place(job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
+    let (queued, leased) = (task.queued_at.is_some(), task.lease.is_some());
+    findings.expect(!(queued && leased), key, "is queued and leased at once");
+    let open = task.outcome == TaskOutcome::Open;
+    let due = task.clean_up == CleanUp::Due;
+    match job.state {
+        JobState::Draft { .. } => findings.add(key.clone(), "belongs to a draft"),
+        JobState::Pending => findings.expect(queued, key, "is not queued"),
+        JobState::Executing => findings.expect((queued || leased) == open, key, "is not where its outcome says"),
+        JobState::Completed { .. } | JobState::Collecting => {
+            findings.expect(!queued && !leased, key, "is queued or leased although nothing is left to do");
+        }
+        JobState::Failed { .. } | JobState::Canceled { .. } => {
+            let waits = queued || leased;
+            findings.expect(!due || waits, key, "is to be cleaned up, and neither queued nor leased");
+            findings.expect(!waits || due || open, key, "is queued or leased although nothing is left to do");
+            let settled = job.settle == Settle::Done;
+            findings.expect(!(settled && open), key, "is open although its job is settled");
+        }
+    }
+}
+
+fn check_outcome(job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
+    let ended = derive::ended(job).is_some() || job.state == JobState::Collecting;
+    match task.outcome {
+        TaskOutcome::Open => {}
+        TaskOutcome::Completed { .. } => findings.expect(task.claimed, key, "completed without a claim"),
+        TaskOutcome::Failed { .. } => findings.expect(ended, key, "failed although its job lives"),
+    }
+    let untouched = task.clean_up == CleanUp::NotNeeded;
+    let never = matches!(job.state, JobState::Failed { .. } | JobState::Canceled { .. } | JobState::Collecting);
+    findings.expect(untouched || (never && task.claimed), key, "is to be cleaned up for no reason");
+    if matches!(job.state, JobState::Failed { .. } | JobState::Canceled { .. }) && job.settle == Settle::Done {
+        findings.expect(!(untouched && task.claimed), key, "has files that nobody cleans up");
+    }
+}

@@ -1,0 +1,208 @@
+//! What follows from one row alone: its index entries, and what it counts for; `apply` keeps it, `check` compares it.
+
+use crate::key::{DueItem, Key, Stage};
+use crate::row::{
+    CleanUp, Job, JobCounts, JobSpec, JobState, JobTotals, Request, Settle, Task, TaskCounts, TaskOutcome, Worker,
+    WorkerState,
+};
+use crate::time::{Stamp, Time};
+
+/// How many tasks a job has once all are created.
+pub(crate) fn tasks_planned(spec: &JobSpec) -> u64 {
+    spec.segments.div_ceil(u64::from(spec.options.segments_per_task_max.max(1)))
+}
+
+/// When a job ended; `None` while it lives, and while it is hidden.
+pub(crate) fn ended(job: &Job) -> Option<Stamp> {
+    match &job.state {
+        JobState::Completed { ended } | JobState::Failed { ended, .. } | JobState::Canceled { ended } => Some(*ended),
+        JobState::Draft { .. } | JobState::Pending | JobState::Executing | JobState::Collecting => None,
+    }
+}
+
+/// Whether users do not see the job.
+pub(crate) fn hidden(job: &Job) -> bool {
+    match job.state {
+        JobState::Draft { .. } | JobState::Collecting => true,
+        JobState::Pending
+        | JobState::Executing
+        | JobState::Completed { .. }
+        | JobState::Failed { .. }
+        | JobState::Canceled { .. } => false,
+    }
+}
+
+/// Whether the job may still complete.
+pub(crate) fn live(job: &Job) -> bool {
+    !hidden(job) && ended(job).is_none()
+}
+
+/// Whether a terminal job is written down, cleaned up and at rest.
+pub(crate) fn at_rest(job: &Job) -> bool {
+    ended(job).is_some() && job.settle == Settle::Done && job.clean_up_remaining == 0 && job.counts.tasks_leased == 0
+}
+
+/// What a job waits for that only the leader's commands can give.
+pub(crate) fn stage_of(job: &Job) -> Option<Stage> {
+    match job.state {
+        JobState::Draft { .. } | JobState::Executing => None,
+        JobState::Pending => Some(Stage::CreatingTasks),
+        JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => {
+            (job.settle != Settle::Done && job.counts.tasks_leased == 0).then_some(Stage::Settling)
+        }
+        JobState::Collecting => Some(Stage::Collecting),
+    }
+}
+
+/// When time alone changes something about a job.
+pub(crate) fn due_of(job: &Job) -> Option<Time> {
+    match &job.state {
+        JobState::Draft { expires_at } => Some(*expires_at),
+        JobState::Pending | JobState::Executing => {
+            job.spec.options.timeout_ms.map(|timeout_ms| job.submitted.at.plus(timeout_ms))
+        }
+        JobState::Completed { ended } | JobState::Failed { ended, .. } | JobState::Canceled { ended } => {
+            at_rest(job).then(|| ended.at.plus(job.spec.options.retention_ms).max(job.quiet_at))
+        }
+        JobState::Collecting => None,
+    }
+}
+
+/// The job's place in the dispatch order; a terminal job's clean-ups begin once everything is written down.
+pub(crate) fn dispatch_of(job: &Job) -> Option<u64> {
+    let runs = match job.state {
+        JobState::Draft { .. } | JobState::Pending | JobState::Collecting => false,
+        JobState::Executing => !job.paused,
+        JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => job.settle == Settle::Done,
+    };
+    (runs && job.counts.tasks_queued > 0).then_some(job.pass)
+}
+
+/// All index entries of a job.
+pub(crate) fn job_indexes(job: &Job) -> Vec<Key> {
+    let stage = stage_of(job).map(|stage| Key::Stage(stage, job.id));
+    let due = due_of(job).map(|at| Key::Due(at, DueItem::Job(job.id)));
+    let dispatch = dispatch_of(job).map(|pass| Key::Dispatch(pass, job.id));
+    stage.into_iter().chain(due).chain(dispatch).collect()
+}
+
+/// All index entries of a task.
+pub(crate) fn task_indexes(task: &Task) -> Vec<Key> {
+    let queue = task.queued_at.map(|at| Key::Queue(task.job, at, task.id));
+    let assignment = task.lease.map(|lease| Key::Assignment(lease.worker, task.id));
+    queue.into_iter().chain(assignment).collect()
+}
+
+/// All index entries of a worker.
+pub(crate) fn worker_indexes(worker: &Worker) -> Vec<Key> {
+    let releasing = match worker.state {
+        WorkerState::Active => false,
+        WorkerState::Returning | WorkerState::Lost => worker.leased > 0,
+    };
+    if releasing { vec![Key::LostWorker(worker.id)] } else { Vec::new() }
+}
+
+/// All index entries of a request id.
+pub(crate) fn request_indexes(id: &str, request: &Request) -> Vec<Key> {
+    request.expires_at.map(|at| Key::Due(at, DueItem::Request(id.to_owned()))).into_iter().collect()
+}
+
+/// What a job counts for among the cluster's jobs; one that is being collected counts for nothing.
+pub(crate) fn counts_of(job: &Job) -> JobCounts {
+    let mut counts = JobCounts::default();
+    match job.state {
+        JobState::Draft { .. } => counts.draft = 1,
+        JobState::Pending => counts.pending = 1,
+        JobState::Executing => counts.executing = 1,
+        JobState::Completed { .. } => counts.completed = 1,
+        JobState::Failed { .. } => counts.failed = 1,
+        JobState::Canceled { .. } => counts.canceled = 1,
+        JobState::Collecting => {}
+    }
+    counts
+}
+
+/// The tasks of a job by effective state. All planned tasks count, created or not, so the sum does not move while
+/// tasks are created; hidden jobs have none.
+pub(crate) fn task_counts_of(job: &Job) -> TaskCounts {
+    let planned = tasks_planned(&job.spec);
+    let completed = job.counts.tasks_completed;
+    match job.state {
+        JobState::Draft { .. } | JobState::Collecting => TaskCounts::default(),
+        JobState::Pending | JobState::Executing | JobState::Completed { .. } => {
+            let (in_progress, failed) = (job.counts.tasks_leased, job.counts.tasks_failed);
+            let pending = planned.saturating_sub(completed).saturating_sub(in_progress).saturating_sub(failed);
+            TaskCounts { pending, in_progress, completed, failed }
+        }
+        JobState::Failed { .. } | JobState::Canceled { .. } => {
+            TaskCounts { completed, failed: planned.saturating_sub(completed), ..TaskCounts::default() }
+        }
+    }
+}
+
+/// What one task adds to the counters of its job; rows are told by segments and are not in here.
+pub(crate) fn totals_of(task: &Task) -> JobTotals {
+    let completed = matches!(task.outcome, TaskOutcome::Completed { .. });
+    JobTotals {
+        tasks_created: 1,
+        tasks_queued: u64::from(task.queued_at.is_some()),
+        tasks_leased: u64::from(task.lease.is_some()),
+        tasks_completed: u64::from(completed),
+        tasks_failed: u64::from(matches!(task.outcome, TaskOutcome::Failed { .. })),
+        segments_copied: if completed { u64::from(task.segments) } else { 0 },
+        bytes_planned: task.bytes_planned,
+        bytes_copied: task.bytes_copied,
+        rows: 0,
+    }
+}
+
+/// What one task adds to its job's (remaining, left over) clean-ups.
+pub(crate) fn clean_ups_of(task: &Task) -> (u64, u64) {
+    match task.clean_up {
+        CleanUp::NotNeeded | CleanUp::Done => (0, 0),
+        CleanUp::Due => (1, 0),
+        CleanUp::LeftOver => (0, 1),
+    }
+}
+
+/// Replaces what `old` counted by what `new` counts.
+fn moved(total: u64, old: u64, new: u64) -> u64 {
+    total.saturating_add(new).saturating_sub(old)
+}
+
+/// The cluster's jobs once one of them changed from `old` to `new`.
+pub(crate) fn jobs_moved(total: JobCounts, old: JobCounts, new: JobCounts) -> JobCounts {
+    JobCounts {
+        draft: moved(total.draft, old.draft, new.draft),
+        pending: moved(total.pending, old.pending, new.pending),
+        executing: moved(total.executing, old.executing, new.executing),
+        completed: moved(total.completed, old.completed, new.completed),
+        failed: moved(total.failed, old.failed, new.failed),
+        canceled: moved(total.canceled, old.canceled, new.canceled),
+    }
+}
+
+/// The cluster's tasks once those of one job changed from `old` to `new`.
+pub(crate) fn tasks_moved(total: TaskCounts, old: TaskCounts, new: TaskCounts) -> TaskCounts {
+    TaskCounts {
+        pending: moved(total.pending, old.pending, new.pending),
+        in_progress: moved(total.in_progress, old.in_progress, new.in_progress),
+        completed: moved(total.completed, old.completed, new.completed),
+        failed: moved(total.failed, old.failed, new.failed),
+    }
+}
+
+/// A job's counters once one of its tasks changed from `old` to `new`.
+pub(crate) fn totals_moved(total: JobTotals, old: JobTotals, new: JobTotals) -> JobTotals {
+    JobTotals {
+        tasks_created: moved(total.tasks_created, old.tasks_created, new.tasks_created),
+        tasks_queued: moved(total.tasks_queued, old.tasks_queued, new.tasks_queued),
+        tasks_leased: moved(total.tasks_leased, old.tasks_leased, new.tasks_leased),
+        tasks_completed: moved(total.tasks_completed, old.tasks_completed, new.tasks_completed),
+        tasks_failed: moved(total.tasks_failed, old.tasks_failed, new.tasks_failed),
+        segments_copied: moved(total.segments_copied, old.segments_copied, new.segments_copied),
+        bytes_planned: moved(total.bytes_planned, old.bytes_planned, new.bytes_planned),
+        bytes_copied: moved(total.bytes_copied, old.bytes_copied, new.bytes_copied),
+        rows: moved(total.rows, old.rows, new.rows),
+    }
+}

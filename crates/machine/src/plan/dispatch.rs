@@ -1,0 +1,191 @@
+//! Which task next, and to whom: jobs by their pass, tasks by their time in the queue, workers by their free slots.
+
+use super::{Connected, Plan, Policy, WaitingOn};
+use crate::apply::stride;
+use crate::command::LeaseRef;
+use crate::id::{JobId, TaskId, WorkerId};
+use crate::key::Key;
+use crate::read;
+use crate::row::{Job, Task, WorkerState};
+use crate::tables::Read;
+use crate::time::Time;
+use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
+
+/// Leases what can be leased now, and says of the other jobs with queued tasks why they wait.
+pub(super) fn dispatch(read: &dyn Read, now: Time, policy: &Policy, connected: &[Connected], plan: &mut Plan) {
+    let from = Bound::Included(Key::Dispatch(0, JobId(i64::MIN)));
+    let to = Key::Queue(JobId(i64::MIN), Time(0), TaskId(i64::MIN));
+    let mut order: BTreeSet<(u64, JobId)> = read::keys(read, from, &to, policy.jobs_dispatched_max)
+        .into_iter()
+        .filter_map(|key| {
+            let Key::Dispatch(pass, job) = key else { return None };
+            Some((pass, job))
+        })
+        .collect();
+    if order.is_empty() {
+        return;
+    }
+    let mut workers = Workers::new(read, connected);
+    let mut queues: BTreeMap<JobId, Queue> = BTreeMap::new();
+    while plan.assignments.len() < policy.assignments_max && workers.any_free() {
+        let Some((pass, id)) = order.pop_first() else { return };
+        let queue = match queues.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let Some(job) = read::job(read, id) else { continue };
+                place.insert(Queue::new(read, now, policy, job))
+            }
+        };
+        match queue.assign_next(read, &mut workers) {
+            Ok(lease) => {
+                plan.assignments.push(lease);
+                order.insert((pass.saturating_add(stride(&queue.job)), id));
+            }
+            Err(reason) => queue.give_up(id, reason, plan),
+        }
+    }
+    let reason = if workers.any_free() { WaitingOn::Turn } else { workers.none_free() };
+    let got_some: BTreeSet<JobId> = queues.into_keys().collect();
+    plan.waiting.extend(order.into_iter().filter(|(_, id)| !got_some.contains(id)).map(|(_, id)| (id, reason)));
+}
+
+/// What a job has in its queue, as far as a plan looks.
+struct Queue {
+    job: Job,
+    ready: VecDeque<TaskId>,
+    /// When the first task that is not ready will be.
+    until: Option<Time>,
+    /// Some task of the job was leased by this plan.
+    moved: bool,
+}
+
+impl Queue {
+    fn new(read: &dyn Read, now: Time, policy: &Policy, job: Job) -> Self {
+        let entries = read::queue(read, job.id, policy.assignments_max.saturating_add(1));
+        let until = entries.iter().map(|(at, _)| *at).find(|at| *at > now);
+        let ready = entries.into_iter().filter(|(at, _)| *at <= now).map(|(_, task)| task).collect();
+        Self { job, ready, until, moved: false }
+    }
+
+    /// Leases the job's next task for which there is a worker.
+    fn assign_next(&mut self, read: &dyn Read, workers: &mut Workers<'_>) -> Result<LeaseRef, WaitingOn> {
+        let mut reason = self.until.map_or(WaitingOn::Turn, |until| WaitingOn::Backoff { until });
+        while let Some(task) = self.ready.pop_front().and_then(|id| read::task(read, id)) {
+            match workers.take(&task) {
+                Ok((worker, incarnation)) => {
+                    self.moved = true;
+                    let attempt = task.attempt.saturating_add(1);
+                    return Ok(LeaseRef { task: task.id, attempt, worker, incarnation });
+                }
+                Err(why) => reason = why,
+            }
+        }
+        Err(reason)
+    }
+
+    fn give_up(&self, id: JobId, reason: WaitingOn, plan: &mut Plan) {
+        if let Some(until) = self.until {
+            plan.due_at(until);
+        }
+        if !self.moved {
+            plan.waiting.push((id, reason));
+        }
+    }
+}
+
+/// The connected workers by free slots; what their rows say is looked up when they are about to get a task.
+pub(super) struct Workers<'a> {
+    read: &'a dyn Read,
+    free: BTreeSet<(Reverse<u32>, WorkerId)>,
+    incarnations: BTreeMap<WorkerId, u64>,
+    /// Workers whose row was asked.
+    known: BTreeSet<WorkerId>,
+    /// Workers that take tasks, free or not, as far as is known.
+    takers: BTreeSet<WorkerId>,
+}
+
+impl<'a> Workers<'a> {
+    pub(super) fn new(read: &'a dyn Read, connected: &[Connected]) -> Self {
+        let mut workers = Self {
+            read,
+            free: BTreeSet::new(),
+            incarnations: BTreeMap::new(),
+            known: BTreeSet::new(),
+            takers: BTreeSet::new(),
+        };
+        for one in connected {
+            workers.incarnations.insert(one.worker, one.incarnation);
+            workers.takers.insert(one.worker);
+            if one.slots_free > 0 {
+                workers.free.insert((Reverse(one.slots_free), one.worker));
+            }
+        }
+        workers
+    }
+
+    /// Whether a task could go somewhere; asks the rows of workers until one can take it.
+    pub(super) fn any_free(&mut self) -> bool {
+        self.next_free(None).is_some()
+    }
+
+    /// Whether this worker alone has free slots while others, which are busy, could take a task too.
+    pub(super) fn only_free(&mut self, worker: Option<WorkerId>) -> bool {
+        self.next_free(worker).is_none() && self.takers.iter().any(|taker| Some(*taker) != worker)
+    }
+
+    /// Why there is no free slot.
+    pub(super) fn none_free(&self) -> WaitingOn {
+        if self.takers.is_empty() { WaitingOn::NoWorker } else { WaitingOn::NoFreeSlot }
+    }
+
+    /// Takes a slot for a task: not of the worker that was refused access for it, as long as there is another one.
+    fn take(&mut self, task: &Task) -> Result<(WorkerId, u64), WaitingOn> {
+        let another = self.next_free(task.refused_by);
+        let chosen = match (another, task.refused_by) {
+            (Some(another), _) => another,
+            (None, None) => return Err(self.none_free()),
+            (None, Some(refused)) if self.takers.iter().any(|taker| *taker != refused) => {
+                return Err(WaitingOn::AnotherWorker);
+            }
+            (None, Some(_)) => self.next_free(None).ok_or_else(|| self.none_free())?,
+        };
+        let (Reverse(slots), worker) = chosen;
+        self.free.remove(&chosen);
+        if slots > 1 {
+            self.free.insert((Reverse(slots - 1), worker));
+        }
+        let incarnation = self.incarnations.get(&worker).copied().unwrap_or_default();
+        Ok((worker, incarnation))
+    }
+
+    /// The worker with the most free slots, but not this one.
+    fn next_free(&mut self, but: Option<WorkerId>) -> Option<(Reverse<u32>, WorkerId)> {
+        loop {
+            let next = self.free.iter().find(|(_, worker)| Some(*worker) != but).copied()?;
+            if self.known.contains(&next.1) {
+                return Some(next);
+            }
+            self.ask(next);
+        }
+    }
+
+    fn ask(&mut self, (slots, id): (Reverse<u32>, WorkerId)) {
+        self.known.insert(id);
+        self.free.remove(&(slots, id));
+        let incarnation = self.incarnations.get(&id).copied();
+        let row = read::worker(self.read, id).filter(|worker| {
+            worker.state == WorkerState::Active && !worker.draining && Some(worker.incarnation) == incarnation
+        });
+        let Some(worker) = row else {
+            self.takers.remove(&id);
+            return;
+        };
+        let free = slots.0.min(worker.slots.saturating_sub(worker.leased));
+        if free > 0 {
+            self.free.insert((Reverse(free), id));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Lists in pages, ordered by id: a page may be short or empty, and only the lack of a `next` ends a list.
+
+use super::segments::{self, SegmentStatus};
+use crate::derive;
+use crate::id::{JobId, SegmentId, TaskId, WorkerId};
+use crate::key::Key;
+use crate::read;
+use crate::row::{Job, Row, Task, Worker};
+use crate::tables::Read;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T, Id> {
+    /// What was found among the rows that were looked at.
+    pub items: Vec<T>,
+    /// Where the next page goes on: after this id; `None` at the end of the list.
+    pub next: Option<Id>,
+}
+
+impl<T, Id> Page<T, Id> {
+    fn new(items: Vec<T>, rows: usize, rows_max: usize, last: Option<Id>) -> Self {
+        Self { items, next: last.filter(|_| rows >= rows_max) }
+    }
+}
+
+/// Jobs after one of them.
+pub fn list_jobs(read: &dyn Read, after: JobId, rows_scanned_max: usize) -> Page<Job, JobId> {
+    let rows = read.scan(Bound::Excluded(Key::Job(after)), &Key::Task(TaskId(i64::MIN)), rows_scanned_max);
+    let count = rows.len();
+    let jobs: Vec<Job> = rows
+        .into_iter()
+        .filter_map(|(_, row)| {
+            let Row::Job(job) = row else { return None };
+            Some(*job)
+        })
+        .collect();
+    let last = jobs.last().map(|job| job.id);
+    Page::new(jobs.into_iter().filter(|job| !derive::hidden(job)).collect(), count, rows_scanned_max, last)
+}
+
+/// Tasks of a job after one of them.
+pub fn list_tasks(read: &dyn Read, job: &Job, after: TaskId, rows_scanned_max: usize) -> Page<Task, TaskId> {
+    let created = i64::try_from(job.counts.tasks_created).unwrap_or(i64::MAX);
+    let end = TaskId(job.first_task.0.saturating_add(created));
+    let from = TaskId(after.0.saturating_add(1)).max(job.first_task);
+    let tasks = read::tasks(read, from, end, rows_scanned_max);
+    let (count, last) = (tasks.len(), tasks.last().map(|task| task.id));
+    Page::new(tasks, count, rows_scanned_max, last)
+}
+
+/// Segments after one of them, over all jobs.
+pub fn list_segments(read: &dyn Read, after: SegmentId, rows_scanned_max: usize) -> Page<SegmentStatus, SegmentId> {
+    let to = Key::JobSegment(JobId(i64::MIN), SegmentId(i64::MIN));
+    let rows = read.scan(Bound::Excluded(Key::Segment(after)), &to, rows_scanned_max);
+    let count = rows.len();
+    let mut jobs: BTreeMap<JobId, Option<Job>> = BTreeMap::new();
+    let mut last = None;
+    let mut items = Vec::new();
+    for (key, row) in rows {
+        let (Key::Segment(id), Row::Segment(segment)) = (key, row) else { continue };
+        last = Some(id);
+        let job_of = |job: JobId| jobs.entry(job).or_insert_with(|| read::job(read, job)).clone();
+        items.extend(segments::effective(id, segment, job_of));
+    }
+    Page::new(items, count, rows_scanned_max, last)
+}
+
+/// Targets of a job after one of them.
+pub fn list_job_segments(
+    read: &dyn Read,
+    job: &Job,
+    after: SegmentId,
+    rows_scanned_max: usize,
+) -> Page<SegmentStatus, SegmentId> {
+    let targets = read::job_segments(read, job.id, after, rows_scanned_max);
+    let (count, last) = (targets.len(), targets.last().map(|(target, _)| *target));
+    let statuses = targets.into_iter().filter_map(|(target, mapping)| segments::of_job(read, job, target, mapping));
+    Page::new(statuses.collect(), count, rows_scanned_max, last)
+}
+
+/// Workers after one of them.
+pub fn list_workers(read: &dyn Read, after: WorkerId, rows_scanned_max: usize) -> Page<Worker, WorkerId> {
+    let to = Key::WorkerName(String::new());
+    let rows = read.scan(Bound::Excluded(Key::Worker(after)), &to, rows_scanned_max);
+    let workers: Vec<Worker> = rows
+        .into_iter()
+        .filter_map(|(_, row)| {
+            let Row::Worker(worker) = row else { return None };
+            Some(*worker)
+        })
+        .collect();
+    let (count, last) = (workers.len(), workers.last().map(|worker| worker.id));
+    Page::new(workers, count, rows_scanned_max, last)
+}

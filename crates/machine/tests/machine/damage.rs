@@ -1,0 +1,109 @@
+//! The check finds damage: whatever row is lost, added or altered, something does not agree any more.
+
+use crate::story::{Story, mapping, page, submit};
+use ferry_machine::check;
+use ferry_machine::command::{Command, FailureKind};
+use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
+use ferry_machine::key::{DueItem, Key, Stage};
+use ferry_machine::row::{Row, SegmentState};
+use ferry_machine::tables::{Read, Tables};
+use ferry_machine::time::Time;
+
+/// A cluster with a job of every kind.
+fn rich() -> Story {
+    let mut story = Story::new();
+    let lost = story.worker("lost", 1);
+    story.worker("w", 3);
+    let completed = story.submit("completed", 2);
+    story.run(completed);
+    let failed = story.submit_with("failed", 3, |spec| spec.options.segments_per_task_max = 1);
+    let begun = story.lead();
+    story.copy(begun[0]);
+    story.fail(begun[1], FailureKind::Permanent, "gone");
+    story.lose(lost);
+    for lease in begun.iter().filter(|lease| lease.worker != lost).skip(2) {
+        story.ok(Command::ReleaseTask { lease: *lease });
+    }
+    story.lead();
+    let canceled = story.submit("canceled", 1);
+    story.ok(Command::CancelJob { job: canceled });
+    story.submit_with("executing", 4, |spec| spec.options.segments_per_task_max = 1);
+    story.lead();
+    story.submit("pending", 2);
+    story.ok(submit(page("draft", 0, 2, &[mapping(1, 77)])));
+    assert_ne!(story.job(failed).counts.tasks_created, 0);
+    assert_eq!(check(&story.rows), []);
+    story
+}
+
+#[test]
+fn every_lost_row_is_noticed() {
+    let story = rich();
+    for (key, _) in story.rows.rows() {
+        let mut damaged = story.rows.clone();
+        damaged.delete(key);
+        assert!(!check(&damaged).is_empty(), "{key:?} was lost");
+    }
+}
+
+#[test]
+fn every_index_entry_that_follows_from_nothing_is_noticed() {
+    let story = rich();
+    let (job, task, at) = (JobId(1_002), TaskId(1_005), Time(123));
+    for key in [
+        Key::Stage(Stage::CreatingTasks, JobId(1)),
+        Key::Stage(Stage::Collecting, job),
+        Key::Due(at, DueItem::Job(job)),
+        Key::Due(at, DueItem::Request("completed".to_owned())),
+        Key::Dispatch(1, job),
+        Key::Queue(job, at, task),
+        Key::Assignment(WorkerId(1_000), task),
+        Key::LostWorker(WorkerId(1_001)),
+    ] {
+        let mut damaged = story.rows.clone();
+        damaged.put(key.clone(), Row::Index);
+        assert!(!check(&damaged).is_empty(), "{key:?} follows from nothing");
+    }
+    let mut damaged = story.rows.clone();
+    damaged.put(Key::WorkerName("nobody".to_owned()), Row::WorkerName(WorkerId(5)));
+    assert!(!check(&damaged).is_empty());
+}
+
+/// A row altered so that it contradicts another one.
+fn altered(row: &Row) -> Option<Row> {
+    let mut row = row.clone();
+    match &mut row {
+        Row::Cluster(cluster) => cluster.tasks.pending += 1,
+        Row::Job(job) => job.counts.bytes_copied += 1,
+        Row::Task(task) => task.segments += 1,
+        Row::Segment(segment) if segment.state == SegmentState::Flushed => segment.state = SegmentState::Dropped,
+        Row::Segment(segment) => segment.state = SegmentState::Flushed,
+        Row::Mapping(mapping) => mapping.source = SegmentId(mapping.source.0 + 1),
+        Row::Request(request) => request.job = JobId(3),
+        Row::Worker(worker) => worker.leased += 1,
+        Row::WorkerName(worker) => worker.0 += 1,
+        Row::Index => return None,
+    }
+    Some(row)
+}
+
+#[test]
+fn every_altered_row_is_noticed() {
+    let story = rich();
+    for (key, row) in story.rows.rows() {
+        let Some(row) = altered(row) else { continue };
+        let mut damaged = story.rows.clone();
+        damaged.put(key.clone(), row);
+        assert!(!check(&damaged).is_empty(), "{key:?} was altered");
+    }
+}
+
+#[test]
+fn a_violation_says_where_and_what() {
+    let mut story = rich();
+    let Some(Row::Cluster(mut cluster)) = story.rows.get(&Key::Cluster) else { panic!("the cluster has a row") };
+    cluster.workers = 9;
+    story.rows.put(Key::Cluster, Row::Cluster(cluster));
+    let told: Vec<_> = check(&story.rows).iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["Cluster: workers is stored as 9, and counted as 2"]);
+}

@@ -1,0 +1,14 @@
+//! The machine from outside: stories of jobs told through commands and plans, with every invariant checked on the way.
+
+mod checker;
+mod clean_up;
+mod damage;
+mod explain;
+mod flows;
+mod limits;
+mod scenarios;
+mod scenarios_of_submits;
+mod scenarios_of_workers;
+mod story;
+mod submits;
+mod workers;

@@ -1,0 +1,130 @@
+//! Scenarios of submits that must come out right: repeated, broken off, and two that want the same target.
+
+use crate::story::{Story, mapping, page, submit};
+use ferry_machine::command::{Command, FailureKind};
+use ferry_machine::id::{JobId, SegmentId};
+use ferry_machine::limits;
+use ferry_machine::outcome::{Outcome, Rejection};
+use ferry_machine::view::{self, State};
+
+#[test]
+fn s22_the_same_submit_twice_is_one_job() {
+    let mut story = Story::new();
+    story.worker("w", 1);
+    let whole = page("r", 0, 2, &[mapping(1, 0), mapping(2, 0)]);
+    let Outcome::Page { job, submitted: true, already_existed: false, .. } = story.ok(submit(whole.clone())) else {
+        panic!("the first call makes the job")
+    };
+    let again = Outcome::Page { job, mappings: 2, submitted: true, already_existed: true };
+    assert_eq!(story.ok(submit(whole.clone())), again);
+    story.run(job);
+    assert_eq!(story.ok(submit(whole.clone())), again, "after its end");
+    story.lead();
+    story.wait(story.job(job).spec.options.retention_ms);
+    story.lead();
+    assert_eq!(story.ok(submit(whole.clone())), again, "after its collection");
+    let mut other = whole;
+    other.request_hash = b"another request".to_vec();
+    let rejection = story.refused(submit(other));
+    assert_eq!(rejection, Rejection::RequestIdReused { request_id: "r".to_owned(), job });
+}
+
+#[test]
+fn s23_a_target_is_held_by_one_job_until_its_clean_up_is_done() {
+    let mut story = Story::new();
+    story.worker("w", 1);
+    let wanted = [mapping(1, 55)];
+    let first = story.submit_mappings("first", &wanted, |_| {});
+    let held = Rejection::TargetHeld { target: SegmentId(55), job: first };
+    let second = || submit(page("second", 0, 1, &[mapping(9, 55)]));
+    assert_eq!(story.refused(second()), held, "while it lives");
+    let lease = story.lead()[0];
+    story.claim(lease);
+    story.fail(lease, FailureKind::Permanent, "gone");
+    assert_eq!(story.refused(second()), held, "before it is settled");
+    let clean_up = story.lead()[0];
+    assert_eq!(story.refused(second()), held, "while it is cleaned up");
+    story.clean(clean_up);
+    let Outcome::Page { job, .. } = story.ok(second()) else { panic!("the target is free") };
+    assert_eq!(story.run(job), State::Completed);
+    story.lead();
+    story.wait(1_000 * 24 * 3_600_000);
+    story.lead();
+    assert_eq!(story.state(job), None);
+    let for_ever = story.refused(submit(page("third", 0, 1, &wanted)));
+    assert_eq!(for_ever, Rejection::TargetHeld { target: SegmentId(55), job }, "a published one is never given again");
+}
+
+#[test]
+fn s23_a_job_whose_target_was_taken_over_still_lists_it_as_dropped() {
+    let mut story = Story::new();
+    story.worker("w", 1);
+    let first = story.submit_mappings("first", &[mapping(1, 55)], |_| {});
+    story.ok(Command::CancelJob { job: first });
+    story.lead();
+    let second = story.submit_mappings("second", &[mapping(9, 55)], |_| {});
+    assert_eq!(story.run(second), State::Completed);
+    assert_eq!(story.segment_states(first), ["dropped"].into());
+    assert_eq!(story.segment_states(second), ["flushed"].into());
+    story.wait(1_000 * 24 * 3_600_000);
+    story.lead();
+    let segment = view::segment(&story.rows, SegmentId(55)).expect("the published segment stays").segment;
+    assert_eq!((segment.job, segment.source), (second, SegmentId(9)));
+}
+
+#[test]
+fn s40_a_submit_that_broke_off_is_never_seen_and_can_be_resumed() {
+    let mut story = Story::new();
+    let mappings: Vec<_> = (1..=500).map(|source| mapping(source, source)).collect();
+    let first = page("r", 0, 500, &mappings[..300]);
+    let Outcome::Page { job, submitted: false, .. } = story.ok(submit(first.clone())) else { panic!("a draft") };
+    assert_eq!(story.state(job), None);
+    assert!(view::list_jobs(&story.rows, JobId(0), 100).items.is_empty());
+    assert!(view::segment(&story.rows, SegmentId(1)).is_none());
+    assert!(matches!(story.refused(Command::CancelJob { job }), Rejection::JobNotFound(_)));
+    story.wait(limits::DRAFT_IDLE_MS - 1);
+    let cursor = Outcome::Page { job, mappings: 300, submitted: false, already_existed: false };
+    assert_eq!(story.ok(submit(first)), cursor, "a retry learns where to go on");
+    story.wait(limits::DRAFT_IDLE_MS - 1);
+    story.lead();
+    let skipped = story.refused(submit(page("r", 400, 500, &mappings[400..])));
+    assert_eq!(skipped, Rejection::WrongOffset { job, mappings: 300 });
+    let last = story.ok(submit(page("r", 300, 500, &mappings[300..])));
+    assert_eq!(last, Outcome::Page { job, mappings: 500, submitted: true, already_existed: false });
+    assert_eq!(story.state(job), Some(State::Pending));
+}
+
+#[test]
+fn s40_a_submit_that_never_went_on_is_dropped_and_its_targets_are_free() {
+    let mut story = Story::new();
+    let mappings: Vec<_> = (1..=900).map(|source| mapping(source, source)).collect();
+    story.ok(submit(page("r", 0, 900, &mappings[..300])));
+    story.ok(submit(page("r", 300, 900, &mappings[300..600])));
+    story.wait(limits::DRAFT_IDLE_MS);
+    let dropped = story.plan().commands;
+    assert!(matches!(dropped[..], [Command::DropDraft { .. }]));
+    story.ok(dropped[0].clone());
+    // Hidden and not collected yet: its targets are free already.
+    story.ok(submit(page("another", 0, 1, &[mapping(1, 1)])));
+    story.lead();
+    let job = story.submit_mappings("r", &mappings[1..], |_| {});
+    assert_eq!(story.state(job), Some(State::Pending));
+    let jobs = view::cluster(&story.rows).expect("the cluster has a row").jobs;
+    assert_eq!((jobs.draft, jobs.pending), (0, 1));
+}
+
+#[test]
+fn s40_a_conflict_on_a_later_page_can_be_dropped_at_once() {
+    let mut story = Story::new();
+    story.submit_mappings("first", &[mapping(1, 700)], |_| {});
+    let mut mappings: Vec<_> = (1..=400).map(|source| mapping(source, source)).collect();
+    mappings[350] = mapping(351, 700);
+    let Outcome::Page { job, .. } = story.ok(submit(page("r", 0, 400, &mappings[..300]))) else { panic!("a draft") };
+    let conflict = story.refused(submit(page("r", 300, 400, &mappings[300..])));
+    assert!(matches!(conflict, Rejection::TargetHeld { target: SegmentId(700), .. }));
+    story.ok(Command::DropDraft { job });
+    story.lead();
+    assert!(matches!(story.refused(Command::DropDraft { job }), Rejection::JobNotFound(_)));
+    let free = story.submit_mappings("again", &mappings[..350], |_| {});
+    assert_eq!(story.state(free), Some(State::Pending));
+}

@@ -1,0 +1,123 @@
+//! openraft's log on the store's: entries can be read when `append` returns, and count only once they are synced.
+
+use crate::types::{Entry, LogId, Types, Vote};
+use crate::wire;
+use ferry_store::log::Log;
+use ferry_store::vote::VoteFile;
+use openraft::OptionalSend;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+/// Bytes of entries in one request of replication, and read at once to be sent; a single larger entry goes alone.
+pub(crate) const READ_BYTES_MAX: usize = 1024 * 1024;
+
+/// The log and the vote of this node.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    log: Arc<Log>,
+    vote: VoteFile,
+}
+
+impl LogStore {
+    pub(crate) fn new(log: Arc<Log>, vote: VoteFile) -> Self {
+        Self { log, vote }
+    }
+
+    fn read(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        if from >= to_exclusive {
+            return Ok(Vec::new());
+        }
+        let entries = self.log.read(from, to_exclusive, bytes_max).map_err(io::Error::other)?;
+        entries.into_iter().map(|(_, bytes)| wire::entry_from_bytes(bytes).map_err(io::Error::other)).collect()
+    }
+
+    fn purged(&self) -> io::Result<Option<LogId>> {
+        read_marker(self.log.purged().map_err(io::Error::other)?)
+    }
+}
+
+fn read_marker(marker: Option<Vec<u8>>) -> io::Result<Option<LogId>> {
+    marker.map(|bytes| wire::log_id_from_bytes(&bytes)).transpose().map_err(io::Error::other)
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: R,
+    ) -> io::Result<Vec<Entry>> {
+        let from = match range.start_bound() {
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => index.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let to_exclusive = match range.end_bound() {
+            Bound::Included(index) => index.saturating_add(1),
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.read(from, to_exclusive, usize::MAX)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        self.read(start, end, READ_BYTES_MAX)
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        let bytes = self.vote.load().map_err(io::Error::other)?;
+        bytes.map(|bytes| wire::vote_from_bytes(&bytes)).transpose().map_err(io::Error::other)
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
+        let last_purged_log_id = self.purged()?;
+        let last = self.log.last().map_err(io::Error::other)?;
+        let last = last.map(|(_, bytes)| wire::entry_from_bytes(bytes)).transpose().map_err(io::Error::other)?;
+        let last_log_id = last.map(|entry| entry.log_id).or(last_purged_log_id);
+        Ok(LogState { last_purged_log_id, last_log_id })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let (file, bytes) = (self.vote.clone(), wire::vote_to_bytes(vote));
+        let saved = tokio::task::spawn_blocking(move || file.save(&bytes)).await;
+        saved.map_err(io::Error::other)?.map_err(io::Error::other)
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        let Some(committed) = committed else { return Ok(()) };
+        let marker = wire::log_id_to_bytes(committed);
+        self.log.save_committed(committed.index, marker).map_err(io::Error::other)
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        read_marker(self.log.committed().map_err(io::Error::other)?)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries = entries.into_iter().map(|entry| (entry.log_id.index, wire::entry_to_bytes(entry))).collect();
+        self.log.append(entries).map_err(io::Error::other)?;
+        self.log.when_durable(Box::new(move |synced| callback.io_completed(synced.map_err(io::Error::other))));
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        self.log.truncate_after(last.map(|log_id| log_id.index)).map_err(io::Error::other)
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
+        self.log.purge(log_id.index, wire::log_id_to_bytes(log_id)).map_err(io::Error::other)
+    }
+}

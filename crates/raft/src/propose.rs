@@ -1,0 +1,239 @@
+//! Proposals: concurrent ones are collected into one entry, a single one never waits for company.
+//!
+//! One task stamps and appends, so stamps grow with the log. While fewer than `ENTRIES_IN_FLIGHT_MAX` entries are on
+//! their way, whatever waits goes at once; while that many are, what arrives is collected for the next.
+
+use crate::errors::{Leader, ProposeError};
+use crate::leadership::{Lead, Term};
+use crate::read::leader_of;
+use crate::types::{Batch, Core, Types};
+use ferry_machine::command::{Command, TaskResult};
+use ferry_machine::limits::ROWS_PER_COMMAND_MAX;
+use ferry_machine::outcome::Outcome;
+use ferry_store::codec;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::ClientWriteError;
+use openraft::impls::ProgressResponder;
+use openraft::raft::ClientWriteResult;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+/// Entries on their way to a quorum before proposals are collected.
+pub(crate) const ENTRIES_IN_FLIGHT_MAX: usize = 4;
+/// Proposals that wait on a node before new ones are turned away.
+pub(crate) const PROPOSALS_WAITING_MAX: usize = 4_096;
+/// Rows that the commands of one entry may read and write together: no entry stalls the log.
+const ROWS_PER_ENTRY_MAX: usize = ROWS_PER_COMMAND_MAX;
+/// Rows that any command may touch beside those it names: the cluster, a job, a task, a worker, and their indexes.
+const ROWS_PER_COMMAND_BASE: usize = 16;
+/// Rows of one mapping of a submit: segment, place in the job, and the job that held a freed target.
+const ROWS_PER_MAPPING: usize = 3;
+/// Commands of one entry, however small.
+const COMMANDS_PER_ENTRY_MAX: usize = 64;
+
+/// A command that was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposed {
+    /// What the machine answered.
+    pub outcome: Outcome,
+    /// The index of its entry: the outcome holds as of this revision.
+    pub index: u64,
+}
+
+/// A proposal on its way.
+pub(crate) struct Ask {
+    pub(crate) command: Command,
+    /// Only in this term, if any.
+    pub(crate) fence: Option<Term>,
+    pub(crate) answer: oneshot::Sender<Result<Proposed, ProposeError>>,
+}
+
+/// The task that appends proposals.
+pub(crate) struct Proposer {
+    core: Core,
+    lead: watch::Receiver<Option<Arc<Lead>>>,
+    queue: mpsc::Receiver<Ask>,
+    /// Taken from the queue, but too large for the entry that was being filled.
+    held: Option<Ask>,
+}
+
+impl Proposer {
+    pub(crate) fn new(core: Core, lead: watch::Receiver<Option<Arc<Lead>>>, queue: mpsc::Receiver<Ask>) -> Self {
+        Self { core, lead, queue, held: None }
+    }
+
+    /// Runs until nobody can propose any more.
+    pub(crate) async fn run(mut self) {
+        while let Some(first) = self.next().await {
+            let lead = self.lead.borrow().clone();
+            let Some(lead) = lead.filter(|lead| admits(&first, lead)) else {
+                self.refuse(first);
+                continue;
+            };
+            match self.place(&lead).await {
+                Some(place) => self.append(&lead, place, first).await,
+                None => self.refuse(first),
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Option<Ask> {
+        loop {
+            let ask = match self.held.take() {
+                Some(ask) => ask,
+                None => self.queue.recv().await?,
+            };
+            // Whoever gave up before anything was appended gets nothing appended.
+            if !ask.answer.is_closed() {
+                return Some(ask);
+            }
+        }
+    }
+
+    /// A place among the entries in flight, or none when the leadership ends first.
+    async fn place(&mut self, lead: &Arc<Lead>) -> Option<OwnedSemaphorePermit> {
+        let term = lead.term;
+        let ended = self.lead.wait_for(|now| now.as_ref().is_none_or(|now| now.term != term));
+        tokio::select! {
+            place = lead.window.clone().acquire_owned() => place.ok(),
+            _ = ended => None,
+        }
+    }
+
+    async fn append(&mut self, lead: &Lead, place: OwnedSemaphorePermit, first: Ask) {
+        let asks = self.collect(lead, first);
+        let (commands, answers): (Vec<_>, Vec<_>) = asks.into_iter().map(|ask| (ask.command, ask.answer)).unzip();
+        let batch = Batch(codec::encode_batch(lead.clock.stamp(), &commands).into());
+        let (responder, result) = ProgressResponder::<Types, ClientWriteResult<Types>>::complete_only();
+        let sent = self.core.write(batch).with_leader(lead.term.number()).responder(responder).await;
+        let core = self.core.clone();
+        tokio::spawn(async move {
+            let result = match sent {
+                Ok(()) => result.await.ok(),
+                Err(_) => None,
+            };
+            drop(place);
+            distribute(&core, result, answers);
+        });
+    }
+
+    /// What waits and fits into the entry of `first`.
+    fn collect(&mut self, lead: &Lead, first: Ask) -> Vec<Ask> {
+        let mut rows = rows_max(&first.command);
+        let mut asks = vec![first];
+        while asks.len() < COMMANDS_PER_ENTRY_MAX {
+            let Ok(ask) = self.queue.try_recv() else { break };
+            if ask.answer.is_closed() {
+                continue;
+            }
+            if !admits(&ask, lead) {
+                self.refuse(ask);
+                continue;
+            }
+            rows += rows_max(&ask.command);
+            if rows > ROWS_PER_ENTRY_MAX {
+                self.held = Some(ask);
+                break;
+            }
+            asks.push(ask);
+        }
+        asks
+    }
+
+    fn refuse(&self, ask: Ask) {
+        let leader = other_leader(&self.core);
+        // A proposer that gave up is no error.
+        let _ = ask.answer.send(Err(ProposeError::NotLeader { leader }));
+    }
+}
+
+fn admits(ask: &Ask, lead: &Lead) -> bool {
+    ask.fence.is_none_or(|fence| fence == lead.term)
+}
+
+/// The leader as this node knows it, if it is another node: a node that lost its leadership a moment ago sends nobody
+/// to itself.
+pub(crate) fn other_leader(core: &Core) -> Leader {
+    leader_of(&core.metrics().borrow_watched()).filter(|(id, _)| id != core.node_id())
+}
+
+type Answer = oneshot::Sender<Result<Proposed, ProposeError>>;
+
+fn distribute(core: &Core, result: Option<ClientWriteResult<Types>>, answers: Vec<Answer>) {
+    let failure = match result {
+        Some(Ok(response)) => {
+            let index = response.log_id.index;
+            for (answer, applied) in answers.into_iter().zip(response.data) {
+                let applied = match applied {
+                    Ok(outcome) => Ok(Proposed { outcome, index }),
+                    Err(rejection) => Err(ProposeError::Rejected { rejection, index }),
+                };
+                let _ = answer.send(applied);
+            }
+            return;
+        }
+        Some(Err(ClientWriteError::ForwardToLeader(_))) => ProposeError::NotLeader { leader: other_leader(core) },
+        Some(Err(ClientWriteError::LogEntryDiscarded(_))) => {
+            ProposeError::Unknown { reason: "the leadership was lost after the proposal was written" }
+        }
+        Some(Err(ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_))) => {
+            ProposeError::Unknown { reason: "raft answered a proposal as if it changed the membership" }
+        }
+        None => ProposeError::Unknown { reason: "raft stopped on this node" },
+    };
+    for answer in answers {
+        let _ = answer.send(Err(failure.clone()));
+    }
+}
+
+/// Rows that a command may read or write at most, as far as its size tells; commands that work in pages fill an entry.
+fn rows_max(command: &Command) -> usize {
+    let named = match command {
+        Command::SubmitPage(page) => page.mappings.len().saturating_mul(ROWS_PER_MAPPING),
+        Command::ReportTask { result: TaskResult::Copied { segments }, .. } => segments.len().saturating_mul(2),
+        Command::ExpireRequests { request_ids } => request_ids.len().saturating_mul(2),
+        Command::CreateTasks { .. }
+        | Command::SettleJob { .. }
+        | Command::CollectJob { .. }
+        | Command::ReleaseWorker { .. } => ROWS_PER_COMMAND_MAX,
+        Command::Bootstrap { .. }
+        | Command::Tick
+        | Command::DropDraft { .. }
+        | Command::AssignTask(_)
+        | Command::ClaimTargets { .. }
+        | Command::ReportProgress { .. }
+        | Command::ReportTask { .. }
+        | Command::ReleaseTask { .. }
+        | Command::RegisterWorker { .. }
+        | Command::LoseWorker { .. }
+        | Command::DrainWorker { .. }
+        | Command::CancelJob { .. }
+        | Command::FailJob { .. }
+        | Command::PauseJob { .. }
+        | Command::UpdateJob { .. }
+        | Command::ReserveIds { .. } => 0,
+    };
+    named.saturating_add(ROWS_PER_COMMAND_BASE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferry_machine::command::{IdMapping, SubmitPage};
+    use ferry_machine::id::JobId;
+    use ferry_machine::limits::MAPPINGS_PER_PAGE_MAX;
+
+    #[test]
+    fn the_largest_page_of_a_submit_fits_into_an_entry() {
+        let mappings = vec![IdMapping::default(); MAPPINGS_PER_PAGE_MAX];
+        let page = Command::SubmitPage(Box::new(SubmitPage { mappings, ..SubmitPage::default() }));
+        assert!(rows_max(&page) <= ROWS_PER_ENTRY_MAX);
+    }
+
+    #[test]
+    fn a_command_that_works_in_pages_has_its_entry_to_itself() {
+        let create = Command::CreateTasks { job: JobId(1), tasks_created: 0 };
+        assert!(rows_max(&create) + rows_max(&Command::Tick) > ROWS_PER_ENTRY_MAX);
+        assert!(COMMANDS_PER_ENTRY_MAX * rows_max(&Command::Tick) > ROWS_PER_ENTRY_MAX);
+    }
+}

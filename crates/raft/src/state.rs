@@ -1,0 +1,146 @@
+//! openraft's state machine on the store's rows: an entry's changes and its place in the log are written together,
+//! and answers go out only after that. An error of the disk stops raft on this node.
+
+use crate::checkpoint::{self, Builder, Image};
+use crate::types::{Answers, Batch, Entry, LogId, Payload, StoredMembership, Types};
+use crate::wire;
+use ferry_store::checkpoints::Checkpoints;
+use ferry_store::codec;
+use ferry_store::rows::Rows;
+use futures::{Stream, StreamExt};
+use openraft::OptionalSend;
+use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot, SnapshotMeta};
+use std::io;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+pub(crate) type Meta = SnapshotMeta<crate::types::CommittedLeaderId, u64, crate::types::Node>;
+pub(crate) type ImageSnapshot = Snapshot<crate::types::CommittedLeaderId, u64, crate::types::Node, Image>;
+
+/// The last entry applied on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Applied {
+    pub(crate) term: u64,
+    pub(crate) index: u64,
+}
+
+/// Tells whoever waits how far this node has applied the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    applied: watch::Sender<Applied>,
+    index: watch::Sender<u64>,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self { applied: watch::Sender::new(Applied::default()), index: watch::Sender::new(0) }
+    }
+
+    pub(crate) fn reached(&self, log_id: LogId) {
+        self.applied.send_replace(Applied { term: log_id.leader_id.term, index: log_id.index });
+        self.index.send_replace(log_id.index);
+    }
+
+    pub(crate) fn applied(&self) -> watch::Receiver<Applied> {
+        self.applied.subscribe()
+    }
+
+    pub(crate) fn index(&self) -> watch::Receiver<u64> {
+        self.index.subscribe()
+    }
+}
+
+/// The rows of this node as openraft sees them.
+pub(crate) struct StateMachine {
+    rows: Arc<Rows>,
+    checkpoints: Checkpoints,
+    progress: Progress,
+}
+
+impl StateMachine {
+    pub(crate) fn new(rows: Arc<Rows>, checkpoints: Checkpoints, progress: Progress) -> io::Result<Self> {
+        let state = Self { rows, checkpoints, progress };
+        if let Some(log_id) = state.last_applied()? {
+            state.progress.reached(log_id);
+        }
+        Ok(state)
+    }
+
+    fn last_applied(&self) -> io::Result<Option<LogId>> {
+        let marker = self.rows.applied().map_err(io::Error::other)?;
+        marker.map(|bytes| wire::log_id_from_bytes(&bytes)).transpose().map_err(io::Error::other)
+    }
+
+    fn membership(&self) -> io::Result<StoredMembership> {
+        let stored = self.rows.membership().map_err(io::Error::other)?;
+        let stored = stored.map(|bytes| wire::stored_membership_from_bytes(&bytes)).transpose();
+        Ok(stored.map_err(io::Error::other)?.unwrap_or_default())
+    }
+
+    /// Applies one entry: its commands in order, each to what the one before it left.
+    fn apply_entry(&self, entry: Entry) -> io::Result<Answers> {
+        let marker = (entry.log_id.index, wire::log_id_to_bytes(entry.log_id));
+        let (membership, batch) = match entry.payload {
+            Payload::Blank => (None, None),
+            Payload::Normal(batch) => (None, Some(batch)),
+            Payload::Membership(membership) => {
+                let stored = StoredMembership::new(Some(entry.log_id), membership);
+                (Some(wire::stored_membership_to_bytes(&stored)), None)
+            }
+        };
+        let (stamp, commands) = match &batch {
+            Some(Batch(bytes)) => codec::decode_batch(bytes).map_err(io::Error::other)?,
+            None => Default::default(),
+        };
+        let written = self.rows.write(marker, membership, |tables| {
+            commands.iter().map(|command| ferry_machine::apply(tables, command, stamp)).collect()
+        });
+        written.map_err(io::Error::other)
+    }
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = Image;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        Ok((self.last_applied()?, self.membership()?))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
+    {
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            let log_id = entry.log_id;
+            let answers = self.apply_entry(entry)?;
+            self.progress.reached(log_id);
+            if let Some(responder) = responder {
+                responder.send(answers);
+            }
+            // A long replay must not keep a thread from heartbeats.
+            tokio::task::consume_budget().await;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder(self.checkpoints.clone())
+    }
+
+    async fn install_snapshot(&mut self, _meta: &Meta, image: Image) -> io::Result<()> {
+        let Some(checkpoint) = image else { return Ok(()) };
+        let checkpoints = self.checkpoints.clone();
+        let installed = tokio::task::spawn_blocking(move || checkpoints.install(&checkpoint)).await;
+        installed.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        if let Some(log_id) = self.last_applied()? {
+            self.progress.reached(log_id);
+        }
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<ImageSnapshot>> {
+        self.checkpoints.current().map(checkpoint::snapshot_of).transpose()
+    }
+}

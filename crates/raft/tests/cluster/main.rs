@@ -1,0 +1,6 @@
+//! Raft on whole clusters: real sockets and real stores, nodes that are killed and come back.
+
+mod agreement;
+mod checkpoint;
+mod proxy;
+mod support;

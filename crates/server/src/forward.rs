@@ -1,0 +1,159 @@
+//! Calls that only the leader can answer, on a node that does not lead: passed on as they are, once.
+//!
+//! Invariant: a call that was passed on is never passed on again, and one is sent a second time only when the first
+//! connection was not even made.
+
+use crate::channels::Channels;
+use crate::deadline;
+use crate::status::no_leader;
+use bytes::Bytes;
+use ferry_raft::Raft;
+use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use tonic::body::Body;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tower::{Service, ServiceExt};
+
+/// Marks a call that another node passed on.
+const FORWARDED: &str = "ferry-forwarded";
+/// Calls that only the leader can answer: every write, and what lives in the leader's memory.
+const LEADER_ONLY: [&str; 10] = [
+    "/ferry.v1.JobService/SubmitJob",
+    "/ferry.v1.JobService/CancelJob",
+    "/ferry.v1.JobService/PauseJob",
+    "/ferry.v1.JobService/ResumeJob",
+    "/ferry.v1.JobService/UpdateJob",
+    "/ferry.v1.JobService/ExplainJob",
+    "/ferry.v1.AllocatorService/AllocateIds",
+    "/ferry.v1.WorkerService/DrainWorker",
+    "/ferry.v1.WorkerService/UndrainWorker",
+    "/ferry.v1.ClusterService/TransferLeadership",
+];
+/// A new look for the leader after a connection was refused.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
+/// What the length prefix of a message adds to it.
+const PREFIX_BYTES: usize = 5;
+
+/// Finds the leader and passes calls on to it.
+#[derive(Clone)]
+pub(crate) struct Forwarder {
+    pub(crate) raft: Raft,
+    pub(crate) node_id: u64,
+    pub(crate) channels: Channels,
+    /// For calls without a deadline of their own.
+    pub(crate) timeout: Duration,
+    /// Largest request message.
+    pub(crate) message_bytes_max: usize,
+}
+
+/// Where a call is answered.
+pub(crate) enum Route {
+    /// By this node's own services.
+    Here(Request<Body>),
+    /// It is answered already, by the leader or because there is none.
+    Answered(Response<Body>),
+}
+
+impl Forwarder {
+    /// Answers a call, or leaves it to this node's services.
+    pub(crate) async fn route(&self, request: Request<Body>) -> Route {
+        if !LEADER_ONLY.contains(&request.uri().path()) || self.leads() {
+            return Route::Here(request);
+        }
+        if request.headers().contains_key(FORWARDED) {
+            return Route::Answered(no_leader(self.raft.leader().map(|(id, _)| id)).into_http());
+        }
+        let deadline = deadline::for_answer(deadline::of_headers(request.headers(), self.timeout));
+        match self.forward(request, deadline).await {
+            Ok(route) => route,
+            Err(status) => Route::Answered(status.into_http()),
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.raft.leader().is_some_and(|(id, _)| id == self.node_id)
+    }
+
+    /// The answer to a message beyond the limit.
+    pub(crate) fn too_large(&self) -> Status {
+        Status::resource_exhausted(format!(
+            "the request message is larger than {} bytes: shorten its fields, or split the job into several",
+            self.message_bytes_max
+        ))
+    }
+
+    async fn forward(&self, request: Request<Body>, deadline: Instant) -> Result<Route, Status> {
+        let (mut head, body) = request.into_parts();
+        let body = self.whole(body).await?;
+        head.headers.insert(FORWARDED, HeaderValue::from_static("1"));
+        loop {
+            let Some((id, address)) = self.raft.wait_leader(deadline).await else { return Err(no_leader(None)) };
+            let request = Request::from_parts(head.clone(), Body::new(Full::new(body.clone())));
+            if id == self.node_id {
+                return Ok(Route::Here(request));
+            }
+            let channel = self.channels.get(&address).ok_or_else(|| no_leader(Some(id)))?;
+            match send(channel, request, deadline).await {
+                Ok(response) => return Ok(Route::Answered(response)),
+                Err(Unsent::Never) if Instant::now() + RETRY_INTERVAL < deadline => {
+                    tokio::time::sleep(RETRY_INTERVAL).await;
+                }
+                Err(Unsent::Never) => return Err(no_leader(Some(id))),
+                Err(Unsent::Perhaps(reason)) => {
+                    return Err(Status::new(
+                        Code::Unavailable,
+                        format!(
+                            "the connection to the leader, node {}, broke: {reason}; repeat the call (with the same \
+                             request_id for a submit)",
+                            id
+                        ),
+                    ));
+                }
+            }
+        }
+    }
+
+    async fn whole(&self, body: Body) -> Result<Bytes, Status> {
+        let collected = Limited::new(body, self.message_bytes_max + PREFIX_BYTES).collect().await;
+        match collected {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(self.too_large()),
+            Err(error) => Err(Status::cancelled(format!("the request broke off: {error}"))),
+        }
+    }
+}
+
+/// Why a call has no answer from the leader.
+enum Unsent {
+    /// No connection was made.
+    Never,
+    /// It may have arrived.
+    Perhaps(String),
+}
+
+async fn send(mut channel: Channel, request: Request<Body>, deadline: Instant) -> Result<Response<Body>, Unsent> {
+    let answer = async {
+        let channel = channel.ready().await?;
+        channel.call(request).await
+    };
+    match timeout_at(deadline, answer).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) if never_connected(&error) => Err(Unsent::Never),
+        Ok(Err(error)) => Err(Unsent::Perhaps(error.to_string())),
+        Err(_) => Err(Unsent::Perhaps("no answer within the deadline".to_owned())),
+    }
+}
+
+fn never_connected(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,0 +1,99 @@
+//! The leader's loop: woken by changes, by what becomes due, or by the tick; plan, then propose. No IO, no retry:
+//! what did not work is seen again, as it then is, by the next round.
+
+use super::Leadership;
+use ferry_machine::command::Command;
+use ferry_machine::outcome::Outcome;
+use ferry_machine::plan::{Plan, Policy, plan};
+use ferry_machine::view;
+use futures::future::join_all;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+use tracing::{debug, info};
+
+/// Cluster time is committed at least this often while anything is due, so that a failover loses no more.
+const CLOCK_COMMIT_INTERVAL_MS: u64 = 1_000;
+
+/// Runs until the leadership ends.
+pub(super) async fn run(leadership: Arc<Leadership>) {
+    let mut changes = leadership.raft.changes();
+    let mut logged = String::new();
+    loop {
+        changes.borrow_and_update();
+        let next = check(&leadership).await;
+        log_stats(&leadership, &mut logged);
+        tokio::select! {
+            () = leadership.wake.notified() => {}
+            changed = changes.changed() => if changed.is_err() { return },
+            () = sleep(next) => {}
+        }
+    }
+}
+
+/// One round; says how long the next may wait when nothing wakes it before.
+async fn check(leadership: &Arc<Leadership>) -> Duration {
+    let tick_ms = leadership.config.check_interval_ms();
+    lose_silent_workers(leadership).await;
+    // Without a clock the leadership has ended, and this loop with it.
+    let Some(now) = leadership.now() else { return Duration::from_millis(tick_ms) };
+    let (plan, committed) = {
+        let view = leadership.raft.view();
+        leadership.sessions.reconcile(&view);
+        let connected = leadership.sessions.connected(&view);
+        let policy = Policy { writes_for_ms: leadership.config.request_timeout_ms(), ..Policy::default() };
+        (plan(&view, now, &policy, &connected), view::cluster(&view).map_or(now, |cluster| cluster.now))
+    };
+    let due_in_ms = plan.next_due.map(|due| due.since(now));
+    propose_all(leadership, plan).await;
+    if due_in_ms.is_some() && now.since(committed) >= CLOCK_COMMIT_INTERVAL_MS {
+        propose_one(leadership, Command::Tick).await;
+    }
+    let wait_max_ms = if due_in_ms.is_some() { tick_ms.min(CLOCK_COMMIT_INTERVAL_MS) } else { tick_ms };
+    Duration::from_millis(due_in_ms.map_or(wait_max_ms, |due| due.clamp(1, wait_max_ms)))
+}
+
+/// Proposals of one round are independent of each other, so they share entries and syncs.
+async fn propose_all(leadership: &Arc<Leadership>, plan: Plan) {
+    let assignments = plan.assignments.into_iter().map(Command::AssignTask);
+    let proposals = plan.commands.into_iter().chain(assignments).map(|command| propose_one(leadership, command));
+    let assigned = join_all(proposals).await.into_iter().any(|assigned| assigned);
+    if assigned {
+        leadership.sessions.reconcile(&leadership.raft.view());
+    }
+}
+
+/// Whether the command leased a task. A refusal is no error: the plan was stale, and the next one will not be.
+async fn propose_one(leadership: &Arc<Leadership>, command: Command) -> bool {
+    match leadership.propose(command).await {
+        Ok(proposed) => matches!(proposed.outcome, Outcome::Assigned(_)),
+        Err(error) => {
+            debug!(%error, "a planned command was not applied");
+            false
+        }
+    }
+}
+
+/// The lease of a worker that has been silent for its length has ended; this leader granted it one when it began.
+async fn lose_silent_workers(leadership: &Arc<Leadership>) {
+    let writes_for_ms = leadership.config.request_timeout_ms();
+    for (worker, incarnation) in leadership.sessions.silent_for(leadership.config.lease()) {
+        let command = Command::LoseWorker { worker, incarnation, writes_for_ms };
+        match leadership.propose(command).await {
+            Ok(_) => {
+                info!(worker_id = worker.0, "worker lost: its lease has ended");
+                leadership.sessions.forget(worker, incarnation);
+            }
+            Err(error) => debug!(%error, worker_id = worker.0, "a silent worker could not be declared lost"),
+        }
+    }
+}
+
+fn log_stats(leadership: &Leadership, logged: &mut String) {
+    let Some(cluster) = view::cluster(&leadership.raft.view()) else { return };
+    let stats = format!("jobs {:?}, tasks {:?}", cluster.jobs, cluster.tasks);
+    if stats != *logged {
+        info!(jobs = ?cluster.jobs, tasks = ?cluster.tasks, "changed");
+        *logged = stats;
+    }
+}

@@ -1,0 +1,129 @@
+//! Brings each connected worker in line with the rows: an assignment is committed first and sent then; what the rows
+//! do not have (any more) is dropped, and told again until the worker says so.
+
+use super::sessions::Session;
+use ferry_machine::command::IdMapping;
+use ferry_machine::id::{TaskId, WorkerId};
+use ferry_machine::row::{CleanUp, Job, JobState, Task, VerifyMode};
+use ferry_machine::tables::Read;
+use ferry_machine::view;
+use ferry_proto::v1::{self, SessionResponse, session_response::Message};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// A drop is told again when it was not answered for this long.
+const DROP_REPEAT: Duration = Duration::from_secs(2);
+
+/// What the leader knows of an attempt that a worker has.
+pub(super) struct Run {
+    pub(super) attempt: u32,
+    pub(super) live_bytes: u64,
+    pub(super) committed_bytes: u64,
+    drop_told: Option<Instant>,
+}
+
+impl Run {
+    /// An attempt that the worker has.
+    pub(super) fn of_worker(attempt: u32) -> Self {
+        Self { attempt, live_bytes: 0, committed_bytes: 0, drop_told: None }
+    }
+}
+
+/// Sends what is missing and tells to drop what should not be.
+pub(super) fn reconcile(worker: WorkerId, session: &mut Session, read: &dyn Read) {
+    if session.outgoing.is_none() {
+        return;
+    }
+    let mut jobs = BTreeMap::new();
+    let mut wanted = BTreeMap::new();
+    for task in view::assigned_tasks(read, worker) {
+        let job = jobs.entry(task.job).or_insert_with(|| view::job(read, task.job));
+        let Some(job) = job else { continue };
+        let Some(lease) = task.lease.filter(|lease| lease.incarnation == session.incarnation) else { continue };
+        if should_run(job, &task) {
+            wanted.insert(task.id, lease.attempt);
+            if session.runs.get(&task.id).is_none_or(|run| run.attempt != lease.attempt)
+                && session.send(assignment(read, job, &task, lease.attempt))
+            {
+                session.runs.insert(task.id, Run::of_worker(lease.attempt));
+            }
+        } else {
+            // Leased, but its job is over: the worker must say that it has stopped before the lease is released.
+            session.runs.entry(task.id).or_insert_with(|| Run::of_worker(lease.attempt));
+        }
+    }
+    tell_drops(session, &wanted);
+}
+
+/// A lease of a live job copies; one of a failed or canceled job may only clean up.
+fn should_run(job: &Job, task: &Task) -> bool {
+    match &job.state {
+        JobState::Executing => true,
+        JobState::Failed { .. } | JobState::Canceled { .. } => is_clean_up(task),
+        JobState::Draft { .. } | JobState::Pending | JobState::Completed { .. } | JobState::Collecting => false,
+    }
+}
+
+/// What a lease of the task does: delete what its attempts wrote, or copy.
+fn is_clean_up(task: &Task) -> bool {
+    task.clean_up == CleanUp::Due
+}
+
+fn tell_drops(session: &mut Session, wanted: &BTreeMap<TaskId, u32>) {
+    let unwanted = |(task, run): &(&TaskId, &Run)| {
+        wanted.get(task) != Some(&run.attempt) && run.drop_told.is_none_or(|told| told.elapsed() >= DROP_REPEAT)
+    };
+    let drops: Vec<(TaskId, u32)> =
+        session.runs.iter().filter(unwanted).map(|(task, run)| (*task, run.attempt)).collect();
+    for (task, attempt) in drops {
+        session.send(drop_of(task, attempt));
+        if let Some(run) = session.runs.get_mut(&task) {
+            run.drop_told = Some(Instant::now());
+        }
+    }
+}
+
+/// The message that ends an attempt.
+pub(super) fn drop_of(task: TaskId, attempt: u32) -> SessionResponse {
+    let attempt = Some(v1::Attempt { task_id: task.0, attempt });
+    SessionResponse { message: Some(Message::Drop(v1::Drop { attempt })) }
+}
+
+fn assignment(read: &dyn Read, job: &Job, task: &Task, attempt: u32) -> SessionResponse {
+    let spec = &job.spec;
+    let target = v1::TargetRef {
+        uri: spec.target_uri.clone(),
+        collection_id: spec.collection_id,
+        partition_ids: spec.partition_ids.iter().map(|(source, target)| (*source, *target)).collect(),
+    };
+    let assign = v1::Assign {
+        attempt: Some(v1::Attempt { task_id: task.id.0, attempt }),
+        job_id: job.id.0,
+        clean_up: is_clean_up(task),
+        claimed: task.claimed,
+        source_uri: spec.source_uri.clone(),
+        metadata_bytes: spec.metadata_bytes,
+        metadata_crc32c: spec.metadata_crc32c,
+        target: Some(target),
+        id_mappings: view::task_mappings(read, task).iter().map(mapping).collect(),
+        first_build_id: job.first_build_id,
+        verify: verify(spec.options.verify).into(),
+        bandwidth_bytes_per_second: spec.options.bandwidth_bytes_per_second,
+    };
+    SessionResponse { message: Some(Message::Assign(assign)) }
+}
+
+fn mapping(mapping: &IdMapping) -> v1::IdMapping {
+    v1::IdMapping {
+        source_segment_id: mapping.source.0,
+        target_segment_id: mapping.target.0,
+        partition_id: mapping.partition_id,
+    }
+}
+
+fn verify(mode: VerifyMode) -> v1::VerifyMode {
+    match mode {
+        VerifyMode::Standard => v1::VerifyMode::Standard,
+        VerifyMode::Full => v1::VerifyMode::Full,
+    }
+}

@@ -1,0 +1,161 @@
+//! What Prometheus is told: latencies from stored times, gauges from the rows at scrape time, calls by outcome.
+//!
+//! Architecture invariant: gauges of jobs and tasks are made from the cluster's row at each scrape and only where the
+//! leader is asked, so none outlives a leadership; no label holds an id.
+
+use ferry_machine::row::{Cluster, Job, JobState, Task, TaskOutcome};
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
+use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
+
+/// From 10 ms to about a day, four times more each.
+const LATENCY_BUCKETS_SECONDS: [f64; 12] =
+    [0.01, 0.04, 0.16, 0.64, 2.56, 10.24, 40.96, 163.84, 655.36, 2_621.44, 10_485.76, 41_943.04];
+
+/// How a node stands in its raft, as scraped.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RaftFigures {
+    pub(crate) term: u64,
+    pub(crate) is_leader: bool,
+    pub(crate) last_log_index: u64,
+    pub(crate) committed_index: u64,
+    pub(crate) applied_index: u64,
+}
+
+/// The metrics a process keeps.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    job_latency: Histogram,
+    task_latency: HistogramVec,
+    requests: IntCounterVec,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let job_latency = Histogram::with_opts(
+            HistogramOpts::new(
+                "ferry_copy_segment_job_latency_seconds",
+                "Cluster time from the submission of a copy-segment job to its completion, observed on the leader.",
+            )
+            .buckets(LATENCY_BUCKETS_SECONDS.to_vec()),
+        )?;
+        let task_latency = HistogramVec::new(
+            HistogramOpts::new(
+                "ferry_copy_segment_task_latency_seconds",
+                "Cluster time of completed copy-segment tasks by stage: pending until first leased, executing until \
+                 copied, done for both together; observed on the leader.",
+            )
+            .buckets(LATENCY_BUCKETS_SECONDS.to_vec()),
+            &["stage"],
+        )?;
+        let requests = IntCounterVec::new(
+            Opts::new("ferry_grpc_requests_total", "Calls answered by this node, by method and status code."),
+            &["method", "code"],
+        )?;
+        registry.register(Box::new(job_latency.clone()))?;
+        registry.register(Box::new(task_latency.clone()))?;
+        registry.register(Box::new(requests.clone()))?;
+        Ok(Self { registry, job_latency, task_latency, requests })
+    }
+
+    /// Counts an answered call.
+    pub(crate) fn count_request(&self, method: &str, code: &str) {
+        self.requests.with_label_values(&[method, code]).inc();
+    }
+
+    /// Counts the latency of a job that has just completed; one that ended otherwise has none.
+    pub(crate) fn observe_job(&self, job: &Job) {
+        if let JobState::Completed { ended } = &job.state {
+            self.job_latency.observe(seconds(ended.at.since(job.submitted.at)));
+        }
+    }
+
+    /// Counts the latencies of a task that has just completed.
+    pub(crate) fn observe_task(&self, task: &Task) {
+        if let TaskOutcome::Completed { ended } = &task.outcome {
+            let started = task.started.unwrap_or(*ended);
+            let stages = [
+                ("pending", started.at.since(task.created.at)),
+                ("executing", ended.at.since(started.at)),
+                ("done", ended.at.since(task.created.at)),
+            ];
+            for (stage, latency_ms) in stages {
+                self.task_latency.with_label_values(&[stage]).observe(seconds(latency_ms));
+            }
+        }
+    }
+
+    /// The text Prometheus scrapes; `cluster` is given by the leader alone.
+    pub(crate) fn render(&self, raft: RaftFigures, cluster: Option<&Cluster>) -> Result<String, prometheus::Error> {
+        let mut families = self.registry.gather();
+        families.extend(raft_families(raft)?);
+        if let Some(cluster) = cluster {
+            families.extend(cluster_families(cluster)?);
+        }
+        families.sort_by(|one, other| one.name().cmp(other.name()));
+        TextEncoder::new().encode_to_string(&families)
+    }
+}
+
+fn raft_families(raft: RaftFigures) -> Result<Vec<MetricFamily>, prometheus::Error> {
+    let figures = [
+        ("ferry_raft_term", "Term of raft that this node is in.", raft.term),
+        ("ferry_raft_is_leader", "1 on the node that leads, else 0.", u64::from(raft.is_leader)),
+        ("ferry_raft_last_log_index", "Index of the last entry of this node's log.", raft.last_log_index),
+        (
+            "ferry_raft_committed_index",
+            "Index of the last entry this node knows to be committed.",
+            raft.committed_index,
+        ),
+        ("ferry_raft_applied_index", "Index of the last entry applied to this node's rows.", raft.applied_index),
+    ];
+    let mut families = Vec::new();
+    for (name, help, value) in figures {
+        let gauge = Gauge::new(name, help)?;
+        gauge.set(float(value));
+        families.extend(gauge.collect());
+    }
+    Ok(families)
+}
+
+fn cluster_families(cluster: &Cluster) -> Result<Vec<MetricFamily>, prometheus::Error> {
+    let jobs = [
+        ("pending", cluster.jobs.pending),
+        ("executing", cluster.jobs.executing),
+        ("completed", cluster.jobs.completed),
+        ("failed", cluster.jobs.failed),
+        ("canceled", cluster.jobs.canceled),
+    ];
+    let tasks = [
+        ("pending", cluster.tasks.pending),
+        ("in_progress", cluster.tasks.in_progress),
+        ("completed", cluster.tasks.completed),
+        ("failed", cluster.tasks.failed),
+    ];
+    let mut families =
+        by_state("ferry_copy_segment_jobs", "Copy-segment jobs that can be read, by state; on the leader.", &jobs)?;
+    families.extend(by_state("ferry_copy_segment_tasks", "Tasks of those jobs, by state; on the leader.", &tasks)?);
+    let workers = Gauge::new("ferry_known_workers", "Workers the cluster knows; on the leader.")?;
+    workers.set(float(cluster.workers));
+    families.extend(workers.collect());
+    Ok(families)
+}
+
+fn by_state(name: &str, help: &str, counts: &[(&str, u64)]) -> Result<Vec<MetricFamily>, prometheus::Error> {
+    let gauges = GaugeVec::new(Opts::new(name, help), &["state"])?;
+    for (state, count) in counts {
+        gauges.with_label_values(&[state]).set(float(*count));
+    }
+    Ok(gauges.collect())
+}
+
+fn seconds(milliseconds: u64) -> f64 {
+    std::time::Duration::from_millis(milliseconds).as_secs_f64()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^53")]
+fn float(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,49 @@
+//! Why a node did not start, or ended by itself; each names what to look at.
+
+/// Why a node did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A socket.
+    #[error("cannot listen on {address} (`{key}`): {source}; choose an address of this machine that is free")]
+    Bind {
+        /// The configuration's key.
+        key: &'static str,
+        /// The address.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The data folder.
+    #[error(transparent)]
+    Store(#[from] ferry_store::OpenError),
+    /// Consensus does not start.
+    #[error(transparent)]
+    Raft(#[from] ferry_raft::StartError),
+    /// Consensus ended while the node ran; what it would still answer could not be trusted.
+    #[error("this node can no longer take part in its cluster and ends: {reason}")]
+    RaftStopped {
+        /// The cause.
+        reason: String,
+    },
+    /// The metrics cannot be made.
+    #[error("the metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The descriptors of the API cannot be served.
+    #[error("reflection cannot be served: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The gRPC transport.
+    #[error("the gRPC transport failed: {0}")]
+    Grpc(tonic::transport::Error),
+    /// The admin address.
+    #[error("the admin address failed: {0}")]
+    Admin(std::io::Error),
+    /// A socket is no longer served.
+    #[error("the socket of `{key}` was closed while the node ran: start the node again")]
+    ListenerClosed {
+        /// The configuration's key.
+        key: &'static str,
+    },
+    /// A part of the node broke.
+    #[error("a part of the node broke: {0}; this is a bug in Ferry, please report it with the log")]
+    Task(tokio::task::JoinError),
+}

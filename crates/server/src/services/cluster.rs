@@ -1,0 +1,134 @@
+//! ClusterService: how the nodes stand, asked of each of them, and the recount of the invariants.
+
+use super::Services;
+use crate::wire;
+use ferry_machine::id::WorkerId;
+use ferry_machine::key::Key;
+use ferry_machine::tables::Read;
+use ferry_machine::view;
+use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
+use ferry_proto::v1::cluster_service_server::ClusterService;
+use ferry_proto::v1::{
+    CheckInvariantsRequest, CheckInvariantsResponse, GetStatusRequest, GetStatusResponse, Node, NodeRole,
+};
+use futures::future::join_all;
+use std::ops::Bound;
+use std::time::Duration;
+use tokio::time::timeout;
+use tonic::{Request, Response, Status, async_trait};
+
+/// A node that does not answer within this time counts as not reachable.
+const PEER_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// Rows read from the store at once while they are counted.
+const ROWS_AT_ONCE: usize = 1_000;
+
+#[async_trait]
+impl ClusterService for Services {
+    async fn get_status(&self, request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
+        let mut status = self.local_status();
+        if !request.into_inner().local_only {
+            self.ask_peers(&mut status).await;
+        }
+        Ok(self.reads.stamp().answer(status))
+    }
+
+    async fn check_invariants(
+        &self,
+        request: Request<CheckInvariantsRequest>,
+    ) -> Result<Response<CheckInvariantsResponse>, Status> {
+        let reading = self.reads.open(request.get_ref().consistency, request.metadata()).await?;
+        // Every row is read, which takes as long as it takes: not on a thread that others wait for.
+        let checked = tokio::task::spawn_blocking(move || {
+            let violations = ferry_machine::check(&reading.view);
+            (violations, count_rows(&reading.view), reading)
+        });
+        let (violations, rows_checked, reading) = checked.await.map_err(|error| Status::internal(error.to_string()))?;
+        let violations = violations.iter().map(ToString::to_string).collect();
+        reading.answer(CheckInvariantsResponse { violations, rows_checked })
+    }
+}
+
+impl Services {
+    /// What this node knows by itself.
+    fn local_status(&self) -> GetStatusResponse {
+        let raft = self.raft.status();
+        let role = wire::node_role(raft.role);
+        let mut nodes: Vec<Node> = raft
+            .members
+            .iter()
+            .map(|(id, member)| Node { id: *id, address: member.address.clone(), ..Node::default() })
+            .collect();
+        let this = match nodes.iter_mut().position(|node| node.id == self.config.id) {
+            Some(index) => &mut nodes[index],
+            None => {
+                let address = self.config.advertised().to_owned();
+                nodes.push(Node { id: self.config.id, address, ..Node::default() });
+                let last = nodes.len() - 1;
+                &mut nodes[last]
+            }
+        };
+        this.role = role.into();
+        this.last_applied_index = raft.applied_index;
+        this.last_log_index = raft.last_log_index.unwrap_or(0);
+        this.reachable = true;
+        env!("CARGO_PKG_VERSION").clone_into(&mut this.version);
+        GetStatusResponse {
+            cluster_id: raft.cluster_id.unwrap_or(0),
+            leader_id: raft.leader.filter(|_| self.reads.is_fresh()).map_or(0, |(id, _)| id),
+            term: raft.term,
+            nodes,
+            node_id: self.config.id,
+            cluster_time_ms: view::cluster(&self.raft.view()).map_or(0, |cluster| cluster.now.0),
+        }
+    }
+
+    /// Every other node says for itself how it stands; the leader is whoever leads the highest term.
+    async fn ask_peers(&self, status: &mut GetStatusResponse) {
+        let others: Vec<(u64, String)> = status
+            .nodes
+            .iter()
+            .filter(|node| node.id != self.config.id)
+            .map(|node| (node.id, node.address.clone()))
+            .collect();
+        let answers = join_all(others.iter().map(|(id, address)| self.ask(*id, address))).await;
+        let mut leading = leads(status).then_some((status.term, status.node_id));
+        for answer in answers.into_iter().flatten() {
+            leading = leading.max(leads(&answer).then_some((answer.term, answer.node_id)));
+            status.term = status.term.max(answer.term);
+            let Some(itself) = answer.nodes.into_iter().find(|node| node.id == answer.node_id) else { continue };
+            if let Some(node) = status.nodes.iter_mut().find(|node| node.id == itself.id) {
+                *node = itself;
+            }
+        }
+        if let Some((_, id)) = leading {
+            status.leader_id = id;
+        }
+    }
+
+    async fn ask(&self, id: u64, address: &str) -> Option<GetStatusResponse> {
+        let mut client = ClusterServiceClient::new(self.channels.get(address)?);
+        let answer = timeout(PEER_TIMEOUT, client.get_status(GetStatusRequest { local_only: true })).await;
+        let answer = answer.ok()?.ok()?.into_inner();
+        (answer.node_id == id).then_some(answer)
+    }
+}
+
+fn count_rows(read: &impl Read) -> u64 {
+    let end = Key::LostWorker(WorkerId(i64::MAX));
+    let mut from = Bound::Unbounded;
+    let mut count = 0;
+    loop {
+        let rows = read.scan(from, &end, ROWS_AT_ONCE);
+        count += rows.len() as u64;
+        match rows.into_iter().next_back() {
+            Some((last, _)) => from = Bound::Excluded(last),
+            None => return count,
+        }
+    }
+}
+
+/// Whether the node that answered says that it leads.
+fn leads(answer: &GetStatusResponse) -> bool {
+    let itself = answer.nodes.iter().find(|node| node.id == answer.node_id);
+    itself.is_some_and(|node| node.role() == NodeRole::Leader)
+}

@@ -1,0 +1,239 @@
+//! JobService: submits, reads and controls of jobs; watches and tasks are in files of their own.
+
+use super::{Services, tasks, watch};
+use crate::page::{self, List, Page};
+use crate::reads::Reading;
+use crate::status::{Violations, invalid, of_rejection};
+use crate::submit;
+use crate::wire;
+use ferry_machine::command::Command;
+use ferry_machine::id::JobId;
+use ferry_machine::outcome::Rejection;
+use ferry_machine::row::Job;
+use ferry_machine::time::Time;
+use ferry_machine::view;
+use ferry_proto::v1;
+use ferry_proto::v1::job_service_server::JobService;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, async_trait};
+
+#[async_trait]
+impl JobService for Services {
+    type WatchJobStream = watch::JobStream;
+
+    async fn submit_job(
+        &self,
+        request: Request<v1::SubmitJobRequest>,
+    ) -> Result<Response<v1::SubmitJobResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.submit(&metadata, request).await.map_err(|status| self.stamped(status))
+    }
+
+    async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let id = wire::job_id(request.job_id)?;
+        let reading = self.reads.open(request.consistency, &metadata).await?;
+        let job = read_job(&reading, id)?;
+        reading.answer(v1::GetJobResponse { job: Some(job) })
+    }
+
+    async fn get_jobs(&self, request: Request<v1::GetJobsRequest>) -> Result<Response<v1::GetJobsResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        check_ids("job_ids", &request.job_ids)?;
+        let reading = self.reads.open(request.consistency, &metadata).await?;
+        let now = now(&reading);
+        let found = request.job_ids.iter().filter_map(|id| view::job(&reading.view, JobId(*id)));
+        let jobs = found.filter_map(|job| wire::job(&job, now)).collect();
+        reading.answer(v1::GetJobsResponse { jobs })
+    }
+
+    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let page = Page::of(List::Jobs, request.page_size, &request.page_token)?;
+        let filter = JobFilter::of(&request)?;
+        let reading = self.reads.open(request.consistency, &metadata).await?;
+        let now = now(&reading);
+        let scan = |after: Option<i64>, rows_max| {
+            let page = view::list_jobs(&reading.view, JobId(after.unwrap_or(0)), rows_max);
+            (page.items.into_iter().map(|job| (job.id.0, job)).collect(), page.next.map(|id| id.0))
+        };
+        let keep = |job: Job| filter.admits(&job).then(|| wire::job(&job, now)).flatten();
+        let (jobs, next_page_token) = page::fill(&page, scan, keep);
+        reading.answer(v1::ListJobsResponse { jobs, next_page_token })
+    }
+
+    async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        watch::watch(self, &metadata, &request).await
+    }
+
+    async fn wait_job(&self, request: Request<v1::WaitJobRequest>) -> Result<Response<v1::WaitJobResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        watch::wait(self, &metadata, &request).await
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<v1::CancelJobRequest>,
+    ) -> Result<Response<v1::CancelJobResponse>, Status> {
+        let job = wire::job_id(request.into_inner().job_id)?;
+        let (reading, job) = self.change_job(job, Command::CancelJob { job }).await?;
+        reading.answer(v1::CancelJobResponse { job })
+    }
+
+    async fn pause_job(&self, request: Request<v1::PauseJobRequest>) -> Result<Response<v1::PauseJobResponse>, Status> {
+        let job = wire::job_id(request.into_inner().job_id)?;
+        let (reading, job) = self.change_job(job, Command::PauseJob { job, paused: true }).await?;
+        reading.answer(v1::PauseJobResponse { job })
+    }
+
+    async fn resume_job(
+        &self,
+        request: Request<v1::ResumeJobRequest>,
+    ) -> Result<Response<v1::ResumeJobResponse>, Status> {
+        let job = wire::job_id(request.into_inner().job_id)?;
+        let (reading, job) = self.change_job(job, Command::PauseJob { job, paused: false }).await?;
+        reading.answer(v1::ResumeJobResponse { job })
+    }
+
+    async fn update_job(
+        &self,
+        request: Request<v1::UpdateJobRequest>,
+    ) -> Result<Response<v1::UpdateJobResponse>, Status> {
+        let request = request.into_inner();
+        let job = wire::job_id(request.job_id)?;
+        let mut violations = Violations::default();
+        let priority = submit::priority("priority", request.priority, &mut violations);
+        violations.into_result()?;
+        let bandwidth_bytes_per_second = request.bandwidth_bytes_per_second;
+        let command = Command::UpdateJob { job, priority, bandwidth_bytes_per_second };
+        let (reading, job) = self.change_job(job, command).await?;
+        reading.answer(v1::UpdateJobResponse { job })
+    }
+
+    async fn explain_job(
+        &self,
+        request: Request<v1::ExplainJobRequest>,
+    ) -> Result<Response<v1::ExplainJobResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let id = wire::job_id(request.job_id)?;
+        let leadership = self.leadership(self.reads.deadline(&metadata)).await?;
+        let reading = self.reads.open(v1::Consistency::Linearizable.into(), &metadata).await?;
+        let job = read_job(&reading, id)?;
+        let waiting = leadership
+            .explain(&reading.view, id)
+            .ok_or_else(|| reading.refusal(of_rejection(&Rejection::JobNotFound(id))))?;
+        reading.answer(v1::ExplainJobResponse {
+            job: Some(job),
+            waiting_on: wire::waiting_on(&waiting).into(),
+            explanation: waiting.to_string(),
+        })
+    }
+
+    async fn list_tasks(
+        &self,
+        request: Request<v1::ListTasksRequest>,
+    ) -> Result<Response<v1::ListTasksResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        tasks::list(self, &metadata, &request).await
+    }
+
+    async fn get_task(&self, request: Request<v1::GetTaskRequest>) -> Result<Response<v1::GetTaskResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        tasks::get(self, &metadata, &request).await
+    }
+
+    async fn get_tasks(&self, request: Request<v1::GetTasksRequest>) -> Result<Response<v1::GetTasksResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        tasks::get_many(self, &metadata, &request).await
+    }
+}
+
+impl Services {
+    async fn submit(
+        &self,
+        metadata: &MetadataMap,
+        request: v1::SubmitJobRequest,
+    ) -> Result<Response<v1::SubmitJobResponse>, Status> {
+        let checked = submit::check(request, &self.config.job, &self.stores)?;
+        if checked.request_id_given {
+            // The first job is the answer to a retry even where its snapshot is gone by now.
+            let reading = self.reads.open(v1::Consistency::Linearizable.into(), metadata).await?;
+            if let Some(id) = submit::known(&reading.view, &checked)? {
+                let job = read_job(&reading, id)?;
+                let response = v1::SubmitJobResponse { job: Some(job), already_existed: true, plan: None };
+                return reading.answer(response);
+            }
+            reading.check()?;
+        }
+        let sourced = submit::read_source(&checked, &self.stores).await?;
+        if checked.dry_run {
+            let plan = Some(submit::dry_run(&sourced));
+            let response = v1::SubmitJobResponse { plan, ..v1::SubmitJobResponse::default() };
+            return Ok(self.reads.stamp().answer(response));
+        }
+        let submitted = submit::submit(&self.raft, &checked, &sourced).await?;
+        let reading = self.reads.after_write();
+        let job = read_job(&reading, submitted.job)?;
+        let already_existed = submitted.already_existed;
+        reading.answer(v1::SubmitJobResponse { job: Some(job), already_existed, plan: None })
+    }
+
+    /// Changes a job and reads what became of it.
+    async fn change_job(&self, id: JobId, command: Command) -> Result<(Reading, Option<v1::Job>), Status> {
+        self.propose(command).await?;
+        let reading = self.reads.after_write();
+        let job = read_job(&reading, id)?;
+        Ok((reading, Some(job)))
+    }
+
+    /// A refusal that says when it holds, unless it does already.
+    fn stamped(&self, status: Status) -> Status {
+        if status.metadata().contains_key(crate::reads::REVISION) { status } else { self.reads.stamp().refusal(status) }
+    }
+}
+
+/// A job at the moment of a read.
+pub(super) fn read_job(reading: &Reading, id: JobId) -> Result<v1::Job, Status> {
+    view::job(&reading.view, id)
+        .and_then(|job| wire::job(&job, now(reading)))
+        .ok_or_else(|| reading.refusal(of_rejection(&Rejection::JobNotFound(id))))
+}
+
+fn now(reading: &Reading) -> Time {
+    view::cluster(&reading.view).map(|cluster| cluster.now).unwrap_or_default()
+}
+
+/// Ids of one lookup: positive, and not too many.
+pub(super) fn check_ids(field: &str, ids: &[i64]) -> Result<(), Status> {
+    if ids.len() > page::SIZE_MAX as usize {
+        let reason = format!("has {} entries: ask for at most {} at once", ids.len(), page::SIZE_MAX);
+        return Err(invalid(field, reason));
+    }
+    match ids.iter().position(|id| *id <= 0) {
+        Some(index) => Err(invalid(format!("{field}[{index}]"), format!("is {}: ids are positive", ids[index]))),
+        None => Ok(()),
+    }
+}
+
+/// Which jobs a list is about.
+struct JobFilter<'a> {
+    states: wire::AnyOf<view::State>,
+    request: &'a v1::ListJobsRequest,
+}
+
+impl<'a> JobFilter<'a> {
+    fn of(request: &'a v1::ListJobsRequest) -> Result<Self, Status> {
+        let mut violations = Violations::default();
+        let states = wire::job_states(&request.states, &mut violations);
+        violations.into_result()?;
+        Ok(Self { states, request })
+    }
+
+    fn admits(&self, job: &Job) -> bool {
+        let collection_id = self.request.collection_id;
+        view::state(job).is_some_and(|state| self.states.admits(state))
+            && (collection_id == 0 || job.spec.collection_id == collection_id)
+            && self.request.labels.iter().all(|(key, value)| job.spec.labels.get(key) == Some(value))
+    }
+}

@@ -1,0 +1,24 @@
+//! The gRPC services, one file each: wire -> checked command or read -> wire, and nothing else.
+
+mod cluster;
+mod ids;
+mod jobs;
+mod segments;
+mod tasks;
+mod watch;
+mod workers;
+
+use crate::node::Node;
+use std::sync::Arc;
+
+/// Serves every method of the public API from one node.
+#[derive(Clone)]
+pub(crate) struct Services(pub(crate) Arc<Node>);
+
+impl std::ops::Deref for Services {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.0
+    }
+}

@@ -1,0 +1,132 @@
+//! Errors as gRPC statuses, mapped in one place; every message names the field or thing and the next step.
+
+use ferry_machine::outcome::Rejection;
+use ferry_raft::{ProposeError, ReadError};
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+/// Metadata that names the leader, where one is known.
+pub(crate) const LEADER_ID: &str = "ferry-leader-id";
+/// Violations told in one answer: a status travels in headers, which are small.
+const VIOLATIONS_MAX: usize = 8;
+/// Characters of a user's own text that are repeated in a message.
+const ECHO_CHARS_MAX: usize = 80;
+
+/// What is wrong with a request, field by field.
+#[derive(Debug, Default)]
+pub(crate) struct Violations(Vec<FieldViolation>);
+
+impl Violations {
+    /// Notes one; those beyond the most that are told are only counted by their absence.
+    pub(crate) fn add(&mut self, field: impl Into<String>, reason: impl Into<String>) {
+        if !self.is_full() {
+            self.0.push(FieldViolation::new(field, reason));
+        }
+    }
+
+    /// Notes one unless the condition holds.
+    pub(crate) fn require(&mut self, holds: bool, field: &str, reason: impl FnOnce() -> String) {
+        if !holds {
+            self.add(field, reason());
+        }
+    }
+
+    /// Nothing more will be told.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= VIOLATIONS_MAX
+    }
+
+    /// INVALID_ARGUMENT if there is any.
+    pub(crate) fn into_result(self) -> Result<(), Status> {
+        if self.0.is_empty() { Ok(()) } else { Err(with_violations(Code::InvalidArgument, self.0)) }
+    }
+}
+
+/// INVALID_ARGUMENT for one field.
+pub(crate) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Status {
+    of_field(Code::InvalidArgument, field, reason)
+}
+
+/// A status about one field.
+pub(crate) fn of_field(code: Code, field: impl Into<String>, reason: impl Into<String>) -> Status {
+    with_violations(code, vec![FieldViolation::new(field, reason)])
+}
+
+fn with_violations(code: Code, violations: Vec<FieldViolation>) -> Status {
+    let sentences: Vec<String> =
+        violations.iter().map(|violation| format!("{}: {}", violation.field, violation.description)).collect();
+    Status::with_error_details(code, sentences.join("; "), ErrorDetails::with_bad_request(violations))
+}
+
+/// A user's own text, short enough and safe for a message.
+pub(crate) fn echoed(text: &str) -> String {
+    let mut shown: String = text.chars().take(ECHO_CHARS_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(ECHO_CHARS_MAX).is_some() {
+        shown.push_str("...");
+    }
+    format!("\"{shown}\"")
+}
+
+/// UNAVAILABLE because nobody, or somebody else, leads.
+pub(crate) fn no_leader(leader: Option<u64>) -> Status {
+    let message = match leader {
+        Some(id) => format!("this node does not lead, node {id} does: try again"),
+        None => "no leader is known: try again; if it lasts, see which nodes run (`ferry cluster status`)".to_owned(),
+    };
+    let mut status = Status::unavailable(message);
+    if let Some(id) = leader {
+        status.metadata_mut().insert(LEADER_ID, MetadataValue::from(id));
+    }
+    status
+}
+
+/// What became of a proposal.
+pub(crate) fn of_propose(error: &ProposeError) -> Status {
+    match error {
+        ProposeError::Rejected { rejection, .. } => of_rejection(rejection),
+        ProposeError::NotLeader { leader } => no_leader(leader.as_ref().map(|(id, _)| *id)),
+        ProposeError::Unknown { .. } | ProposeError::Stopped => Status::unavailable(error.to_string()),
+        ProposeError::Overloaded => Status::resource_exhausted(error.to_string()),
+    }
+}
+
+/// What kept a read from being answered.
+pub(crate) fn of_read(error: &ReadError, leader: Option<u64>) -> Status {
+    match error {
+        ReadError::Unavailable { .. } | ReadError::Behind { .. } | ReadError::Stopped => {
+            let mut status = Status::unavailable(error.to_string());
+            if let Some(id) = leader {
+                status.metadata_mut().insert(LEADER_ID, MetadataValue::from(id));
+            }
+            status
+        }
+    }
+}
+
+/// A rejection of the machine, which left no trace.
+pub(crate) fn of_rejection(rejection: &Rejection) -> Status {
+    let message = rejection.to_string();
+    match rejection {
+        Rejection::NotBootstrapped => Status::unavailable(message),
+        Rejection::JobNotFound(_) | Rejection::TaskNotFound(_) | Rejection::WorkerNotFound(_) => {
+            Status::not_found(message)
+        }
+        Rejection::RequestIdReused { .. } => of_message(Code::AlreadyExists, "request_id", message),
+        Rejection::TargetHeld { .. } => of_message(Code::AlreadyExists, "id_mappings.target_segment_id", message),
+        Rejection::TargetNotAllocated { .. } => {
+            of_message(Code::InvalidArgument, "id_mappings.target_segment_id", message)
+        }
+        Rejection::Invalid { field, reason } => invalid(field, reason),
+        Rejection::WrongState { .. } | Rejection::LeaseNotHeld { .. } => Status::failed_precondition(message),
+        Rejection::WrongOffset { .. } | Rejection::Stale(_) => Status::aborted(message),
+        Rejection::WrongTargets { .. } => Status::invalid_argument(message),
+        Rejection::LimitReached { .. } => Status::resource_exhausted(message),
+    }
+}
+
+/// A status whose message already says which field it is about.
+fn of_message(code: Code, field: &str, message: String) -> Status {
+    let details = ErrorDetails::with_bad_request_violation(field, message.clone());
+    Status::with_error_details(code, message, details)
+}

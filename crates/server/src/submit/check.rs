@@ -1,0 +1,212 @@
+//! Everything about a submit that can be told from the request alone, told at once and before anything is changed.
+
+use super::hash::canonical_hash;
+use crate::config::JobOptions as Defaults;
+use crate::config::milliseconds;
+use crate::status::{Violations, echoed};
+use crate::wire;
+use ferry_machine::command::IdMapping;
+use ferry_machine::id::SegmentId;
+use ferry_machine::limits;
+use ferry_machine::row::{JobOptions, JobSpec};
+use ferry_proto::v1;
+use ferry_snapshot::Stores;
+use std::collections::{BTreeMap, HashMap};
+use tonic::Status;
+
+/// Where a job's labels are given.
+const LABELS: &str = "options.labels";
+
+/// A submit whose request can be; its snapshot is not looked at yet.
+#[derive(Debug)]
+pub(crate) struct CheckedSubmit {
+    /// As given, or made here.
+    pub(crate) request_id: String,
+    /// Whether the request id was given: only then can the request be known already.
+    pub(crate) request_id_given: bool,
+    /// Hash of the request as it was given.
+    pub(crate) hash: Vec<u8>,
+    /// What is asked for, but for what the snapshot says.
+    pub(crate) spec: JobSpec,
+    /// As given; none: every segment of the snapshot.
+    pub(crate) mappings: Vec<IdMapping>,
+    /// Check and plan only.
+    pub(crate) dry_run: bool,
+}
+
+/// Checks a request; options it leaves open are taken from the node's configuration.
+pub(crate) fn check(
+    request: v1::SubmitJobRequest,
+    defaults: &Defaults,
+    stores: &Stores,
+) -> Result<CheckedSubmit, Status> {
+    let hash = canonical_hash(&request);
+    let mut violations = Violations::default();
+    let (source, target) = (request.source.unwrap_or_default(), request.target.unwrap_or_default());
+    let options = request.options.unwrap_or_default();
+    check_text("request_id", &request.request_id, &mut violations);
+    check_text("name", &request.name, &mut violations);
+    check_uri("source.uri", &source.uri, "the snapshot's metadata file or prefix", stores, &mut violations);
+    check_uri("target.uri", &target.uri, "the root the copies go to", stores, &mut violations);
+    check_target(&target, &mut violations);
+    check_labels(&options.labels, &mut violations);
+    let resolved = resolve(&options, defaults, &mut violations);
+    check_mappings(&request.id_mappings, &mut violations);
+    violations.into_result()?;
+    let request_id_given = !request.request_id.is_empty();
+    Ok(CheckedSubmit {
+        request_id: if request_id_given { request.request_id } else { uuid::Uuid::new_v4().to_string() },
+        request_id_given,
+        hash,
+        spec: JobSpec {
+            name: request.name,
+            source_uri: source.uri,
+            target_uri: target.uri,
+            collection_id: target.collection_id,
+            partition_ids: target.partition_ids.into_iter().collect(),
+            options: resolved,
+            labels: options.labels.into_iter().collect(),
+            ..JobSpec::default()
+        },
+        mappings: request.id_mappings.iter().map(mapping).collect(),
+        dry_run: request.dry_run,
+    })
+}
+
+fn mapping(mapping: &v1::IdMapping) -> IdMapping {
+    IdMapping {
+        source: SegmentId(mapping.source_segment_id),
+        target: SegmentId(mapping.target_segment_id),
+        partition_id: mapping.partition_id,
+    }
+}
+
+/// A name people read: short, and nothing that moves their terminal's cursor.
+fn check_text(field: &str, text: &str, violations: &mut Violations) {
+    violations.require(text.len() <= limits::NAME_BYTES_MAX, field, || {
+        format!("has {} bytes: use at most {}", text.len(), limits::NAME_BYTES_MAX)
+    });
+    violations.require(!text.chars().any(char::is_control), field, || {
+        format!("{} contains a control character: use plain text", echoed(text))
+    });
+}
+
+fn check_uri(field: &str, uri: &str, what: &str, stores: &Stores, violations: &mut Violations) {
+    if uri.is_empty() {
+        violations.add(field, format!("is empty: name {what} by its URI, as in \"file:///data/tree\""));
+    } else if uri.len() > limits::URI_BYTES_MAX {
+        violations.add(field, format!("has {} bytes: use at most {}", uri.len(), limits::URI_BYTES_MAX));
+    } else if let Err(error) = stores.open(uri) {
+        violations.add(field, error.to_string());
+    }
+}
+
+fn check_target(target: &v1::TargetRef, violations: &mut Violations) {
+    violations.require(target.collection_id > 0, "target.collection_id", || {
+        format!("is {}: name the collection the targets belong to by its positive id", target.collection_id)
+    });
+    let partitions: BTreeMap<i64, i64> = target.partition_ids.iter().map(|(from, to)| (*from, *to)).collect();
+    violations.require(partitions.len() <= limits::PARTITIONS_PER_JOB_MAX, "target.partition_ids", || {
+        format!("has {} entries: name at most {}", partitions.len(), limits::PARTITIONS_PER_JOB_MAX)
+    });
+    for (source, target) in partitions {
+        // -1 is the partition of deletions that concern every partition of their collection.
+        violations.require(source >= -1 && target > 0, "target.partition_ids", || {
+            format!("maps {source} to {target}: target partitions are positive; leave out those that keep their id")
+        });
+    }
+}
+
+fn check_labels(labels: &HashMap<String, String>, violations: &mut Violations) {
+    violations.require(labels.len() <= limits::LABELS_MAX, LABELS, || {
+        format!("has {} entries: use at most {}", labels.len(), limits::LABELS_MAX)
+    });
+    let ordered: BTreeMap<_, _> = labels.iter().collect();
+    for (key, value) in ordered {
+        violations.require(!key.is_empty(), LABELS, || "has an empty key: name every label".to_owned());
+        check_text(LABELS, key, violations);
+        check_text(LABELS, value, violations);
+    }
+}
+
+fn resolve(options: &v1::JobOptions, defaults: &Defaults, violations: &mut Violations) -> JobOptions {
+    violations.require(options.timeout_ms == 0 || !options.no_timeout, "options.no_timeout", || {
+        format!("is set together with timeout_ms {}: set one of the two", options.timeout_ms)
+    });
+    let segments = options.segments_per_task_max;
+    violations.require(segments <= limits::SEGMENTS_PER_TASK_MAX, "options.segments_per_task_max", || {
+        format!("is {segments}: use 1 to {}, or 0 for the default", limits::SEGMENTS_PER_TASK_MAX)
+    });
+    let attempts = options.attempts_max;
+    violations.require(attempts <= limits::ATTEMPTS_MAX, "options.attempts_max", || {
+        format!("is {attempts}: use 1 to {}, or 0 for the default", limits::ATTEMPTS_MAX)
+    });
+    let default_timeout = defaults.timeout.0.map(milliseconds);
+    JobOptions {
+        timeout_ms: match (options.no_timeout, options.timeout_ms) {
+            (true, _) => None,
+            (false, 0) => default_timeout,
+            (false, timeout_ms) => Some(timeout_ms),
+        },
+        retention_ms: match options.retention_ms {
+            0 => milliseconds(defaults.retention),
+            retention_ms => retention_ms,
+        },
+        priority: priority("options.priority", options.priority, violations).unwrap_or(defaults.priority),
+        segments_per_task_max: or_default(segments, defaults.segments_per_task),
+        attempts_max: or_default(attempts, defaults.attempts),
+        bandwidth_bytes_per_second: options.bandwidth_bytes_per_second,
+        start_paused: options.start_paused,
+        verify: wire::verify_mode(options.verify, "options.verify", violations),
+        on_exhausted: wire::exhausted_policy(options.on_exhausted, "options.on_exhausted", violations),
+    }
+}
+
+fn or_default(given: u32, default: u32) -> u32 {
+    if given == 0 { default } else { given }
+}
+
+/// A priority, if one is given.
+pub(crate) fn priority(field: &str, given: Option<i32>, violations: &mut Violations) -> Option<u8> {
+    let given = given?;
+    let priority = u8::try_from(given).ok().filter(|priority| *priority <= limits::PRIORITY_MAX);
+    violations.require(priority.is_some(), field, || format!("is {given}: use 0 to {}", limits::PRIORITY_MAX));
+    priority
+}
+
+fn check_mappings(mappings: &[v1::IdMapping], violations: &mut Violations) {
+    violations.require(mappings.len() as u64 <= limits::MAPPINGS_PER_JOB_MAX, "id_mappings", || {
+        format!("has {} entries: use at most {} in one job", mappings.len(), limits::MAPPINGS_PER_JOB_MAX)
+    });
+    let mut sources = HashMap::with_capacity(mappings.len());
+    let mut targets = HashMap::with_capacity(mappings.len());
+    for (index, mapping) in mappings.iter().enumerate() {
+        if violations.is_full() {
+            return;
+        }
+        let (source, target) = (mapping.source_segment_id, mapping.target_segment_id);
+        let field = |name: &str| format!("id_mappings[{index}].{name}");
+        if source <= 0 {
+            violations.add(field("source_segment_id"), format!("is {source}: name a segment by its positive id"));
+        } else if let Some(first) = sources.insert(source, index) {
+            let reason = format!("is {source}, as in id_mappings[{first}]: name each source segment once");
+            violations.add(field("source_segment_id"), reason);
+        }
+        if target < 0 {
+            let reason = format!("is {target}: use a positive id, or 0 to have one chosen");
+            violations.add(field("target_segment_id"), reason);
+        } else if target > 0
+            && let Some(first) = targets.insert(target, index)
+        {
+            let reason = format!("is {target}, as in id_mappings[{first}]: name each target segment once");
+            violations.add(field("target_segment_id"), reason);
+        }
+        if mapping.partition_id < 0 {
+            let reason = format!(
+                "is {}: use a positive id, or 0 for target.partition_ids or the source's own",
+                mapping.partition_id
+            );
+            violations.add(field("partition_id"), reason);
+        }
+    }
+}

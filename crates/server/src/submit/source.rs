@@ -1,0 +1,145 @@
+//! What the snapshot's one metadata file says about a submit; manifests are read only where partitions are named twice.
+
+use super::CheckedSubmit;
+use crate::status::{Violations, invalid, of_field};
+use ferry_machine::command::IdMapping;
+use ferry_machine::id::SegmentId;
+use ferry_machine::limits;
+use ferry_machine::row::JobSpec;
+use ferry_snapshot::{
+    Class, MetadataError, OpenError, PlanError, ReadError, Snapshot, StoreError, Stores, UriError, target_partition,
+};
+use futures::{TryStreamExt, stream};
+use tonic::{Code, Status};
+
+const FIELD: &str = "source.uri";
+/// Manifests that one submit reads to compare partitions.
+const MANIFESTS_MAX: usize = 10_000;
+/// Manifests that are read at once.
+const MANIFESTS_AT_ONCE: usize = 16;
+
+/// A submit with everything its snapshot adds to it.
+#[derive(Debug)]
+pub(crate) struct Sourced {
+    /// Complete.
+    pub(crate) spec: JobSpec,
+    /// Every mapping of the job.
+    pub(crate) mappings: Vec<IdMapping>,
+}
+
+/// Opens the snapshot and holds the submit against it.
+pub(crate) async fn read_source(checked: &CheckedSubmit, stores: &Stores) -> Result<Sourced, Status> {
+    let snapshot = Snapshot::open(stores, &checked.spec.source_uri).await.map_err(|error| refused_snapshot(&error))?;
+    check_members(&snapshot, &checked.mappings)?;
+    check_partitions(&snapshot, checked).await?;
+    let mappings = if checked.mappings.is_empty() { whole(&snapshot) } else { checked.mappings.clone() };
+    if mappings.len() as u64 > limits::MAPPINGS_PER_JOB_MAX {
+        return Err(Status::resource_exhausted(format!(
+            "the snapshot has {} segments, and a job can copy {}: name those of each job in id_mappings",
+            mappings.len(),
+            limits::MAPPINGS_PER_JOB_MAX
+        )));
+    }
+    let build_ids = u32::try_from(snapshot.build_ids().len())
+        .map_err(|_| invalid(FIELD, "has more index builds than can be counted: take smaller snapshots"))?;
+    let pin = snapshot.pin();
+    let spec = JobSpec {
+        source_uri: snapshot.uri(),
+        metadata_bytes: pin.size_bytes,
+        metadata_crc32c: pin.crc32c,
+        segments: mappings.len() as u64,
+        build_ids,
+        ..checked.spec.clone()
+    };
+    Ok(Sourced { spec, mappings })
+}
+
+/// Every segment of a snapshot, in the order of the ids, with targets and partitions left open.
+fn whole(snapshot: &Snapshot) -> Vec<IdMapping> {
+    snapshot.segment_ids().map(|id| IdMapping { source: SegmentId(id), ..IdMapping::default() }).collect()
+}
+
+fn check_members(snapshot: &Snapshot, mappings: &[IdMapping]) -> Result<(), Status> {
+    let mut violations = Violations::default();
+    for (index, mapping) in mappings.iter().enumerate() {
+        if !violations.is_full() && !snapshot.has_segment(mapping.source.0) {
+            violations.add(
+                format!("id_mappings[{index}].source_segment_id"),
+                format!(
+                    "is {}, which the snapshot {} does not have: see `ferry snapshot inspect` for those it has",
+                    mapping.source,
+                    snapshot.uri()
+                ),
+            );
+        }
+    }
+    violations.into_result()
+}
+
+/// A partition that is named by the mapping and by the target's map must be the same; which source partition a
+/// segment is of stands in its manifest alone.
+async fn check_partitions(snapshot: &Snapshot, checked: &CheckedSubmit) -> Result<(), Status> {
+    let partitions = &checked.spec.partition_ids;
+    let named: Vec<(usize, &IdMapping)> = match partitions.is_empty() {
+        true => Vec::new(),
+        false => checked.mappings.iter().enumerate().filter(|(_, mapping)| mapping.partition_id != 0).collect(),
+    };
+    if named.len() > MANIFESTS_MAX {
+        let reason = format!(
+            "has {} entries while id_mappings name partitions too: leave one of the two out (up to {MANIFESTS_MAX} \
+             such mappings are compared)",
+            partitions.len()
+        );
+        return Err(invalid("target.partition_ids", reason));
+    }
+    stream::iter(named.into_iter().map(Ok))
+        .try_for_each_concurrent(MANIFESTS_AT_ONCE, |(index, mapping)| async move {
+            let segment = mapping.source.0;
+            let manifest = snapshot.manifest(segment).await.map_err(|error| refused_manifest(&error))?;
+            let both = ferry_snapshot::Mapping {
+                source_segment_id: segment,
+                target_segment_id: mapping.target.0,
+                partition_id: mapping.partition_id,
+            };
+            target_partition(&both, manifest.partition_id, partitions)
+                .map(|_| ())
+                .map_err(|error: PlanError| invalid(format!("id_mappings[{index}].partition_id"), error.to_string()))
+        })
+        .await
+}
+
+/// Why a snapshot is refused: what is wrong with it is the caller's, what cannot be reached may be there later.
+fn refused_snapshot(error: &OpenError) -> Status {
+    let code = match error {
+        OpenError::None(_) => Code::NotFound,
+        OpenError::Metadata { source: MetadataError::NotCommitted(_), .. } => Code::FailedPrecondition,
+        OpenError::Uri(UriError::Store { .. }) => Code::FailedPrecondition,
+        OpenError::Store(error) => store_code(error),
+        OpenError::Uri(_)
+        | OpenError::NotAMetadataKey(_)
+        | OpenError::Several { .. }
+        | OpenError::Metadata { .. }
+        | OpenError::Altered(_) => Code::InvalidArgument,
+    };
+    of_field(code, FIELD, error.to_string())
+}
+
+fn refused_manifest(error: &ReadError) -> Status {
+    let code = match error {
+        ReadError::Store(error) => store_code(error),
+        ReadError::NoSegment { .. } | ReadError::Manifest { .. } | ReadError::Checksums { .. } => Code::InvalidArgument,
+    };
+    of_field(code, FIELD, error.to_string())
+}
+
+fn store_code(error: &StoreError) -> Code {
+    match error {
+        StoreError::Missing { .. } => Code::NotFound,
+        _ => match error.class() {
+            Class::Permanent => Code::InvalidArgument,
+            // Not the caller's credentials, but this node's.
+            Class::Refused => Code::FailedPrecondition,
+            Class::Transient => Code::Unavailable,
+        },
+    }
+}

@@ -1,0 +1,123 @@
+//! Jobs on the wire.
+
+use super::signed;
+use crate::status::invalid;
+use ferry_machine::id::JobId;
+use ferry_machine::plan::WaitingOn;
+use ferry_machine::row::{ExhaustedPolicy, Job, JobOptions, TaskCounts, VerifyMode};
+use ferry_machine::time::{Stamp, Time};
+use ferry_machine::view::{self, CleanUpState, State};
+use ferry_proto::v1;
+use std::collections::HashMap;
+use tonic::Status;
+
+/// The id of a job that a request names.
+pub(crate) fn job_id(id: i64) -> Result<JobId, Status> {
+    if id > 0 { Ok(JobId(id)) } else { Err(invalid("job_id", format!("is {id}: name a job by its positive id"))) }
+}
+
+/// A job as users see it at a moment of cluster time; `None` for a hidden one.
+pub(crate) fn job(job: &Job, now: Time) -> Option<v1::Job> {
+    let status = view::status(job)?;
+    let (spec, counts) = (&job.spec, &job.counts);
+    let until = status.ended.map_or(now, |ended| ended.at);
+    let labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
+    Some(v1::Job {
+        job_id: job.id.0,
+        request_id: job.request_id.clone(),
+        name: spec.name.clone(),
+        state: state(status.state).into(),
+        reason: status.reason,
+        collection_id: spec.collection_id,
+        total_segments: signed(spec.segments),
+        copied_segments: signed(counts.segments_copied),
+        total_rows: signed(counts.rows),
+        total_bytes: counts.bytes_planned,
+        copied_bytes: counts.bytes_copied,
+        tasks: Some(task_counts(status.tasks)),
+        paused: job.paused,
+        priority: spec.options.priority.into(),
+        submitted_at_ms: job.submitted.wall_ms,
+        started_at_ms: wall_ms(job.started),
+        completed_at_ms: wall_ms(status.ended),
+        cleanup: clean_up(status.clean_up).into(),
+        source_uri: spec.source_uri.clone(),
+        target_uri: spec.target_uri.clone(),
+        labels: labels.clone(),
+        options: Some(v1::JobOptions { labels, ..options(&spec.options) }),
+        progress_percent: status.progress_percent.into(),
+        duration_ms: until.since(job.submitted.at),
+    })
+}
+
+/// A stored wall clock; 0: not yet.
+pub(super) fn wall_ms(stamp: Option<Stamp>) -> u64 {
+    stamp.map_or(0, |stamp| stamp.wall_ms)
+}
+
+fn state(state: State) -> v1::JobState {
+    match state {
+        State::Pending => v1::JobState::Pending,
+        State::Executing => v1::JobState::Executing,
+        State::Completed => v1::JobState::Completed,
+        State::Failed => v1::JobState::Failed,
+        State::Canceled => v1::JobState::Canceled,
+    }
+}
+
+fn task_counts(tasks: TaskCounts) -> v1::TaskCounts {
+    v1::TaskCounts {
+        pending: signed(tasks.pending),
+        in_progress: signed(tasks.in_progress),
+        completed: signed(tasks.completed),
+        failed: signed(tasks.failed),
+    }
+}
+
+fn clean_up(state: CleanUpState) -> v1::CleanupState {
+    match state {
+        CleanUpState::None => v1::CleanupState::NotNeeded,
+        CleanUpState::Pending => v1::CleanupState::Pending,
+        CleanUpState::Running => v1::CleanupState::Running,
+        CleanUpState::Done => v1::CleanupState::Done,
+        CleanUpState::LeftOver => v1::CleanupState::LeftOver,
+    }
+}
+
+fn options(options: &JobOptions) -> v1::JobOptions {
+    v1::JobOptions {
+        timeout_ms: options.timeout_ms.unwrap_or(0),
+        no_timeout: options.timeout_ms.is_none(),
+        retention_ms: options.retention_ms,
+        priority: Some(options.priority.into()),
+        segments_per_task_max: options.segments_per_task_max,
+        attempts_max: options.attempts_max,
+        bandwidth_bytes_per_second: options.bandwidth_bytes_per_second,
+        start_paused: options.start_paused,
+        verify: match options.verify {
+            VerifyMode::Standard => v1::VerifyMode::Standard,
+            VerifyMode::Full => v1::VerifyMode::Full,
+        }
+        .into(),
+        on_exhausted: match options.on_exhausted {
+            ExhaustedPolicy::Fail => v1::ExhaustedPolicy::Fail,
+            ExhaustedPolicy::Pause => v1::ExhaustedPolicy::Pause,
+        }
+        .into(),
+        labels: HashMap::new(),
+    }
+}
+
+/// What a job waits for.
+pub(crate) fn waiting_on(waiting: &WaitingOn) -> v1::WaitingOn {
+    match waiting {
+        WaitingOn::CreatingTasks { .. } | WaitingOn::Settling => v1::WaitingOn::Leader,
+        WaitingOn::Paused => v1::WaitingOn::Paused,
+        WaitingOn::NoWorker => v1::WaitingOn::NoWorker,
+        WaitingOn::NoFreeSlot | WaitingOn::AnotherWorker | WaitingOn::Turn => v1::WaitingOn::NoFreeSlot,
+        WaitingOn::Backoff { .. } => v1::WaitingOn::Backoff,
+        WaitingOn::Attempts { .. } | WaitingOn::Stopping { .. } => v1::WaitingOn::Attempts,
+        WaitingOn::CleanUp { .. } => v1::WaitingOn::CleanUp,
+        WaitingOn::Retention { .. } => v1::WaitingOn::Retention,
+    }
+}

@@ -1,0 +1,80 @@
+//! Tasks, segments and workers on the wire.
+
+use super::job::wall_ms;
+use ferry_machine::command::IdMapping;
+use ferry_machine::row::{Job, SegmentState, Task, Worker, WorkerState};
+use ferry_machine::view::{SegmentStatus, TaskState, task_status};
+use ferry_proto::v1;
+
+/// A source and its target.
+pub(crate) fn id_mapping(mapping: &IdMapping) -> v1::IdMapping {
+    v1::IdMapping {
+        source_segment_id: mapping.source.0,
+        target_segment_id: mapping.target.0,
+        partition_id: mapping.partition_id,
+    }
+}
+
+/// A task as users see it.
+pub(crate) fn task(job: &Job, task: &Task, mappings: &[IdMapping]) -> v1::Task {
+    let status = task_status(job, task);
+    let state = match status.state {
+        TaskState::Pending => v1::TaskState::Pending,
+        TaskState::InProgress => v1::TaskState::InProgress,
+        TaskState::Completed => v1::TaskState::Completed,
+        TaskState::Failed => v1::TaskState::Failed,
+    };
+    v1::Task {
+        task_id: task.id.0,
+        job_id: task.job.0,
+        state: state.into(),
+        reason: status.reason,
+        attempt: task.attempt,
+        worker_id: status.worker.map_or(0, |worker| worker.0),
+        id_mappings: mappings.iter().map(id_mapping).collect(),
+        copied_bytes: task.bytes_copied,
+        total_bytes: task.bytes_planned,
+        failures: task.failures,
+        created_at_ms: task.created.wall_ms,
+        started_at_ms: wall_ms(task.started),
+        completed_at_ms: wall_ms(status.ended),
+    }
+}
+
+/// A target segment as users see it.
+pub(crate) fn segment(status: &SegmentStatus) -> v1::Segment {
+    let segment = &status.segment;
+    let state = match segment.state {
+        SegmentState::Importing => v1::SegmentState::Importing,
+        SegmentState::Flushed => v1::SegmentState::Flushed,
+        SegmentState::Dropped => v1::SegmentState::Dropped,
+    };
+    v1::Segment {
+        segment_id: status.id.0,
+        collection_id: segment.collection_id,
+        partition_id: segment.partition_id,
+        source_segment_id: segment.source.0,
+        job_id: segment.job.0,
+        state: state.into(),
+        num_of_rows: segment.rows,
+        size_bytes: segment.bytes,
+    }
+}
+
+/// A worker.
+pub(crate) fn worker(worker: &Worker) -> v1::Worker {
+    let state = match worker.state {
+        WorkerState::Active | WorkerState::Returning if !worker.draining => v1::WorkerState::Active,
+        WorkerState::Active | WorkerState::Returning => v1::WorkerState::Draining,
+        WorkerState::Lost => v1::WorkerState::Lost,
+    };
+    v1::Worker {
+        worker_id: worker.id.0,
+        name: worker.name.clone(),
+        state: state.into(),
+        slots: worker.slots,
+        in_progress: worker.leased,
+        labels: worker.labels.clone().into_iter().collect(),
+        registered_at_ms: worker.registered.wall_ms,
+    }
+}

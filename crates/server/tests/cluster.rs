@@ -1,0 +1,290 @@
+//! Three real nodes: what a plain client with the address of any of them can rely on.
+
+mod support;
+
+use ferry_proto::v1;
+use std::collections::HashMap;
+use support::{Cluster, SAMPLE_SEGMENTS, ScriptedWorker, eventually, get, header, sample, submit};
+use tonic::{Code, Request};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_submitted_through_a_follower_is_read_on_every_node() {
+    let cluster = Cluster::start(3).await;
+    let follower = &cluster.nodes[cluster.follower().await];
+    let answer = follower.jobs().submit_job(submit(&sample())).await.unwrap();
+    let revision = header(answer.metadata(), "ferry-revision").unwrap();
+    let leader_id = header(answer.metadata(), "ferry-leader-id").unwrap();
+    assert_eq!(leader_id, cluster.nodes[cluster.leader().await].id);
+    let submitted = answer.into_inner();
+    let job = submitted.job.unwrap();
+    assert!(!submitted.already_existed && !job.request_id.is_empty());
+    assert_eq!((job.total_segments, job.priority, job.collection_id), (3, 50, 200));
+    assert!(job.source_uri.ends_with("/metadata/9001.json"), "{}", job.source_uri);
+    for node in &cluster.nodes {
+        let request = v1::GetJobRequest { job_id: job.job_id, consistency: 0 };
+        let read = node.jobs().get_job(request).await.unwrap();
+        assert!(header(read.metadata(), "ferry-revision").unwrap() >= revision);
+        assert_eq!(header(read.metadata(), "ferry-staleness-ms"), None);
+        assert_eq!(read.into_inner().job.unwrap().request_id, job.request_id);
+        let mut stale =
+            Request::new(v1::GetJobRequest { job_id: job.job_id, consistency: v1::Consistency::Stale.into() });
+        stale.metadata_mut().insert("ferry-min-revision", revision.to_string().parse().unwrap());
+        let read = node.jobs().get_job(stale).await.unwrap();
+        assert!(header(read.metadata(), "ferry-staleness-ms").unwrap() < 60_000);
+        assert!(header(read.metadata(), "ferry-revision").unwrap() >= revision);
+    }
+    let segments = follower.segments().list_segments(v1::ListSegmentsRequest::default()).await.unwrap().into_inner();
+    let mut sources: Vec<i64> = segments.segments.iter().map(|segment| segment.source_segment_id).collect();
+    sources.sort_unstable();
+    assert_eq!(sources, SAMPLE_SEGMENTS);
+    assert!(segments.segments.iter().all(|segment| segment.state() == v1::SegmentState::Importing));
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s22_the_same_submit_twice_is_one_job_even_when_its_snapshot_is_gone() {
+    let cluster = Cluster::start(3).await;
+    let source = cluster.folder().join("source");
+    let metadata = source.join(support::SAMPLE_METADATA);
+    std::fs::create_dir_all(metadata.parent().unwrap()).unwrap();
+    std::fs::copy(sample().join(support::SAMPLE_METADATA), &metadata).unwrap();
+    let request = v1::SubmitJobRequest { request_id: "once".into(), ..submit(&source) };
+    let first = cluster.nodes[0].jobs().submit_job(request.clone()).await.unwrap().into_inner();
+    assert!(!first.already_existed);
+    std::fs::remove_file(&metadata).unwrap();
+    for node in &cluster.nodes {
+        let again = node.jobs().submit_job(request.clone()).await.unwrap().into_inner();
+        assert!(again.already_existed);
+        assert_eq!(again.job.unwrap().job_id, first.job.as_ref().unwrap().job_id);
+    }
+    let other = v1::SubmitJobRequest { name: "other".into(), ..request };
+    let status = cluster.nodes[1].jobs().submit_job(other).await.unwrap_err();
+    assert_eq!(status.code(), Code::AlreadyExists);
+    assert!(status.message().contains("use a new request id"), "{}", status.message());
+    let jobs = cluster.nodes[2].jobs().list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner().jobs;
+    assert_eq!(jobs.len(), 1);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s23_a_target_that_another_job_holds_is_refused_naming_that_job() {
+    let cluster = Cluster::start(1).await;
+    let mut jobs = cluster.nodes[0].jobs();
+    let mapping = |source, target| v1::IdMapping {
+        source_segment_id: source,
+        target_segment_id: target,
+        partition_id: 0,
+    };
+    let id_mappings = vec![mapping(SAMPLE_SEGMENTS[0], 42)];
+    let first = v1::SubmitJobRequest { id_mappings, ..submit(&sample()) };
+    let holder = jobs.submit_job(first.clone()).await.unwrap().into_inner().job.unwrap().job_id;
+    let id_mappings = vec![mapping(SAMPLE_SEGMENTS[1], 43), mapping(SAMPLE_SEGMENTS[2], 42)];
+    let second = v1::SubmitJobRequest { id_mappings, ..first };
+    let status = jobs.submit_job(second).await.unwrap_err();
+    assert_eq!(status.code(), Code::AlreadyExists);
+    assert!(status.message().contains(&format!("target segment 42 is held by job {holder}")), "{}", status.message());
+    let request = v1::GetSegmentRequest { segment_id: 43, consistency: 0 };
+    let status = cluster.nodes[0].segments().get_segment(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound, "the refused job holds nothing");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_tells_the_plan_and_changes_nothing() {
+    let cluster = Cluster::start(1).await;
+    let mut jobs = cluster.nodes[0].jobs();
+    let options = Some(v1::JobOptions { segments_per_task_max: 2, ..v1::JobOptions::default() });
+    let request = v1::SubmitJobRequest { dry_run: true, options, ..submit(&sample()) };
+    let answer = jobs.submit_job(request).await.unwrap().into_inner();
+    let plan = answer.plan.unwrap();
+    assert_eq!((answer.job, plan.total_segments, plan.total_tasks, plan.id_mappings.len()), (None, 3, 2, 3));
+    assert_eq!(jobs.list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner().jobs, []);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_on_every_node_sees_a_job_to_its_end_and_the_leader_counts_it() {
+    let cluster = Cluster::start(3).await;
+    let leader = &cluster.nodes[cluster.leader().await];
+    let options = Some(v1::JobOptions { segments_per_task_max: 1, ..v1::JobOptions::default() });
+    let request = v1::SubmitJobRequest { options, ..submit(&sample()) };
+    let job_id = leader.jobs().submit_job(request).await.unwrap().into_inner().job.unwrap().job_id;
+    let mut watches = Vec::new();
+    for node in &cluster.nodes {
+        let watch = node.jobs().watch_job(v1::WatchJobRequest { job_id, consistency: 0 }).await.unwrap();
+        watches.push(watch.into_inner());
+    }
+    let explained = cluster.nodes[cluster.follower().await].jobs();
+    let explained = explained.clone().explain_job(v1::ExplainJobRequest { job_id }).await.unwrap().into_inner();
+    assert!(!explained.explanation.is_empty());
+    let mut worker = ScriptedWorker::open(leader.workers(), "scripted", 4).await;
+    worker.work(3).await;
+    for mut watch in watches {
+        let (mut copied, mut revision, mut last) = (0, 0, None);
+        while let Some(state) = watch.message().await.unwrap() {
+            let job = state.job.unwrap();
+            assert!(job.copied_segments >= copied && state.revision > revision);
+            (copied, revision, last) = (job.copied_segments, state.revision, Some(job));
+        }
+        let last = last.unwrap();
+        assert_eq!((last.state(), last.progress_percent), (v1::JobState::Completed, 100));
+        assert_eq!(last.total_rows, 3 * support::ROWS);
+    }
+    for node in &cluster.nodes {
+        let request = v1::WaitJobRequest { job_id, ..v1::WaitJobRequest::default() };
+        let waited = node.jobs().wait_job(request).await.unwrap().into_inner().job.unwrap();
+        assert_eq!(waited.state(), v1::JobState::Completed);
+        let request = v1::ListSegmentsRequest { job_id, states: vec![v1::SegmentState::Flushed.into()], ..Default::default() };
+        let flushed = node.segments().list_segments(request).await.unwrap().into_inner().segments;
+        assert_eq!(flushed.len(), 3);
+        let checked = node.cluster().check_invariants(v1::CheckInvariantsRequest::default()).await.unwrap();
+        let checked = checked.into_inner();
+        assert_eq!(checked.violations, Vec::<String>::new());
+        assert!(checked.rows_checked > 10, "{}", checked.rows_checked);
+    }
+    let request = v1::ListTasksRequest { job_id, page_size: 2, ..v1::ListTasksRequest::default() };
+    let page = leader.jobs().list_tasks(request.clone()).await.unwrap().into_inner();
+    assert_eq!((page.tasks.len(), page.next_page_token.is_empty()), (2, false));
+    let request = v1::ListTasksRequest { page_token: page.next_page_token, ..request };
+    let page = leader.jobs().list_tasks(request).await.unwrap().into_inner();
+    assert_eq!((page.tasks.len(), page.next_page_token.as_str()), (1, ""));
+    assert_eq!(page.tasks[0].state(), v1::TaskState::Completed);
+    metrics_tell_the_job(&cluster).await;
+    cluster.stop_all().await;
+}
+
+async fn metrics_tell_the_job(cluster: &Cluster) {
+    let leader = cluster.leader().await;
+    for (place, node) in cluster.nodes.iter().enumerate() {
+        let (code, text) = get(&node.admin, "/metrics").await;
+        assert_eq!(code, 200);
+        assert_eq!(text.contains("ferry_copy_segment_jobs{state=\"completed\"} 1"), place == leader, "{text}");
+        assert_eq!(text.contains("ferry_copy_segment_tasks{state=\"completed\"} 3"), place == leader, "{text}");
+        assert_eq!(text.contains("ferry_copy_segment_job_latency_seconds_count 1"), place == leader, "{text}");
+        let task = "ferry_copy_segment_task_latency_seconds_count{stage=\"executing\"} 3";
+        assert_eq!(text.contains(task), place == leader, "{text}");
+        assert!(text.contains("ferry_grpc_requests_total{code=\"Ok\",method=\"ferry.v1.JobService/WaitJob\"} 1"), "{text}");
+        assert!(text.contains("# TYPE ferry_raft_applied_index gauge"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_calls_a_follower_hears_who_leads() {
+    let cluster = Cluster::start(3).await;
+    let leader = &cluster.nodes[cluster.leader().await];
+    let follower = &cluster.nodes[cluster.follower().await];
+    let mut session = ScriptedWorker::open(follower.workers(), "lost", 1).await;
+    match session.hear().await {
+        Some(v1::session_response::Message::Leader(told)) => assert_eq!(told.leader_id, leader.id),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(session.hear().await, None);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_from_all_nodes_at_once_never_overlap() {
+    let cluster = Cluster::start(3).await;
+    let mut asks = Vec::new();
+    for round in 0..30 {
+        let mut ids = cluster.nodes[round % 3].ids();
+        asks.push(tokio::spawn(async move {
+            ids.allocate_ids(v1::AllocateIdsRequest { count: 700 }).await.unwrap().into_inner()
+        }));
+    }
+    let mut blocks = Vec::new();
+    for ask in asks {
+        let block = ask.await.unwrap();
+        assert_eq!(block.count, 700);
+        blocks.push(block.first_id);
+    }
+    blocks.sort_unstable();
+    assert!(blocks.windows(2).all(|pair| pair[1] - pair[0] >= 700), "{blocks:?}");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_filter_by_state_collection_and_label() {
+    let cluster = Cluster::start(1).await;
+    let mut jobs = cluster.nodes[0].jobs();
+    for number in 0..5 {
+        let labels = HashMap::from([("half".to_owned(), (number % 2).to_string())]);
+        let options = Some(v1::JobOptions { labels, start_paused: true, ..v1::JobOptions::default() });
+        let mut request = v1::SubmitJobRequest { options, ..submit(&sample()) };
+        request.target.as_mut().unwrap().collection_id = 200 + number;
+        jobs.submit_job(request).await.unwrap();
+    }
+    let all = jobs.list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner().jobs;
+    jobs.cancel_job(v1::CancelJobRequest { job_id: all[0].job_id }).await.unwrap();
+    let by = |request: v1::ListJobsRequest| {
+        let mut jobs = jobs.clone();
+        async move {
+            let page = jobs.list_jobs(request).await.unwrap().into_inner();
+            page.jobs.iter().map(|job| job.collection_id).collect::<Vec<_>>()
+        }
+    };
+    let odd = HashMap::from([("half".to_owned(), "1".to_owned())]);
+    assert_eq!(by(v1::ListJobsRequest { labels: odd, ..Default::default() }).await, [201, 203]);
+    assert_eq!(by(v1::ListJobsRequest { collection_id: 204, ..Default::default() }).await, [204]);
+    let canceled = vec![v1::JobState::Canceled.into()];
+    assert_eq!(by(v1::ListJobsRequest { states: canceled, ..Default::default() }).await, [200]);
+    assert_eq!(by(v1::ListJobsRequest { page_size: 2, ..Default::default() }).await, [200, 201]);
+    let status = jobs.pause_job(v1::PauseJobRequest { job_id: all[0].job_id }).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{}", status.message());
+    let request = v1::UpdateJobRequest { job_id: all[1].job_id, priority: Some(9), ..Default::default() };
+    assert_eq!(jobs.update_job(request).await.unwrap().into_inner().job.unwrap().priority, 9);
+    let request = v1::WaitJobRequest { job_id: all[1].job_id, timeout_ms: 50, consistency: 0 };
+    let status = jobs.wait_job(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_leader_a_node_says_so_and_still_answers_what_it_can() {
+    let mut cluster = Cluster::start(3).await;
+    let request = submit(&sample());
+    let job_id = cluster.nodes[0].jobs().submit_job(request).await.unwrap().into_inner().job.unwrap().job_id;
+    for node in &cluster.nodes {
+        node.jobs().get_job(v1::GetJobRequest { job_id, consistency: 0 }).await.unwrap();
+    }
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    let alone = &cluster.nodes[0];
+    let within = |message| {
+        let mut request = Request::new(message);
+        request.set_timeout(std::time::Duration::from_secs(1));
+        request
+    };
+    let status = alone.jobs().get_job(v1::GetJobRequest { job_id, consistency: 0 }).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{}", status.message());
+    let status = alone.jobs().cancel_job(within(v1::CancelJobRequest { job_id })).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{}", status.message());
+    let stale = v1::GetJobRequest { job_id, consistency: v1::Consistency::Stale.into() };
+    let read = alone.jobs().get_job(stale).await.unwrap();
+    assert!(header(read.metadata(), "ferry-staleness-ms").unwrap() >= 1_000);
+    let status = alone.cluster().get_status(v1::GetStatusRequest { local_only: false }).await.unwrap().into_inner();
+    let reachable: Vec<u64> = status.nodes.iter().filter(|node| node.reachable).map(|node| node.id).collect();
+    assert_eq!((reachable, status.nodes.len(), status.leader_id), (vec![1], 3, 0));
+    eventually("not ready", || async {
+        let (code, text) = get(&alone.admin, "/readyz?verbose").await;
+        (code == 503 && text.contains("[-]leader failed")).then_some(())
+    })
+    .await;
+    assert_eq!(get(&alone.admin, "/livez").await.0, 200);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_for_a_watch_is_given_back_when_its_client_goes_away() {
+    let cluster = Cluster::start_with(1, |config| config.limits.watches = 1).await;
+    let mut jobs = cluster.nodes[0].jobs();
+    let job_id = jobs.submit_job(submit(&sample())).await.unwrap().into_inner().job.unwrap().job_id;
+    let request = v1::WatchJobRequest { job_id, consistency: 0 };
+    let watch = jobs.watch_job(request).await.unwrap();
+    let status = jobs.watch_job(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.message().contains("1 watches open"), "{}", status.message());
+    drop(watch);
+    eventually("a free place", || async { jobs.clone().watch_job(request).await.ok().map(|_| ()) }).await;
+    cluster.stop_all().await;
+}

@@ -1,0 +1,46 @@
+//! Milvus snapshot formats, path layouts, and object stores by URI: what a segment consists of, where its files lie,
+//! and what they are called under new ids.
+//!
+//! Architecture invariant: this crate knows no other crate of Ferry, deletes nothing, and touches no key that
+//! `check_key` refuses.
+
+mod binlog;
+mod checksums;
+mod create;
+mod failure;
+mod files;
+mod footer;
+mod inspect;
+mod key;
+mod layout;
+mod location;
+mod manifest;
+mod metadata;
+mod paths;
+mod plan;
+mod progress;
+mod snapshot;
+mod stores;
+mod verify;
+
+pub use binlog::LogError;
+pub use checksums::{Checksum, Checksums, ChecksumsError};
+pub use create::{CreateError, CreateOptions, Created, create};
+pub use failure::Class;
+pub use files::{FilesError, SegmentFiles, SourceFile};
+pub use inspect::{SegmentSummary, Summary};
+pub use key::{Fault, KeyError, check_key};
+pub use layout::{FileKind, KeyIds, LayoutError, LayoutKey, NewIds, strip_root};
+pub use location::{Folder, Location, Object, StoreError};
+pub use manifest::{
+    Binlog, FieldBinlog, IndexFiles, JsonIndex, JsonIndexStats, KeyValue, LEVEL_ZERO, Manifest, ManifestError,
+    Position, TextIndex, TextIndexStats,
+};
+pub use metadata::{
+    Collection, FORMAT_VERSION_MAX, Layout, Metadata, MetadataError, Property, SnapshotInfo, State, StorageManifest,
+};
+pub use plan::{Mapping, PlanError, PlannedFile, SegmentPlan, Target, target_partition};
+pub use progress::Progress;
+pub use snapshot::{OpenError, ReadError, Snapshot};
+pub use stores::{Stores, UriError, file_uri};
+pub use verify::{Depth, Problem, Verification};

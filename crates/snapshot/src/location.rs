@@ -1,0 +1,351 @@
+//! A place in an object store: the store and a root below which every key is resolved.
+//! Nothing here reads or writes a key that `check_key` refuses.
+
+use std::io::{self, Read};
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt};
+use thiserror::Error;
+
+use crate::checksums::Checksum;
+use crate::failure::Class;
+use crate::key::{KeyError, check_key, join};
+
+/// How much of a local file is read at a time.
+const READ_BYTES: usize = 1 << 20;
+
+/// Why an object could not be read, written or listed.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The key is not one that we touch.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// There is no such object.
+    #[error("{uri} does not exist; restore the object, or correct what names it")]
+    Missing {
+        /// The object.
+        uri: String,
+    },
+    /// The object is larger than it can rightly be.
+    #[error(
+        "{uri} has {size_bytes} bytes, more than the {bytes_max} such a file can have; it is not what its name says"
+    )]
+    TooLarge {
+        /// The object.
+        uri: String,
+        /// Its size.
+        size_bytes: u64,
+        /// The largest accepted size.
+        bytes_max: u64,
+    },
+    /// The store refuses our credentials.
+    #[error("access to {uri} is refused: {source}; check the credentials in this process's environment")]
+    Refused {
+        /// The object.
+        uri: String,
+        /// What the store says.
+        source: object_store::Error,
+    },
+    /// The store cannot do this at all.
+    #[error("the store cannot serve {uri}: {source}; use another store or key")]
+    Unsupported {
+        /// The object.
+        uri: String,
+        /// What the store says.
+        source: object_store::Error,
+    },
+    /// The store failed; the next try may succeed.
+    #[error("{uri} could not be accessed: {source}; try again when the store answers")]
+    Failed {
+        /// The object.
+        uri: String,
+        /// What the store says.
+        source: object_store::Error,
+    },
+}
+
+impl StoreError {
+    /// What a caller should do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            StoreError::Key(_)
+            | StoreError::Missing { .. }
+            | StoreError::TooLarge { .. }
+            | StoreError::Unsupported { .. } => Class::Permanent,
+            StoreError::Refused { .. } => Class::Refused,
+            StoreError::Failed { .. } => Class::Transient,
+        }
+    }
+
+    /// Classifies what the client of a store says about the object `uri`.
+    pub fn of(uri: String, source: object_store::Error) -> StoreError {
+        use object_store::Error as E;
+        match source {
+            E::NotFound { .. } => StoreError::Missing { uri },
+            E::PermissionDenied { .. } | E::Unauthenticated { .. } => StoreError::Refused { uri, source },
+            E::NotSupported { .. } | E::NotImplemented { .. } | E::InvalidPath { .. } => {
+                StoreError::Unsupported { uri, source }
+            }
+            _ => match io_kind_of(&source) {
+                Some(io::ErrorKind::PermissionDenied) => StoreError::Refused { uri, source },
+                Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => StoreError::Missing { uri },
+                _ => StoreError::Failed { uri, source },
+            },
+        }
+    }
+}
+
+/// The kind of the I/O error at the bottom of a local store's error.
+fn io_kind_of(error: &object_store::Error) -> Option<io::ErrorKind> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// One object as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Object {
+    /// Its key below the location's root.
+    pub key: String,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// One level of a tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folder {
+    /// The keys of the folders directly below, in order.
+    pub folders: Vec<String>,
+    /// The objects directly below, in order of their keys.
+    pub objects: Vec<Object>,
+}
+
+/// A store and a root in it; keys are relative to the root.
+#[derive(Clone, Debug)]
+pub struct Location {
+    store: Arc<dyn ObjectStore>,
+    identity: String,
+    root: String,
+    local_root: Option<PathBuf>,
+}
+
+impl Location {
+    pub(crate) fn new(
+        store: Arc<dyn ObjectStore>,
+        identity: String,
+        root: String,
+        local_root: Option<PathBuf>,
+    ) -> Location {
+        Location { store, identity, root, local_root }
+    }
+
+    /// The store itself. Its paths are those of `path`, not bare keys.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The key prefix of this place in its store; empty for the whole store.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// The folder on this machine, when the place is one.
+    pub fn local_root(&self) -> Option<&FilePath> {
+        self.local_root.as_deref()
+    }
+
+    /// The URI that opens this place.
+    pub fn uri(&self) -> String {
+        self.uri_of(&self.root)
+    }
+
+    /// The URI of the object `key`, for messages and for opening it.
+    pub fn object_uri(&self, key: &str) -> String {
+        self.uri_of(&join(&self.root, key))
+    }
+
+    fn uri_of(&self, path: &str) -> String {
+        let mut uri = format!("{}/", self.identity);
+        for character in path.chars() {
+            match character {
+                ' ' => uri.push_str("%20"),
+                '%' => uri.push_str("%25"),
+                '?' => uri.push_str("%3F"),
+                '#' => uri.push_str("%23"),
+                _ if character.is_control() => uri.extend(character.escape_default()),
+                _ => uri.push(character),
+            }
+        }
+        uri
+    }
+
+    /// The path of `key` in the store.
+    pub fn path(&self, key: &str) -> Result<Path, StoreError> {
+        check_key(key)?;
+        let path = join(&self.root, key);
+        Path::parse(&path)
+            .map_err(|source| StoreError::Unsupported { uri: self.object_uri(key), source: source.into() })
+    }
+
+    /// The file of `key`, when the place is on this machine.
+    pub fn local_path(&self, key: &str) -> Result<Option<PathBuf>, KeyError> {
+        check_key(key)?;
+        Ok(self.local_root.as_ref().map(|root| root.join(key)))
+    }
+
+    /// The place `relative` below this one.
+    pub fn child(&self, relative: &str) -> Result<Location, KeyError> {
+        let local_root = self.local_path(relative)?;
+        Ok(Location { root: join(&self.root, relative), local_root, ..self.clone() })
+    }
+
+    /// The place with another root in the same store.
+    pub(crate) fn with_root(&self, root: &str) -> Location {
+        let local_root = self.local_root.as_ref().map(|_| PathBuf::from(format!("/{root}")));
+        Location { root: root.to_owned(), local_root, ..self.clone() }
+    }
+
+    /// Whether objects can be copied between the two inside the store.
+    pub fn same_store(&self, other: &Location) -> bool {
+        Arc::ptr_eq(&self.store, &other.store)
+    }
+
+    /// Whether `key` here and `other_key` there are one object.
+    pub fn same_object(&self, key: &str, other: &Location, other_key: &str) -> bool {
+        self.same_store(other) && join(&self.root, key) == join(&other.root, other_key)
+    }
+
+    /// The whole object, if it has at most `bytes_max` bytes.
+    pub async fn read(&self, key: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
+        let result = self.store.get(&self.path(key)?).await.map_err(|source| self.failed(key, source))?;
+        let size_bytes = result.meta.size;
+        if size_bytes > bytes_max {
+            return Err(StoreError::TooLarge { uri: self.object_uri(key), size_bytes, bytes_max });
+        }
+        result.bytes().await.map_err(|source| self.failed(key, source))
+    }
+
+    /// The first `bytes_max` bytes of the object, or all of a shorter one.
+    pub async fn read_head(&self, key: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
+        let options = GetOptions { range: Some((0..bytes_max).into()), ..GetOptions::default() };
+        let path = self.path(key)?;
+        let result = self.store.get_opts(&path, options).await.map_err(|source| self.failed(key, source))?;
+        result.bytes().await.map_err(|source| self.failed(key, source))
+    }
+
+    /// Writes the object as a whole: a reader sees the old content or the new one, never a part.
+    pub async fn write(&self, key: &str, content: Bytes) -> Result<(), StoreError> {
+        self.store.put(&self.path(key)?, content.into()).await.map_err(|source| self.failed(key, source))?;
+        Ok(())
+    }
+
+    /// The object's size, by its metadata alone.
+    pub async fn size_bytes(&self, key: &str) -> Result<u64, StoreError> {
+        let meta = self.store.head(&self.path(key)?).await.map_err(|source| self.failed(key, source))?;
+        Ok(meta.size)
+    }
+
+    /// The object's size and CRC32C, by reading all of it in bounded memory.
+    pub async fn checksum(&self, key: &str) -> Result<Checksum, StoreError> {
+        let result = self.store.get(&self.path(key)?).await.map_err(|source| self.failed(key, source))?;
+        let checksum = match result.payload {
+            GetResultPayload::File(file, _) => checksum_of_file(file).await,
+            GetResultPayload::Stream(stream) => checksum_of_stream(stream).await,
+        };
+        checksum.map_err(|source| self.failed(key, source))
+    }
+
+    /// Every object below `prefix` (empty: below the root), in no particular order.
+    pub fn list(&self, prefix: &str) -> Result<BoxStream<'static, Result<Object, StoreError>>, StoreError> {
+        let path = self.list_path(prefix)?;
+        let location = self.clone();
+        let prefix = prefix.to_owned();
+        let objects = self.store.list(Some(&path));
+        Ok(objects
+            .map(move |meta| match meta {
+                Ok(meta) => Ok(location.object(meta.location.as_ref(), meta.size)),
+                Err(source) => Err(location.failed(&prefix, source)),
+            })
+            .boxed())
+    }
+
+    /// The folders and objects directly below `prefix` (empty: below the root).
+    pub async fn list_folder(&self, prefix: &str) -> Result<Folder, StoreError> {
+        let path = self.list_path(prefix)?;
+        let listed = match self.store.list_with_delimiter(Some(&path)).await {
+            Ok(listed) => listed,
+            Err(source) => match self.failed(prefix, source) {
+                StoreError::Missing { .. } => return Ok(Folder::default()),
+                error => return Err(error),
+            },
+        };
+        let mut folders: Vec<String> = listed.common_prefixes.iter().map(|path| self.relative(path.as_ref())).collect();
+        let mut objects: Vec<Object> =
+            listed.objects.iter().map(|meta| self.object(meta.location.as_ref(), meta.size)).collect();
+        folders.sort();
+        objects.sort();
+        Ok(Folder { folders, objects })
+    }
+
+    fn list_path(&self, prefix: &str) -> Result<Path, StoreError> {
+        if prefix.is_empty() {
+            return Path::parse(&self.root)
+                .map_err(|source| StoreError::Unsupported { uri: self.uri(), source: source.into() });
+        }
+        self.path(prefix)
+    }
+
+    fn object(&self, path: &str, size_bytes: u64) -> Object {
+        Object { key: self.relative(path), size_bytes }
+    }
+
+    fn relative(&self, path: &str) -> String {
+        let below = path.strip_prefix(self.root.as_str()).unwrap_or(path);
+        below.strip_prefix('/').unwrap_or(below).to_owned()
+    }
+
+    fn failed(&self, key: &str, source: object_store::Error) -> StoreError {
+        StoreError::of(self.object_uri(key), source)
+    }
+}
+
+async fn checksum_of_stream(
+    mut stream: BoxStream<'static, object_store::Result<Bytes>>,
+) -> object_store::Result<Checksum> {
+    let mut checksum = Checksum::default();
+    while let Some(chunk) = stream.try_next().await? {
+        checksum.update(&chunk);
+    }
+    Ok(checksum)
+}
+
+async fn checksum_of_file(file: std::fs::File) -> object_store::Result<Checksum> {
+    let read = tokio::task::spawn_blocking(move || checksum_of_reader(file)).await?;
+    read.map_err(|error| object_store::Error::Generic { store: "LocalFileSystem", source: error.into() })
+}
+
+fn checksum_of_reader(mut reader: impl Read) -> io::Result<Checksum> {
+    let mut checksum = Checksum::default();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(checksum),
+            Ok(count) => checksum.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

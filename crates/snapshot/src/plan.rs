@@ -1,0 +1,277 @@
+//! The plan of one segment's copy: which object becomes which, under the ids of the target. Two objects never become
+//! one, and none becomes itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thiserror::Error;
+
+use crate::checksums::Checksum;
+use crate::failure::Class;
+use crate::files::{FilesError, SourceFile, check_size};
+use crate::key::{KeyError, check_key};
+use crate::layout::{FileKind, LayoutError, LayoutKey, NewIds};
+use crate::location::Location;
+use crate::snapshot::{ReadError, Snapshot};
+
+/// Which segment becomes which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// A segment of the snapshot.
+    pub source_segment_id: i64,
+    /// Its new id.
+    pub target_segment_id: i64,
+    /// The target partition; 0: by the target's map, else the source's own.
+    pub partition_id: i64,
+}
+
+/// Where copies go, and under which ids.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The root of the target tree.
+    pub location: Location,
+    /// The collection that the segments become part of.
+    pub collection_id: i64,
+    /// Target partitions by source partition.
+    pub partition_ids: BTreeMap<i64, i64>,
+    /// The first of a block of new build ids, as many as the snapshot has builds; 0: builds keep their ids.
+    pub build_id_base: i64,
+}
+
+/// One object and what it becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedFile {
+    /// What it holds.
+    pub kind: FileKind,
+    /// Its key below the snapshot's root.
+    pub source_key: String,
+    /// The copy's key below the target's root.
+    pub target_key: String,
+    /// The size that the manifest gives: the object may be larger, never shorter. Absent: unknown.
+    pub declared_size_bytes: Option<u64>,
+    /// Its exact size and CRC, when the snapshot has checksums.
+    pub checksum: Option<Checksum>,
+}
+
+impl PlannedFile {
+    /// Whether an object of `size_bytes` can be this file's source; the message says what is wrong with it.
+    pub fn check_size(&self, size_bytes: u64) -> Result<(), String> {
+        check_size(self.checksum, self.declared_size_bytes, size_bytes)
+    }
+}
+
+/// All that is to be copied for one segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentPlan {
+    /// The mapping it was made for.
+    pub mapping: Mapping,
+    /// The source's partition.
+    pub source_partition_id: i64,
+    /// The target's partition.
+    pub target_partition_id: i64,
+    /// The files, in the order of the manifest.
+    pub files: Vec<PlannedFile>,
+    /// Rows of the segment.
+    pub rows: i64,
+    /// Bytes of all files as far as the snapshot tells; the objects' own sizes are the truth.
+    pub bytes: u64,
+}
+
+/// Why a segment cannot be planned.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// Its files cannot be told.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The mapping and the target disagree.
+    #[error(
+        "segment {segment_id}: the mapping says partition {by_mapping}, the target's partition_ids say {by_map} for source partition {source_partition_id}; give one of them"
+    )]
+    Partition {
+        /// The source segment.
+        segment_id: i64,
+        /// Its partition.
+        source_partition_id: i64,
+        /// What the mapping says.
+        by_mapping: i64,
+        /// What the map says.
+        by_map: i64,
+    },
+    /// A build id that the snapshot's own list lacks, so that it has no new one.
+    #[error(
+        "segment {segment_id}: the key {key} is of index build {build}, which the snapshot's build_ids lack; take the snapshot again"
+    )]
+    UnknownBuild {
+        /// The source segment.
+        segment_id: i64,
+        /// The key.
+        key: String,
+        /// The build.
+        build: String,
+    },
+    /// The last new build id would be no int64.
+    #[error("the block of new build ids from {0} on ends beyond the largest id; allocate another")]
+    BuildIds(i64),
+    /// A copy onto itself.
+    #[error(
+        "segment {segment_id}: the target of {uri} is the object itself; choose another target root, collection or segment id"
+    )]
+    Itself {
+        /// The source segment.
+        segment_id: i64,
+        /// The object.
+        uri: String,
+    },
+    /// Two objects would become one.
+    #[error("segment {segment_id}: two objects would become {key}; take the snapshot again")]
+    Collision {
+        /// The source segment.
+        segment_id: i64,
+        /// The target's key.
+        key: String,
+    },
+    /// A key does not fit the layout.
+    #[error("segment {segment_id}: {source}")]
+    Layout {
+        /// The source segment.
+        segment_id: i64,
+        /// What is wrong.
+        source: LayoutError,
+    },
+    /// A target key that we do not touch.
+    #[error("segment {segment_id}: the target's key: {source}")]
+    TargetKey {
+        /// The source segment.
+        segment_id: i64,
+        /// What is wrong.
+        source: KeyError,
+    },
+}
+
+impl From<ReadError> for PlanError {
+    fn from(error: ReadError) -> PlanError {
+        PlanError::Files(error.into())
+    }
+}
+
+impl PlanError {
+    /// What a caller should do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            PlanError::Files(error) => error.class(),
+            PlanError::Partition { .. }
+            | PlanError::UnknownBuild { .. }
+            | PlanError::BuildIds(_)
+            | PlanError::Itself { .. }
+            | PlanError::Collision { .. }
+            | PlanError::Layout { .. }
+            | PlanError::TargetKey { .. } => Class::Permanent,
+        }
+    }
+}
+
+/// The partition a segment goes to: the mapping's, else by the map, else its own.
+pub fn target_partition(
+    mapping: &Mapping,
+    source_partition_id: i64,
+    partition_ids: &BTreeMap<i64, i64>,
+) -> Result<i64, PlanError> {
+    match (mapping.partition_id, partition_ids.get(&source_partition_id).copied()) {
+        (0, by_map) => Ok(by_map.unwrap_or(source_partition_id)),
+        (by_mapping, Some(by_map)) if by_mapping != by_map => {
+            let segment_id = mapping.source_segment_id;
+            Err(PlanError::Partition { segment_id, source_partition_id, by_mapping, by_map })
+        }
+        (by_mapping, _) => Ok(by_mapping),
+    }
+}
+
+impl Snapshot {
+    /// Reads the manifest of the mapping's source and plans its copy.
+    pub async fn plan(&self, mapping: &Mapping, target: &Target) -> Result<SegmentPlan, PlanError> {
+        let manifest = self.manifest(mapping.source_segment_id).await?;
+        let segment = self.files(&manifest).await?;
+        let target_partition_id = target_partition(mapping, manifest.partition_id, &target.partition_ids)?;
+        let naming = Naming {
+            snapshot: self,
+            target,
+            segment_id: mapping.source_segment_id,
+            collection: target.collection_id.to_string(),
+            partition: target_partition_id.to_string(),
+            segment: mapping.target_segment_id.to_string(),
+        };
+        let files = segment.files.into_iter().map(|file| naming.plan(file)).collect::<Result<Vec<_>, _>>()?;
+        naming.check_distinct(&files)?;
+        Ok(SegmentPlan {
+            mapping: *mapping,
+            source_partition_id: manifest.partition_id,
+            target_partition_id,
+            files,
+            rows: segment.rows,
+            bytes: segment.bytes,
+        })
+    }
+}
+
+struct Naming<'a> {
+    snapshot: &'a Snapshot,
+    target: &'a Target,
+    segment_id: i64,
+    collection: String,
+    partition: String,
+    segment: String,
+}
+
+impl Naming<'_> {
+    fn plan(&self, file: SourceFile) -> Result<PlannedFile, PlanError> {
+        let segment_id = self.segment_id;
+        let key = LayoutKey::parse(&file.key, file.kind).map_err(|source| PlanError::Layout { segment_id, source })?;
+        let build = self.new_build(&key, &file)?;
+        let target_key = key.renamed(&NewIds {
+            collection: &self.collection,
+            partition: &self.partition,
+            segment: &self.segment,
+            build: build.as_deref(),
+        });
+        check_key(&target_key).map_err(|source| PlanError::TargetKey { segment_id, source })?;
+        let (source, target) = (self.snapshot.location(), &self.target.location);
+        if source.same_object(&file.key, target, &target_key) {
+            return Err(PlanError::Itself { segment_id, uri: source.object_uri(&file.key) });
+        }
+        Ok(PlannedFile {
+            kind: file.kind,
+            source_key: file.key,
+            target_key,
+            declared_size_bytes: file.declared_size_bytes,
+            checksum: file.checksum,
+        })
+    }
+
+    /// The new id of the build that the key names: its rank in the snapshot's sorted list, from the base on.
+    fn new_build(&self, key: &LayoutKey<'_>, file: &SourceFile) -> Result<Option<String>, PlanError> {
+        let base = self.target.build_id_base;
+        let (Some(build), false) = (key.ids().build, base == 0) else { return Ok(None) };
+        let builds = self.snapshot.build_ids();
+        let rank = build.parse().ok().and_then(|build: i64| builds.binary_search(&build).ok());
+        match rank {
+            Some(rank) => {
+                let rank = i64::try_from(rank).map_err(|_| PlanError::BuildIds(base))?;
+                Ok(Some(base.checked_add(rank).ok_or(PlanError::BuildIds(base))?.to_string()))
+            }
+            // Text and JSON indexes are built outside of the list, and keep the id of that build.
+            None if file.kind != FileKind::Index || builds.is_empty() => Ok(None),
+            None => Err(PlanError::UnknownBuild {
+                segment_id: self.segment_id,
+                key: file.key.clone(),
+                build: build.to_owned(),
+            }),
+        }
+    }
+
+    fn check_distinct(&self, files: &[PlannedFile]) -> Result<(), PlanError> {
+        let mut seen = BTreeSet::new();
+        match files.iter().find(|file| !seen.insert(file.target_key.as_str())) {
+            Some(file) => Err(PlanError::Collision { segment_id: self.segment_id, key: file.target_key.clone() }),
+            None => Ok(()),
+        }
+    }
+}

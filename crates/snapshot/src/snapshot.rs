@@ -1,0 +1,330 @@
+//! An opened snapshot: its checked metadata, pinned by length and CRC, and its manifests, each read when asked for.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::checksums::{Checksum, Checksums, ChecksumsError};
+use crate::failure::Class;
+use crate::key::join;
+use crate::location::{Location, StoreError};
+use crate::manifest::{Manifest, ManifestError};
+use crate::metadata::{Metadata, MetadataError};
+use crate::paths::{self, ManifestIds, Roots};
+use crate::stores::{Stores, UriError};
+
+/// The largest metadata file that is read: room for ten million segments.
+const METADATA_BYTES_MAX: u64 = 2 << 30;
+/// The largest manifest that is read.
+const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+/// The largest checksum file that is read.
+const CHECKSUMS_BYTES_MAX: u64 = 256 << 20;
+/// How many of several snapshots an error names.
+const NAMED_MAX: usize = 5;
+
+/// Why a snapshot cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The URI names no place.
+    #[error(transparent)]
+    Uri(#[from] UriError),
+    /// The store did not give it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A `.json` file elsewhere.
+    #[error(
+        "{0} is not at snapshots/{{collection}}/metadata/{{snapshot}}.json; name the metadata file where its writer put it"
+    )]
+    NotAMetadataKey(String),
+    /// No snapshot below the prefix.
+    #[error(
+        "there is no snapshots/*/metadata/*.json below {0}; name the snapshot's metadata file or the root above 'snapshots'"
+    )]
+    None(String),
+    /// More than one snapshot below the prefix.
+    #[error("there are {count} snapshots below {uri}; name one of them: {names}")]
+    Several {
+        /// The prefix.
+        uri: String,
+        /// How many.
+        count: usize,
+        /// The first of them.
+        names: String,
+    },
+    /// The file is not good.
+    #[error("{uri}: {source}")]
+    Metadata {
+        /// The file.
+        uri: String,
+        /// What is wrong with it.
+        source: MetadataError,
+    },
+    /// The file has changed since it was pinned.
+    #[error("{0} has changed since the job was submitted; submit a new job")]
+    Altered(String),
+}
+
+impl OpenError {
+    /// What a caller should do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            // Another process may have the settings that this one lacks.
+            OpenError::Uri(UriError::Store { .. }) => Class::Refused,
+            OpenError::Store(error) => error.class(),
+            OpenError::Uri(_)
+            | OpenError::NotAMetadataKey(_)
+            | OpenError::None(_)
+            | OpenError::Several { .. }
+            | OpenError::Metadata { .. }
+            | OpenError::Altered(_) => Class::Permanent,
+        }
+    }
+}
+
+/// Why a part of an opened snapshot cannot be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The snapshot has no such segment.
+    #[error("the snapshot {uri} has no segment {segment_id}; see `ferry snapshot inspect` for those it has")]
+    NoSegment {
+        /// The snapshot.
+        uri: String,
+        /// The segment.
+        segment_id: i64,
+    },
+    /// The store did not give it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The manifest is not good.
+    #[error("the manifest {uri} is bad: {source}; take the snapshot again")]
+    Manifest {
+        /// The manifest.
+        uri: String,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
+    /// The checksum file is not good.
+    #[error("the checksum file {uri} is bad: {source}")]
+    Checksums {
+        /// The file.
+        uri: String,
+        /// What is wrong with it.
+        source: ChecksumsError,
+    },
+}
+
+impl ReadError {
+    /// What a caller should do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            ReadError::Store(error) => error.class(),
+            ReadError::NoSegment { .. } | ReadError::Manifest { .. } | ReadError::Checksums { .. } => Class::Permanent,
+        }
+    }
+}
+
+/// A snapshot whose metadata has been read and checked.
+#[derive(Debug)]
+pub struct Snapshot {
+    location: Location,
+    metadata_key: String,
+    pin: Checksum,
+    metadata: Metadata,
+    segment_ids: Vec<i64>,
+    storage_manifests: BTreeMap<i64, String>,
+    build_ids: Vec<i64>,
+    roots: Roots,
+}
+
+impl Snapshot {
+    /// Opens the snapshot at `uri`: a metadata file, or a place with exactly one below it.
+    pub async fn open(stores: &Stores, uri: &str) -> Result<Snapshot, OpenError> {
+        Snapshot::open_if(stores, uri, None).await
+    }
+
+    /// Opens the snapshot at `uri` if its metadata is still what it was when `pin` was taken.
+    pub async fn open_pinned(stores: &Stores, uri: &str, pin: Checksum) -> Result<Snapshot, OpenError> {
+        Snapshot::open_if(stores, uri, Some(pin)).await
+    }
+
+    async fn open_if(stores: &Stores, uri: &str, wanted: Option<Checksum>) -> Result<Snapshot, OpenError> {
+        let (location, metadata_key) = find(&stores.open(uri)?).await?;
+        let content = location.read(&metadata_key, METADATA_BYTES_MAX).await?;
+        let uri = location.object_uri(&metadata_key);
+        // A large file takes long enough to hold up everything else on the thread.
+        let parsed = tokio::task::spawn_blocking(move || {
+            let pin = Checksum::of(&content);
+            (pin, Snapshot::parse(location, metadata_key, pin, &content))
+        });
+        let (pin, parsed) = parsed.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        // The pin decides before the content does: an altered file need not be well formed.
+        if wanted.is_some_and(|wanted| wanted != pin) {
+            return Err(OpenError::Altered(uri));
+        }
+        parsed.map_err(|source| OpenError::Metadata { uri, source })
+    }
+
+    fn parse(
+        location: Location,
+        metadata_key: String,
+        pin: Checksum,
+        content: &[u8],
+    ) -> Result<Snapshot, MetadataError> {
+        let metadata = Metadata::parse(content)?;
+        if let Some((_, ids)) = paths::metadata_ids(&metadata_key) {
+            let info = &metadata.snapshot_info;
+            same("snapshot_info.collection_id", info.collection_id, ids.collection_id)?;
+            same("snapshot_info.id", info.id, ids.snapshot_id)?;
+        }
+        let roots = Roots::new(&metadata.snapshot_info.s3_location, location.root());
+        let manifests = metadata.manifests()?;
+        manifests.values().try_for_each(|key| roots.check_manifest_key(key))?;
+        let storage = metadata.storagev2_manifest_list.iter().filter(|entry| !entry.manifest.is_empty());
+        let mut build_ids = metadata.build_ids.clone();
+        build_ids.sort_unstable();
+        Ok(Snapshot {
+            location,
+            metadata_key,
+            pin,
+            segment_ids: manifests.into_keys().collect(),
+            storage_manifests: storage.map(|entry| (entry.segment_id, entry.manifest.clone())).collect(),
+            metadata,
+            build_ids,
+            roots,
+        })
+    }
+
+    /// The root of the tree that the snapshot's keys are relative to.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The key of the metadata file below the root.
+    pub fn metadata_key(&self) -> &str {
+        &self.metadata_key
+    }
+
+    /// The URI of the metadata file; it opens this very snapshot.
+    pub fn uri(&self) -> String {
+        self.location.object_uri(&self.metadata_key)
+    }
+
+    /// The metadata.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Length and CRC32C of the metadata file as it was read.
+    pub fn pin(&self) -> Checksum {
+        self.pin
+    }
+
+    /// The snapshot's id.
+    pub fn snapshot_id(&self) -> i64 {
+        self.metadata.snapshot_info.id
+    }
+
+    /// The collection that the snapshot was taken of.
+    pub fn collection_id(&self) -> i64 {
+        self.metadata.snapshot_info.collection_id
+    }
+
+    /// The ids of its segments, ascending.
+    pub fn segment_ids(&self) -> impl ExactSizeIterator<Item = i64> + '_ {
+        self.segment_ids.iter().copied()
+    }
+
+    /// Whether it has the segment.
+    pub fn has_segment(&self, segment_id: i64) -> bool {
+        self.segment_ids.binary_search(&segment_id).is_ok()
+    }
+
+    /// The ids of its index builds, ascending: a build's rank here gives its new id.
+    pub fn build_ids(&self) -> &[i64] {
+        &self.build_ids
+    }
+
+    /// Reads and checks the manifest of one segment, and no other.
+    pub async fn manifest(&self, segment_id: i64) -> Result<Manifest, ReadError> {
+        if !self.has_segment(segment_id) {
+            return Err(ReadError::NoSegment { uri: self.uri(), segment_id });
+        }
+        let key = &paths::manifest_key(self.manifest_ids(segment_id));
+        let content = self.location.read(key, MANIFEST_BYTES_MAX).await?;
+        Manifest::decode(&content, self.metadata.manifest_version(), segment_id)
+            .map_err(|source| ReadError::Manifest { uri: self.location.object_uri(key), source })
+    }
+
+    /// The checksums of a segment's objects, when it has the sidecar.
+    pub async fn checksums(&self, segment_id: i64) -> Result<Option<Checksums>, ReadError> {
+        let key = paths::checksums_key(self.manifest_ids(segment_id));
+        match self.location.read(&key, CHECKSUMS_BYTES_MAX).await {
+            Ok(content) => {
+                let uri = self.location.object_uri(&key);
+                Checksums::parse(&content).map(Some).map_err(|source| ReadError::Checksums { uri, source })
+            }
+            Err(StoreError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn manifest_ids(&self, segment_id: i64) -> ManifestIds {
+        ManifestIds { collection_id: self.collection_id(), snapshot_id: self.snapshot_id(), segment_id }
+    }
+
+    pub(crate) fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    pub(crate) fn storage_manifest(&self, segment_id: i64) -> Option<&str> {
+        self.storage_manifests.get(&segment_id).map(String::as_str)
+    }
+}
+
+fn same(field: &'static str, inside: i64, path: i64) -> Result<(), MetadataError> {
+    if inside == path { Ok(()) } else { Err(MetadataError::Misplaced { field, inside, path }) }
+}
+
+/// The root of the tree and the key of the one metadata file that `place` names.
+async fn find(place: &Location) -> Result<(Location, String), OpenError> {
+    if place.root().ends_with(".json") {
+        let (root, ids) = paths::metadata_ids(place.root()).ok_or_else(|| OpenError::NotAMetadataKey(place.uri()))?;
+        return Ok((place.with_root(&root), paths::metadata_key(ids)));
+    }
+    let candidates = metadata_keys(place).await?;
+    match candidates.as_slice() {
+        [] => Err(OpenError::None(place.uri())),
+        [key] => {
+            let full = join(place.root(), key);
+            let (root, ids) = paths::metadata_ids(&full).ok_or_else(|| OpenError::NotAMetadataKey(place.uri()))?;
+            Ok((place.with_root(&root), paths::metadata_key(ids)))
+        }
+        several => {
+            let names: Vec<String> = several.iter().take(NAMED_MAX).map(|key| place.object_uri(key)).collect();
+            let names = names.join(", ") + if several.len() > NAMED_MAX { ", ..." } else { "" };
+            Err(OpenError::Several { uri: place.uri(), count: several.len(), names })
+        }
+    }
+}
+
+/// Keys of the metadata files below `place`, which may be a root or a folder on the way to them.
+async fn metadata_keys(place: &Location) -> Result<Vec<String>, StoreError> {
+    let parts: Vec<&str> = place.root().split('/').collect();
+    let collections = match parts.as_slice() {
+        [.., paths::FOLDER, _, "metadata"] => return json_keys(place, "").await,
+        [.., paths::FOLDER, _] => vec![String::new()],
+        [.., paths::FOLDER] => place.list_folder("").await?.folders,
+        _ => place.list_folder(paths::FOLDER).await?.folders,
+    };
+    let mut keys = Vec::new();
+    for collection in collections {
+        keys.extend(json_keys(place, &join(&collection, "metadata")).await?);
+    }
+    Ok(keys)
+}
+
+async fn json_keys(place: &Location, folder: &str) -> Result<Vec<String>, StoreError> {
+    let folder = place.list_folder(folder).await?;
+    let keys = folder.objects.into_iter().map(|object| object.key);
+    Ok(keys.filter(|key| paths::metadata_ids(&join(place.root(), key)).is_some()).collect())
+}

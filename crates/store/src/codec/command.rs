@@ -1,0 +1,28 @@
+//! Commands as bytes: what an entry of the log asks of the machine, with the stamp they share.
+
+mod from_wire;
+mod to_wire;
+
+use super::common::{required, stamp_from_wire, stamp_to_wire};
+use super::{CodecError, seal, unseal};
+use ferry_machine::command::Command;
+use ferry_machine::time::Stamp;
+use ferry_proto::internal::v1 as wire;
+
+const WHAT: &str = "batch of commands";
+
+/// The bytes of commands that are applied in order, at one moment.
+pub fn encode_batch(stamp: Stamp, commands: &[Command]) -> Vec<u8> {
+    seal(&wire::CommandBatch {
+        stamp: Some(stamp_to_wire(stamp)),
+        commands: commands.iter().map(|command| wire::Command { kind: Some(to_wire::kind(command)) }).collect(),
+    })
+}
+
+/// What `encode_batch` made bytes of.
+pub fn decode_batch(bytes: &[u8]) -> Result<(Stamp, Vec<Command>), CodecError> {
+    let batch: wire::CommandBatch = unseal(WHAT, bytes)?;
+    let stamp = stamp_from_wire(required(batch.stamp, WHAT, "stamp")?);
+    let command = |command: wire::Command| from_wire::command(required(command.kind, WHAT, "kind of command")?);
+    Ok((stamp, batch.commands.into_iter().map(command).collect::<Result<_, _>>()?))
+}

@@ -1,0 +1,109 @@
+//! Commands to messages: exhaustive, so that a new command cannot be forgotten.
+
+use crate::codec::common::{labels_to_wire, settle_to_wire, spec_to_wire};
+use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
+use ferry_proto::internal::v1 as wire;
+use ferry_proto::internal::v1::command::Kind;
+use ferry_proto::internal::v1::report_task::Result as WireResult;
+
+pub(super) fn kind(command: &Command) -> Kind {
+    match *command {
+        Command::Bootstrap { cluster_id, id_start } => Kind::Bootstrap(wire::Bootstrap { cluster_id, id_start }),
+        Command::Tick => Kind::Tick(wire::Nothing {}),
+        Command::SubmitPage(ref page) => Kind::SubmitPage(submit_page(page)),
+        Command::DropDraft { job } => Kind::DropDraft(job.0),
+        Command::CreateTasks { job, tasks_created } => {
+            Kind::CreateTasks(wire::CreateTasks { job: job.0, tasks_created })
+        }
+        Command::AssignTask(attempt) => Kind::AssignTask(lease(attempt)),
+        Command::ClaimTargets { lease: attempt, bytes_planned } => {
+            Kind::ClaimTargets(wire::ClaimTargets { lease: Some(lease(attempt)), bytes_planned })
+        }
+        Command::ReportProgress { lease: attempt, bytes_copied } => {
+            Kind::ReportProgress(wire::ReportProgress { lease: Some(lease(attempt)), bytes_copied })
+        }
+        Command::ReportTask { lease: attempt, ref result } => {
+            Kind::ReportTask(wire::ReportTask { lease: Some(lease(attempt)), result: Some(task_result(result)) })
+        }
+        Command::ReleaseTask { lease: attempt } => Kind::ReleaseTask(lease(attempt)),
+        Command::RegisterWorker { ref name, incarnation, slots, ref labels, writes_for_ms } => {
+            let labels = labels_to_wire(labels.clone());
+            Kind::RegisterWorker(wire::RegisterWorker { name: name.clone(), incarnation, slots, labels, writes_for_ms })
+        }
+        Command::LoseWorker { worker, incarnation, writes_for_ms } => {
+            Kind::LoseWorker(wire::LoseWorker { worker: worker.0, incarnation, writes_for_ms })
+        }
+        Command::ReleaseWorker { worker, writes_for_ms } => {
+            Kind::ReleaseWorker(wire::ReleaseWorker { worker: worker.0, writes_for_ms })
+        }
+        Command::DrainWorker { worker, draining } => {
+            Kind::DrainWorker(wire::DrainWorker { worker: worker.0, draining })
+        }
+        Command::CancelJob { job } => Kind::CancelJob(job.0),
+        Command::FailJob { job, ref reason } => Kind::FailJob(wire::FailJob { job: job.0, reason: reason.clone() }),
+        Command::PauseJob { job, paused } => Kind::PauseJob(wire::PauseJob { job: job.0, paused }),
+        Command::UpdateJob { job, priority, bandwidth_bytes_per_second } => {
+            let priority = priority.map(u32::from);
+            Kind::UpdateJob(wire::UpdateJob { job: job.0, priority, bandwidth_bytes_per_second })
+        }
+        Command::SettleJob { job, settle } => {
+            Kind::SettleJob(wire::SettleJob { job: job.0, settle: Some(settle_to_wire(settle)) })
+        }
+        Command::CollectJob { job } => Kind::CollectJob(job.0),
+        Command::ExpireRequests { ref request_ids } => {
+            Kind::ExpireRequests(wire::ExpireRequests { request_ids: request_ids.clone() })
+        }
+        Command::ReserveIds { count } => Kind::ReserveIds(count),
+    }
+}
+
+fn submit_page(page: &SubmitPage) -> wire::SubmitPage {
+    let mapping = |mapping: &IdMapping| wire::IdMapping {
+        source: mapping.source.0,
+        target: mapping.target.0,
+        partition_id: mapping.partition_id,
+    };
+    wire::SubmitPage {
+        request_id: page.request_id.clone(),
+        request_hash: page.request_hash.clone().into(),
+        spec: Some(spec_to_wire(page.spec.clone())),
+        offset: page.offset,
+        mappings: page.mappings.iter().map(mapping).collect(),
+    }
+}
+
+fn lease(lease: LeaseRef) -> wire::LeaseRef {
+    wire::LeaseRef {
+        task: lease.task.0,
+        attempt: lease.attempt,
+        worker: lease.worker.0,
+        incarnation: lease.incarnation,
+    }
+}
+
+fn task_result(result: &TaskResult) -> WireResult {
+    match result {
+        TaskResult::Copied { segments } => {
+            WireResult::Copied(wire::CopiedResult { segments: segments.iter().map(copied_segment).collect() })
+        }
+        TaskResult::CleanedUp => WireResult::CleanedUp(wire::Nothing {}),
+        TaskResult::Failed { kind, reason } => {
+            let kind = match kind {
+                FailureKind::Permanent => wire::FailureKind::Permanent,
+                FailureKind::Refused => wire::FailureKind::Refused,
+                FailureKind::Transient => wire::FailureKind::Transient,
+                FailureKind::GivenBack => wire::FailureKind::GivenBack,
+            };
+            WireResult::Failed(wire::FailedResult { kind: kind.into(), reason: reason.clone() })
+        }
+    }
+}
+
+fn copied_segment(segment: &CopiedSegment) -> wire::CopiedSegment {
+    wire::CopiedSegment {
+        target: segment.target.0,
+        partition_id: segment.partition_id,
+        rows: segment.rows,
+        bytes: segment.bytes,
+    }
+}

@@ -1,0 +1,140 @@
+//! Conversions that rows and commands share: stamps, labels, the description of a job.
+//!
+//! An absent message that must be there, or an enum value that this version does not know, is an error and never a
+//! default: what a newer version wrote is not to be guessed at.
+
+use super::CodecError;
+use ferry_machine::row;
+use ferry_machine::time::{Stamp, Time};
+use ferry_proto::internal::v1 as wire;
+use std::collections::BTreeMap;
+
+/// The value of a field that must be there.
+pub(super) fn required<T>(value: Option<T>, what: &'static str, field: &'static str) -> Result<T, CodecError> {
+    value.ok_or(CodecError::Field { what, field })
+}
+
+/// A number that must fit into a smaller type.
+pub(super) fn narrow<T, U: TryFrom<T>>(value: T, what: &'static str, field: &'static str) -> Result<U, CodecError> {
+    U::try_from(value).map_err(|_| CodecError::Field { what, field })
+}
+
+pub(super) fn stamp_to_wire(stamp: Stamp) -> wire::Stamp {
+    wire::Stamp { at_ms: stamp.at.0, wall_ms: stamp.wall_ms }
+}
+
+pub(super) fn stamp_from_wire(stamp: wire::Stamp) -> Stamp {
+    Stamp { at: Time(stamp.at_ms), wall_ms: stamp.wall_ms }
+}
+
+pub(super) fn labels_to_wire(labels: BTreeMap<String, String>) -> Vec<wire::Label> {
+    labels.into_iter().map(|(key, value)| wire::Label { key, value }).collect()
+}
+
+pub(super) fn labels_from_wire(labels: Vec<wire::Label>) -> BTreeMap<String, String> {
+    labels.into_iter().map(|label| (label.key, label.value)).collect()
+}
+
+pub(super) fn spec_to_wire(spec: row::JobSpec) -> wire::JobSpec {
+    let partition = |(source, target)| wire::PartitionMapping { source, target };
+    wire::JobSpec {
+        name: spec.name,
+        source_uri: spec.source_uri,
+        metadata_bytes: spec.metadata_bytes,
+        metadata_crc32c: spec.metadata_crc32c,
+        target_uri: spec.target_uri,
+        collection_id: spec.collection_id,
+        partition_ids: spec.partition_ids.into_iter().map(partition).collect(),
+        segments: spec.segments,
+        build_ids: spec.build_ids,
+        options: Some(options_to_wire(&spec.options)),
+        labels: labels_to_wire(spec.labels),
+    }
+}
+
+pub(super) fn spec_from_wire(spec: wire::JobSpec) -> Result<row::JobSpec, CodecError> {
+    let options = required(spec.options, "job", "options")?;
+    Ok(row::JobSpec {
+        name: spec.name,
+        source_uri: spec.source_uri,
+        metadata_bytes: spec.metadata_bytes,
+        metadata_crc32c: spec.metadata_crc32c,
+        target_uri: spec.target_uri,
+        collection_id: spec.collection_id,
+        partition_ids: spec.partition_ids.into_iter().map(|entry| (entry.source, entry.target)).collect(),
+        segments: spec.segments,
+        build_ids: spec.build_ids,
+        options: options_from_wire(&options)?,
+        labels: labels_from_wire(spec.labels),
+    })
+}
+
+fn options_to_wire(options: &row::JobOptions) -> wire::JobOptions {
+    let verify = match options.verify {
+        row::VerifyMode::Standard => wire::VerifyMode::Standard,
+        row::VerifyMode::Full => wire::VerifyMode::Full,
+    };
+    let on_exhausted = match options.on_exhausted {
+        row::ExhaustedPolicy::Fail => wire::ExhaustedPolicy::Fail,
+        row::ExhaustedPolicy::Pause => wire::ExhaustedPolicy::Pause,
+    };
+    wire::JobOptions {
+        timeout_ms: options.timeout_ms,
+        retention_ms: options.retention_ms,
+        priority: options.priority.into(),
+        segments_per_task_max: options.segments_per_task_max,
+        attempts_max: options.attempts_max,
+        bandwidth_bytes_per_second: options.bandwidth_bytes_per_second,
+        start_paused: options.start_paused,
+        verify: verify.into(),
+        on_exhausted: on_exhausted.into(),
+    }
+}
+
+fn options_from_wire(options: &wire::JobOptions) -> Result<row::JobOptions, CodecError> {
+    let verify = match wire::VerifyMode::try_from(options.verify) {
+        Ok(wire::VerifyMode::Standard) => row::VerifyMode::Standard,
+        Ok(wire::VerifyMode::Full) => row::VerifyMode::Full,
+        Ok(wire::VerifyMode::Unspecified) | Err(_) => {
+            return Err(CodecError::Field { what: "job", field: "verify mode" });
+        }
+    };
+    let on_exhausted = match wire::ExhaustedPolicy::try_from(options.on_exhausted) {
+        Ok(wire::ExhaustedPolicy::Fail) => row::ExhaustedPolicy::Fail,
+        Ok(wire::ExhaustedPolicy::Pause) => row::ExhaustedPolicy::Pause,
+        Ok(wire::ExhaustedPolicy::Unspecified) | Err(_) => {
+            return Err(CodecError::Field { what: "job", field: "policy for exhausted tasks" });
+        }
+    };
+    Ok(row::JobOptions {
+        timeout_ms: options.timeout_ms,
+        retention_ms: options.retention_ms,
+        priority: narrow(options.priority, "job", "priority")?,
+        segments_per_task_max: options.segments_per_task_max,
+        attempts_max: options.attempts_max,
+        bandwidth_bytes_per_second: options.bandwidth_bytes_per_second,
+        start_paused: options.start_paused,
+        verify,
+        on_exhausted,
+    })
+}
+
+pub(super) fn settle_to_wire(settle: row::Settle) -> wire::Settle {
+    use wire::settle::Progress;
+    let progress = match settle {
+        row::Settle::Segments { after } => Progress::SegmentsAfter(after.0),
+        row::Settle::Tasks { after } => Progress::TasksAfter(after.0),
+        row::Settle::Done => Progress::Done(wire::Nothing {}),
+    };
+    wire::Settle { progress: Some(progress) }
+}
+
+pub(super) fn settle_from_wire(settle: wire::Settle) -> Result<row::Settle, CodecError> {
+    use ferry_machine::id::{SegmentId, TaskId};
+    use wire::settle::Progress;
+    Ok(match required(settle.progress, "job", "progress of settling")? {
+        Progress::SegmentsAfter(after) => row::Settle::Segments { after: SegmentId(after) },
+        Progress::TasksAfter(after) => row::Settle::Tasks { after: TaskId(after) },
+        Progress::Done(wire::Nothing {}) => row::Settle::Done,
+    })
+}

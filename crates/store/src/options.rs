@@ -1,0 +1,97 @@
+//! How much memory and how many files a node's two databases may take, and the RocksDB options that follow from it.
+
+use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel};
+
+/// What the operator may choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of the block cache, shared by both databases; index and filter blocks live in it too.
+    pub block_cache_bytes: usize,
+    /// Bytes of rows and log entries kept in memory before they are written to tables, over both databases.
+    pub write_buffers_bytes: usize,
+    /// Files each database keeps open.
+    pub open_files_max: i32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { block_cache_bytes: 64 << 20, write_buffers_bytes: 128 << 20, open_files_max: 256 }
+    }
+}
+
+/// The options of both databases; the cache is made once and shared.
+pub(crate) struct Engine {
+    cache: Cache,
+    chosen: Options,
+}
+
+impl Engine {
+    pub(crate) fn new(chosen: Options) -> Result<Self, rocksdb::Error> {
+        let cache = Cache::new_lru_cache(chosen.block_cache_bytes)?;
+        Ok(Self { cache, chosen })
+    }
+
+    /// Rows are flushed, behind a sync of the log, once this many bytes have been written. RocksDB would flush on its
+    /// own, without that sync, at the write buffer's size: four times as much, which an estimate does not miss.
+    pub(crate) fn rows_flush_bytes(&self) -> usize {
+        self.rows_write_buffer_bytes() / 4
+    }
+
+    fn rows_write_buffer_bytes(&self) -> usize {
+        self.chosen.write_buffers_bytes / 4
+    }
+
+    /// The log: a WAL that is written and synced when the flusher says so, and recycled so that a sync need not
+    /// change a file's length. After power loss it is replayed up to the first record that is not whole; whether
+    /// what is missing then had been promised is for `log::verify` to say.
+    pub(crate) fn log_options(&self) -> rocksdb::Options {
+        let mut options = self.common();
+        options.create_missing_column_families(true);
+        options.set_manual_wal_flush(true);
+        options.set_recycle_log_file_num(4);
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        options.set_db_write_buffer_size(self.chosen.write_buffers_bytes / 4);
+        options.set_max_total_wal_size(64 << 20);
+        options
+    }
+
+    pub(crate) fn log_family_options(&self) -> rocksdb::Options {
+        let mut options = rocksdb::Options::default();
+        options.set_compression_type(DBCompressionType::None);
+        options.set_write_buffer_size(self.chosen.write_buffers_bytes / 8);
+        options.set_block_based_table_factory(&self.tables());
+        options
+    }
+
+    /// The rows: no WAL, one column family, so that any flush is a prefix of what was written.
+    pub(crate) fn rows_options(&self) -> rocksdb::Options {
+        let mut options = self.common();
+        options.set_compression_type(DBCompressionType::None);
+        options.set_write_buffer_size(self.rows_write_buffer_bytes());
+        options.set_max_write_buffer_number(2);
+        options.set_block_based_table_factory(&self.tables());
+        options
+    }
+
+    fn common(&self) -> rocksdb::Options {
+        let mut options = rocksdb::Options::default();
+        options.create_if_missing(true);
+        options.set_paranoid_checks(true);
+        options.set_max_open_files(self.chosen.open_files_max);
+        options.set_keep_log_file_num(3);
+        options.set_max_log_file_size(1 << 20);
+        options.set_log_level(LogLevel::Warn);
+        options.set_bytes_per_sync(1 << 20);
+        options
+    }
+
+    fn tables(&self) -> BlockBasedOptions {
+        let mut tables = BlockBasedOptions::default();
+        tables.set_block_cache(&self.cache);
+        tables.set_cache_index_and_filter_blocks(true);
+        tables.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        tables.set_bloom_filter(10.0, false);
+        tables.set_format_version(5);
+        tables
+    }
+}

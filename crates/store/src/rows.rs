@@ -1,0 +1,203 @@
+//! The rows of the machine: what a command changed and how far the log is applied are written together or not at all.
+//!
+//! Rows have no WAL: after a crash they are those of the last flush, and replay of the log brings the rest. So a flush
+//! must never hold what the log could still lose; every flush happens behind a sync of the log, under the lock that
+//! also keeps writers apart. One column family holds the rows and, in table 0, how far they are: whatever part of it
+//! a flush writes is a prefix of what was applied. An installed checkpoint is a new generation, with a folder of its
+//! own; views keep the one they were made on.
+
+mod batch;
+mod generation;
+mod install;
+mod reading;
+mod view;
+
+pub(crate) use self::generation::Generation;
+use crate::codec::CodecError;
+use crate::files::{self, FileError};
+use crate::log::{Log, LogError};
+use crate::options::Engine;
+use rocksdb::FlushOptions;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+pub use batch::Batch;
+pub use install::InstallError;
+pub use view::RowsView;
+
+/// The rows cannot be read or written; raft stops the node on it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RowsError {
+    /// RocksDB refused, naming the file.
+    #[error(
+        "the rows in {} failed: {source}; check the disk, then restart the node; if it does not start, remove it from the cluster, empty its folder and add it again",
+        folder.display()
+    )]
+    Engine {
+        /// Where the rows are.
+        folder: PathBuf,
+        /// What RocksDB said.
+        source: rocksdb::Error,
+    },
+    /// A key or row is not what this program writes.
+    #[error(
+        "a row in {} cannot be read: {source}; start the version of ferry that wrote it, or remove this node from the cluster, empty its folder and add the node again",
+        folder.display()
+    )]
+    Codec {
+        /// Where the rows are.
+        folder: PathBuf,
+        /// What is wrong with it.
+        source: CodecError,
+    },
+    /// The file that names the live generation is damaged.
+    #[error(
+        "{} names {name:?}, which is no folder of rows: remove this node from the cluster, empty its folder and add the node again",
+        path.display()
+    )]
+    Current {
+        /// The file.
+        path: PathBuf,
+        /// What it names.
+        name: String,
+    },
+    /// The log, which must be durable before rows are, cannot be synced.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A file or folder beside the rows.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// The rows of one node.
+pub struct Rows {
+    folder: PathBuf,
+    engine: Arc<Engine>,
+    log: Arc<Log>,
+    live: RwLock<Arc<Generation>>,
+    writer: Mutex<Writer>,
+}
+
+/// What the one writer at a time knows.
+#[derive(Default)]
+struct Writer {
+    unflushed_bytes: usize,
+}
+
+/// Prefix of the folders of generations.
+const GENERATION: &str = "sm";
+
+impl Rows {
+    /// Opens the live generation in `folder`, or makes the first one, and removes what an interrupted switch left.
+    pub(crate) fn open(folder: &Path, engine: Arc<Engine>, log: Arc<Log>) -> Result<Self, RowsError> {
+        files::create_folder(folder)?;
+        let live = match generation::live_name(folder)? {
+            Some(name) => Generation::open(folder.join(&name), &engine, false)?,
+            None => {
+                let name = files::unique_name(GENERATION, 0);
+                let first = Generation::open(folder.join(&name), &engine, true)?;
+                generation::make_live(folder, &name)?;
+                first
+            }
+        };
+        generation::remove_others(folder, live.path())?;
+        let live = RwLock::new(Arc::new(live));
+        Ok(Self { folder: folder.to_path_buf(), engine, log, live, writer: Mutex::default() })
+    }
+
+    /// How far the log is applied: the marker of the last `write`.
+    pub fn applied(&self) -> Result<Option<Vec<u8>>, RowsError> {
+        Ok(self.live().applied()?.map(|(_, marker)| marker))
+    }
+
+    /// Index of the last `write`.
+    pub fn applied_index(&self) -> Result<Option<u64>, RowsError> {
+        Ok(self.live().applied()?.map(|(index, _)| index))
+    }
+
+    /// The last membership given to `write`.
+    pub fn membership(&self) -> Result<Option<Vec<u8>>, RowsError> {
+        self.live().membership()
+    }
+
+    /// Index at which the live generation began: a log may end before it right after a checkpoint was installed.
+    pub(crate) fn installed_index(&self) -> Option<u64> {
+        let name = self.live().path().file_name()?.to_string_lossy().into_owned();
+        files::index_of(&name, GENERATION)
+    }
+
+    /// Lets `change` change the rows, then writes what it changed together with `applied` (an index and raft's
+    /// marker for it) and `membership`, where there is a new one. After an error nothing of it is written.
+    pub fn write<T>(
+        &self,
+        applied: (u64, Vec<u8>),
+        membership: Option<Vec<u8>>,
+        change: impl FnOnce(&mut Batch<'_>) -> T,
+    ) -> Result<T, RowsError> {
+        let mut writer = self.lock();
+        let live = self.live();
+        let mut batch = Batch::new(&live);
+        let answer = change(&mut batch);
+        writer.unflushed_bytes += batch.write(applied, membership)?;
+        if writer.unflushed_bytes >= self.engine.rows_flush_bytes() {
+            self.begin_flush(&live, &mut writer)?;
+        }
+        Ok(answer)
+    }
+
+    /// The rows as they are now; later writes and installs do not change what it shows.
+    pub fn view(&self) -> RowsView {
+        RowsView::new(self.live())
+    }
+
+    /// Makes what is applied durable: the log first, then the rows.
+    pub fn flush(&self) -> Result<(), RowsError> {
+        self.frozen(|live| live.flush(true))
+    }
+
+    /// Runs `act` on the live generation while nothing can be written, with all that it holds durable in the log.
+    pub(crate) fn frozen<T>(&self, act: impl FnOnce(&Generation) -> Result<T, RowsError>) -> Result<T, RowsError> {
+        let mut writer = self.lock();
+        self.log.sync()?;
+        let done = act(&self.live())?;
+        writer.unflushed_bytes = 0;
+        Ok(done)
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    fn begin_flush(&self, live: &Generation, writer: &mut Writer) -> Result<(), RowsError> {
+        self.log.sync()?;
+        live.flush(false)?;
+        writer.unflushed_bytes = 0;
+        Ok(())
+    }
+
+    fn live(&self) -> Arc<Generation> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writer> {
+        // A panic in a change leaves nothing behind: its batch is gone unwritten.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        // RocksDB flushes rows when it closes them.
+        if let Err(error) = self.log.sync() {
+            tracing::error!(%error, "the raft log could not be synced before the rows were closed");
+        }
+    }
+}
+
+impl Generation {
+    fn flush(&self, wait: bool) -> Result<(), RowsError> {
+        let mut options = FlushOptions::default();
+        options.set_wait(wait);
+        self.db().flush_opt(&options).map_err(|source| self.engine_error(source))
+    }
+}

@@ -1,0 +1,50 @@
+//! The vote: a small file of its own, durable when `save` returns, whole or as it was after a crash.
+
+use crate::files::{self, FileError};
+use std::path::PathBuf;
+
+/// The vote cannot be read or written.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum VoteError {
+    /// The disk refused.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Its checksum does not fit: a node without its vote could vote twice in one term.
+    #[error(
+        "{} is damaged, and a node that forgot its vote could vote twice: remove this node from the cluster, empty the folder and add the node again",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// The file that holds the vote: CRC32C (big-endian), then the bytes raft gave.
+#[derive(Debug, Clone)]
+pub struct VoteFile {
+    path: PathBuf,
+}
+
+impl VoteFile {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The last vote saved; `None` before the first.
+    pub fn load(&self) -> Result<Option<Vec<u8>>, VoteError> {
+        let Some(mut bytes) = files::read_optional(&self.path)? else { return Ok(None) };
+        let damaged = || VoteError::Damaged { path: self.path.clone() };
+        let (checksum, vote) = bytes.split_first_chunk::<4>().ok_or_else(damaged)?;
+        if crc32c::crc32c(vote) != u32::from_be_bytes(*checksum) {
+            return Err(damaged());
+        }
+        Ok(Some(bytes.split_off(4)))
+    }
+
+    /// Replaces the vote; durable on return.
+    pub fn save(&self, vote: &[u8]) -> Result<(), VoteError> {
+        let bytes = [&crc32c::crc32c(vote).to_be_bytes(), vote].concat();
+        Ok(files::write_atomically(&self.path, &bytes)?)
+    }
+}

@@ -1,0 +1,368 @@
+//! Rows, keys and commands from a seed: the same seed gives the same value, and edge values come often.
+
+use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
+use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
+use ferry_machine::key::{DueItem, Key, Stage};
+use ferry_machine::row::{
+    CleanUp, Cluster, ExhaustedPolicy, Job, JobCounts, JobOptions, JobSpec, JobState, JobTotals, Lease, Mapping,
+    Request, Row, Segment, SegmentState, Settle, Task, TaskCounts, TaskOutcome, VerifyMode, Worker, WorkerState,
+};
+use ferry_machine::time::{Stamp, Time};
+use std::collections::BTreeMap;
+
+/// A source of values.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next of the splitmix64 sequence.
+    pub(crate) fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// One of `choices` numbers from zero on.
+    pub(crate) fn below(&mut self, choices: usize) -> usize {
+        usize::try_from(self.bits() % choices as u64).expect("it is below a usize")
+    }
+
+    pub(crate) fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())].clone()
+    }
+
+    pub(crate) fn coin(&mut self) -> bool {
+        self.bits() & 1 == 1
+    }
+
+    fn number(&mut self) -> u64 {
+        let random = self.bits();
+        self.pick(&[0, 1, 127, 128, 300, u64::MAX, random, random >> 40])
+    }
+
+    fn small(&mut self) -> u32 {
+        u32::try_from(self.number() & 0xFFFF_FFFF).expect("it has 32 bits")
+    }
+
+    fn id(&mut self) -> i64 {
+        let random = self.bits().cast_signed();
+        self.pick(&[0, 1, -1, 255, 256, 257, i64::MIN, i64::MAX, random])
+    }
+
+    fn text(&mut self) -> String {
+        let letters = ["\0", "\u{1}", "a", "b", "\u{7f}", "ü", "\u{ffff}", "😀"];
+        (0..self.below(5)).map(|_| self.pick(&letters)).collect()
+    }
+
+    fn option<T>(&mut self, value: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.coin().then(|| value(self))
+    }
+
+    fn time(&mut self) -> Time {
+        Time(self.number())
+    }
+
+    pub(crate) fn stamp(&mut self) -> Stamp {
+        Stamp { at: self.time(), wall_ms: self.number() }
+    }
+
+    fn labels(&mut self) -> BTreeMap<String, String> {
+        (0..self.below(3)).map(|_| (self.text(), self.text())).collect()
+    }
+
+    pub(crate) fn key(&mut self) -> Key {
+        match self.below(14) {
+            0 => Key::Cluster,
+            1 => Key::Job(JobId(self.id())),
+            2 => Key::Task(TaskId(self.id())),
+            3 => Key::Segment(SegmentId(self.id())),
+            4 => Key::JobSegment(JobId(self.id()), SegmentId(self.id())),
+            5 => Key::Request(self.text()),
+            6 => Key::Worker(WorkerId(self.id())),
+            7 => Key::WorkerName(self.text()),
+            8 => Key::Stage(self.pick(&[Stage::CreatingTasks, Stage::Settling, Stage::Collecting]), JobId(self.id())),
+            9 => {
+                let item = if self.coin() { DueItem::Job(JobId(self.id())) } else { DueItem::Request(self.text()) };
+                Key::Due(self.time(), item)
+            }
+            10 => Key::Dispatch(self.number(), JobId(self.id())),
+            11 => Key::Queue(JobId(self.id()), self.time(), TaskId(self.id())),
+            12 => Key::Assignment(WorkerId(self.id()), TaskId(self.id())),
+            _ => Key::LostWorker(WorkerId(self.id())),
+        }
+    }
+
+    /// A row that can lie at a key.
+    pub(crate) fn row(&mut self, key: &Key) -> Row {
+        match key {
+            Key::Cluster => Row::Cluster(self.cluster()),
+            Key::Job(_) => Row::Job(Box::new(self.job())),
+            Key::Task(_) => Row::Task(Box::new(self.task())),
+            Key::Segment(_) => Row::Segment(self.segment()),
+            Key::JobSegment(..) => Row::Mapping(Mapping { source: SegmentId(self.id()), partition_id: self.id() }),
+            Key::Request(_) => Row::Request(Request {
+                hash: self.text().into_bytes(),
+                job: JobId(self.id()),
+                expires_at: self.option(Self::time),
+            }),
+            Key::Worker(_) => Row::Worker(Box::new(self.worker())),
+            Key::WorkerName(_) => Row::WorkerName(WorkerId(self.id())),
+            Key::Stage(..)
+            | Key::Due(..)
+            | Key::Dispatch(..)
+            | Key::Queue(..)
+            | Key::Assignment(..)
+            | Key::LostWorker(_) => Row::Index,
+        }
+    }
+
+    fn cluster(&mut self) -> Cluster {
+        Cluster {
+            cluster_id: self.number(),
+            id_start: self.id(),
+            next_id: self.id(),
+            now: self.time(),
+            pass: self.number(),
+            jobs: JobCounts {
+                draft: self.number(),
+                pending: self.number(),
+                executing: self.number(),
+                completed: self.number(),
+                failed: self.number(),
+                canceled: self.number(),
+            },
+            tasks: TaskCounts {
+                pending: self.number(),
+                in_progress: self.number(),
+                completed: self.number(),
+                failed: self.number(),
+            },
+            workers: self.number(),
+        }
+    }
+
+    fn job(&mut self) -> Job {
+        Job {
+            id: JobId(self.id()),
+            request_id: self.text(),
+            spec: self.spec(),
+            state: self.job_state(),
+            paused: self.coin(),
+            submitted: self.stamp(),
+            started: self.option(Self::stamp),
+            first_task: TaskId(self.id()),
+            first_build_id: self.id(),
+            mappings: self.number(),
+            counts: JobTotals {
+                tasks_created: self.number(),
+                tasks_queued: self.number(),
+                tasks_leased: self.number(),
+                tasks_completed: self.number(),
+                tasks_failed: self.number(),
+                segments_copied: self.number(),
+                bytes_planned: self.number(),
+                bytes_copied: self.number(),
+                rows: self.number(),
+            },
+            task_cursor: SegmentId(self.id()),
+            settle: self.settle(),
+            clean_up_remaining: self.number(),
+            clean_up_left_over: self.number(),
+            quiet_at: self.time(),
+            pass: self.number(),
+        }
+    }
+
+    fn spec(&mut self) -> JobSpec {
+        JobSpec {
+            name: self.text(),
+            source_uri: self.text(),
+            metadata_bytes: self.number(),
+            metadata_crc32c: self.small(),
+            target_uri: self.text(),
+            collection_id: self.id(),
+            partition_ids: (0..self.below(3)).map(|_| (self.id(), self.id())).collect(),
+            segments: self.number(),
+            build_ids: self.small(),
+            options: JobOptions {
+                timeout_ms: self.option(Self::number),
+                retention_ms: self.number(),
+                priority: self.pick(&[0, 50, 100, 255]),
+                segments_per_task_max: self.small(),
+                attempts_max: self.small(),
+                bandwidth_bytes_per_second: self.number(),
+                start_paused: self.coin(),
+                verify: self.pick(&[VerifyMode::Standard, VerifyMode::Full]),
+                on_exhausted: self.pick(&[ExhaustedPolicy::Fail, ExhaustedPolicy::Pause]),
+            },
+            labels: self.labels(),
+        }
+    }
+
+    fn job_state(&mut self) -> JobState {
+        match self.below(7) {
+            0 => JobState::Draft { expires_at: self.time() },
+            1 => JobState::Pending,
+            2 => JobState::Executing,
+            3 => JobState::Completed { ended: self.stamp() },
+            4 => JobState::Failed { ended: self.stamp(), reason: self.text() },
+            5 => JobState::Canceled { ended: self.stamp() },
+            _ => JobState::Collecting,
+        }
+    }
+
+    fn settle(&mut self) -> Settle {
+        match self.below(3) {
+            0 => Settle::Segments { after: SegmentId(self.id()) },
+            1 => Settle::Tasks { after: TaskId(self.id()) },
+            _ => Settle::Done,
+        }
+    }
+
+    fn task(&mut self) -> Task {
+        Task {
+            id: TaskId(self.id()),
+            job: JobId(self.id()),
+            first_target: SegmentId(self.id()),
+            segments: self.small(),
+            outcome: match self.below(3) {
+                0 => TaskOutcome::Open,
+                1 => TaskOutcome::Completed { ended: self.stamp() },
+                _ => TaskOutcome::Failed { ended: self.stamp(), reason: self.text() },
+            },
+            lease: self.option(|dice| Lease {
+                worker: WorkerId(dice.id()),
+                incarnation: dice.number(),
+                attempt: dice.small(),
+                since: dice.stamp(),
+            }),
+            attempt: self.small(),
+            failures: self.small(),
+            claimed: self.coin(),
+            queued_at: self.option(Self::time),
+            refused_by: self.option(|dice| WorkerId(dice.id())),
+            last_error: self.text(),
+            bytes_planned: self.number(),
+            bytes_copied: self.number(),
+            created: self.stamp(),
+            started: self.option(Self::stamp),
+            clean_up: self.pick(&[CleanUp::NotNeeded, CleanUp::Due, CleanUp::Done, CleanUp::LeftOver]),
+        }
+    }
+
+    fn segment(&mut self) -> Segment {
+        Segment {
+            job: JobId(self.id()),
+            source: SegmentId(self.id()),
+            collection_id: self.id(),
+            partition_id: self.id(),
+            state: self.pick(&[SegmentState::Importing, SegmentState::Flushed, SegmentState::Dropped]),
+            rows: self.id(),
+            bytes: self.number(),
+        }
+    }
+
+    fn worker(&mut self) -> Worker {
+        Worker {
+            id: WorkerId(self.id()),
+            name: self.text(),
+            incarnation: self.number(),
+            slots: self.small(),
+            leased: self.small(),
+            labels: self.labels(),
+            state: self.pick(&[WorkerState::Active, WorkerState::Returning, WorkerState::Lost]),
+            draining: self.coin(),
+            registered: self.stamp(),
+        }
+    }
+
+    pub(crate) fn command(&mut self) -> Command {
+        let kind = self.below(COMMAND_KINDS);
+        self.command_of_kind(kind)
+    }
+
+    /// A command of each kind, by number.
+    pub(crate) fn command_of_kind(&mut self, kind: usize) -> Command {
+        let (job, worker, lease) = (JobId(self.id()), WorkerId(self.id()), self.lease());
+        match kind {
+            0 => Command::Bootstrap { cluster_id: self.number(), id_start: self.id() },
+            1 => Command::Tick,
+            2 => Command::SubmitPage(Box::new(self.page())),
+            3 => Command::DropDraft { job },
+            4 => Command::CreateTasks { job, tasks_created: self.number() },
+            5 => Command::AssignTask(lease),
+            6 => Command::ClaimTargets { lease, bytes_planned: self.number() },
+            7 => Command::ReportProgress { lease, bytes_copied: self.number() },
+            8 => Command::ReportTask { lease, result: self.task_result() },
+            9 => Command::ReleaseTask { lease },
+            10 => Command::RegisterWorker {
+                name: self.text(),
+                incarnation: self.number(),
+                slots: self.small(),
+                labels: self.labels(),
+                writes_for_ms: self.number(),
+            },
+            11 => Command::LoseWorker { worker, incarnation: self.number(), writes_for_ms: self.number() },
+            12 => Command::ReleaseWorker { worker, writes_for_ms: self.number() },
+            13 => Command::DrainWorker { worker, draining: self.coin() },
+            14 => Command::CancelJob { job },
+            15 => Command::FailJob { job, reason: self.text() },
+            16 => Command::PauseJob { job, paused: self.coin() },
+            17 => Command::UpdateJob {
+                job,
+                priority: self.option(|dice| dice.pick(&[0, 7, 100])),
+                bandwidth_bytes_per_second: self.option(Self::number),
+            },
+            18 => Command::SettleJob { job, settle: self.settle() },
+            19 => Command::CollectJob { job },
+            20 => Command::ExpireRequests { request_ids: (0..self.below(3)).map(|_| self.text()).collect() },
+            _ => Command::ReserveIds { count: self.small() },
+        }
+    }
+
+    fn page(&mut self) -> SubmitPage {
+        let mapping = |dice: &mut Self| IdMapping {
+            source: SegmentId(dice.id()),
+            target: SegmentId(dice.id()),
+            partition_id: dice.id(),
+        };
+        SubmitPage {
+            request_id: self.text(),
+            request_hash: self.text().into_bytes(),
+            spec: self.spec(),
+            offset: self.number(),
+            mappings: (0..self.below(4)).map(|_| mapping(self)).collect(),
+        }
+    }
+
+    fn lease(&mut self) -> LeaseRef {
+        LeaseRef {
+            task: TaskId(self.id()),
+            attempt: self.small(),
+            worker: WorkerId(self.id()),
+            incarnation: self.number(),
+        }
+    }
+
+    fn task_result(&mut self) -> TaskResult {
+        let kinds = [FailureKind::Permanent, FailureKind::Refused, FailureKind::Transient, FailureKind::GivenBack];
+        let segment = |dice: &mut Self| CopiedSegment {
+            target: SegmentId(dice.id()),
+            partition_id: dice.id(),
+            rows: dice.id(),
+            bytes: dice.number(),
+        };
+        match self.below(3) {
+            0 => TaskResult::Copied { segments: (0..self.below(3)).map(|_| segment(self)).collect() },
+            1 => TaskResult::CleanedUp,
+            _ => TaskResult::Failed { kind: self.pick(&kinds), reason: self.text() },
+        }
+    }
+}
+
+/// How many kinds of commands there are; `samples` fails when one is forgotten.
+pub(crate) const COMMAND_KINDS: usize = 22;

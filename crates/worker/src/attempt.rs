@@ -1,0 +1,103 @@
+//! One attempt of a task, from its assignment to its outcome. It writes nothing before its claim is committed and nothing
+//! after its permit has ended; when it returns, nothing of it is running any more.
+
+mod clean_up;
+mod copying;
+
+use crate::bandwidth::Bandwidths;
+use crate::copy::Meter;
+use crate::failure::Fault;
+use crate::metrics::Metrics;
+use crate::permit::Permit;
+use ferry_proto::v1::Assign;
+use ferry_proto::v1::result::Outcome;
+use ferry_snapshot::Stores;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Below a local target: temporary files, one folder per attempt.
+const ATTEMPTS_FOLDER: &str = ".ferry/attempts";
+
+/// Names an attempt: the task, and the count of its attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) task_id: i64,
+    pub(crate) attempt: u32,
+}
+
+impl From<ferry_proto::v1::Attempt> for Key {
+    fn from(attempt: ferry_proto::v1::Attempt) -> Key {
+        Key { task_id: attempt.task_id, attempt: attempt.attempt }
+    }
+}
+
+impl From<Key> for ferry_proto::v1::Attempt {
+    fn from(key: Key) -> ferry_proto::v1::Attempt {
+        ferry_proto::v1::Attempt { task_id: key.task_id, attempt: key.attempt }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}-{}", self.task_id, self.attempt)
+    }
+}
+
+/// What a running attempt tells the session.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) key: Key,
+    /// Tells two runs of one attempt apart.
+    pub(crate) run: u64,
+    pub(crate) news: News,
+}
+
+/// The two things there are to tell; progress is read from the meter.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// The target keys are free: so many bytes are to be copied.
+    Claim(u64),
+    /// It has ended.
+    Finished(Result<Outcome, Fault>),
+}
+
+/// How an attempt reaches the session and is reached by it.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    pub(crate) key: Key,
+    pub(crate) run: u64,
+    pub(crate) sender: mpsc::UnboundedSender<Report>,
+    pub(crate) claimed: oneshot::Receiver<()>,
+    pub(crate) meter: Arc<Meter>,
+}
+
+impl Reports {
+    /// Asks for the targets, and waits until the claim is committed.
+    async fn claim(&mut self, total_bytes: u64, permit: &Permit) -> Result<(), Fault> {
+        let report = Report { key: self.key, run: self.run, news: News::Claim(total_bytes) };
+        self.sender.send(report).map_err(|_| Fault::Stopped)?;
+        permit.unless_ended(&mut self.claimed).await?.map_err(|_| Fault::Stopped)
+    }
+}
+
+/// What all attempts of a worker share.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    pub(crate) stores: Stores,
+    pub(crate) bandwidths: Bandwidths,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) request_timeout: Duration,
+    pub(crate) files_at_once: usize,
+    pub(crate) read_back: bool,
+}
+
+impl Runner {
+    /// Runs the attempt to its end.
+    pub(crate) async fn run(&self, assign: Assign, permit: Permit, reports: Reports) -> Result<Outcome, Fault> {
+        if assign.clean_up {
+            return clean_up::run(self, &assign, reports.key, &permit).await;
+        }
+        copying::run(self, &assign, permit, reports).await
+    }
+}

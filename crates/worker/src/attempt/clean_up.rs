@@ -1,0 +1,125 @@
+//! An attempt that cleans up: it deletes exactly the target keys that the task's plan gives, never by prefix, and looks
+//! until none of them is left. What the task never claimed was there before the job and is not touched.
+
+use super::{ATTEMPTS_FOLDER, Key, Runner};
+use crate::failure::{Fault, Side};
+use crate::folder::{Folder, FolderError};
+use crate::permit::Permit;
+use crate::place::{Place, blocking, with_retries};
+use crate::plan::Plan;
+use ferry_proto::v1::result::Outcome;
+use ferry_proto::v1::{Assign, CleanedUp};
+use futures::{StreamExt, TryStreamExt};
+
+/// A store may show a deleted object for a while; after so many looks a later attempt goes on.
+const ROUNDS_MAX: usize = 10;
+
+pub(super) async fn run(runner: &Runner, assign: &Assign, key: Key, permit: &Permit) -> Result<Outcome, Fault> {
+    if !assign.claimed {
+        tracing::info!(task = key.task_id, "nothing to clean up: the task never claimed its targets");
+        return Ok(Outcome::CleanedUp(CleanedUp {}));
+    }
+    let plan = permit.unless_ended(Plan::of(assign, &runner.stores, runner.request_timeout)).await?;
+    let plan = plan.map_err(underivable)?;
+    for shared in plan.shared_target_keys() {
+        tracing::warn!(object = %plan.target.uri(shared), "left over: other segments may share it");
+    }
+    delete_all(&plan, permit, runner.files_at_once).await?;
+    remove_temporary_files(&plan.target, key.task_id, u32::MAX).await?;
+    remove_empty_folders(&plan).await?;
+    Ok(Outcome::CleanedUp(CleanedUp {}))
+}
+
+/// Without the source nobody knows which objects are the task's; the cluster gives up after enough attempts.
+fn underivable(fault: Fault) -> Fault {
+    match fault {
+        Fault::Permanent(reason) => Fault::Transient(format!(
+            "the clean-up cannot derive the target objects from the source: {reason}; restore the source, or delete them by hand"
+        )),
+        fault => fault,
+    }
+}
+
+async fn delete_all(plan: &Plan, permit: &Permit, at_once: usize) -> Result<(), Fault> {
+    let mut keys: Vec<&str> = plan.own_target_keys().collect();
+    for _ in 0..ROUNDS_MAX {
+        keys = present(&plan.target, keys, permit, at_once).await?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let deletes: Vec<_> = keys.iter().map(|key| delete(&plan.target, key, permit)).collect();
+        futures::stream::iter(deletes).buffer_unordered(at_once).try_collect::<()>().await?;
+    }
+    let uri = keys.first().map(|key| plan.target.uri(key)).unwrap_or_default();
+    Err(Fault::Transient(format!("target object {uri} is still there after it was deleted; see what writes it")))
+}
+
+async fn delete(target: &Place, key: &str, permit: &Permit) -> Result<(), Fault> {
+    with_retries(permit, || target.delete(key)).await
+}
+
+/// Those of the keys that have an object.
+async fn present<'a>(
+    target: &Place,
+    keys: Vec<&'a str>,
+    permit: &Permit,
+    at_once: usize,
+) -> Result<Vec<&'a str>, Fault> {
+    let mut heads = Vec::with_capacity(keys.len());
+    for key in keys {
+        heads.push(async move {
+            let found = with_retries(permit, || target.head(key)).await?;
+            Ok::<_, Fault>(found.map(|_| key))
+        });
+    }
+    let found: Vec<Option<&str>> = futures::stream::iter(heads).buffered(at_once).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Removes the temporary files of the task's attempts up to `attempt_max`, and their folders.
+pub(super) async fn remove_temporary_files(target: &Place, task_id: i64, attempt_max: u32) -> Result<(), Fault> {
+    let Some(folder) = target.folder().cloned() else { return Ok(()) };
+    let removed = blocking(move || remove_attempts(&folder, task_id, attempt_max)).await;
+    removed.map_err(|error| Fault::of_folder(&error, Side::Target))
+}
+
+fn remove_attempts(folder: &Folder, task_id: i64, attempt_max: u32) -> Result<(), FolderError> {
+    for name in folder.names(ATTEMPTS_FOLDER)? {
+        if !is_attempt_of(&name, task_id, attempt_max) {
+            continue;
+        }
+        let attempt_folder = format!("{ATTEMPTS_FOLDER}/{name}");
+        for file in folder.names(&attempt_folder)? {
+            folder.delete(&format!("{attempt_folder}/{file}"))?;
+        }
+        folder.remove_empty_parents(&format!("{attempt_folder}/_"))?;
+    }
+    Ok(())
+}
+
+fn is_attempt_of(name: &str, task_id: i64, attempt_max: u32) -> bool {
+    let parsed = name.rsplit_once('-').and_then(|(task, attempt)| Some((task.parse().ok()?, attempt.parse().ok()?)));
+    parsed.is_some_and(|(task, attempt): (i64, u32)| task == task_id && attempt <= attempt_max)
+}
+
+/// A file system keeps folders that nothing is in; they were made for the copies.
+async fn remove_empty_folders(plan: &Plan) -> Result<(), Fault> {
+    let Some(folder) = plan.target.folder().cloned() else { return Ok(()) };
+    let keys: Vec<String> = plan.own_target_keys().map(str::to_owned).collect();
+    let removed = blocking(move || keys.iter().try_for_each(|key| folder.remove_empty_parents(key))).await;
+    removed.map_err(|error| Fault::of_folder(&error, Side::Target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_attempts_of_the_task_are_its_own() {
+        assert!(is_attempt_of("7-1", 7, 2));
+        assert!(is_attempt_of("7-2", 7, 2));
+        for other in ["7-3", "70-1", "17-1", "7", "7-x", "-7-1", ""] {
+            assert!(!is_attempt_of(other, 7, 2), "{other}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! An attempt that copies: plan, look, claim, copy, make durable, report.
+
+use super::{ATTEMPTS_FOLDER, Key, Reports, Runner, clean_up};
+use crate::copy::Copier;
+use crate::failure::{Fault, Side};
+use crate::permit::Permit;
+use crate::place::{Place, blocking, with_retries};
+use crate::plan::{Measured, Plan};
+use ferry_proto::v1::result::Outcome;
+use ferry_proto::v1::{Assign, Copied, VerifyMode};
+use futures::StreamExt;
+use std::sync::Arc;
+
+pub(super) async fn run(
+    runner: &Runner,
+    assign: &Assign,
+    permit: Permit,
+    mut reports: Reports,
+) -> Result<Outcome, Fault> {
+    let plan = permit.unless_ended(Plan::of(assign, &runner.stores, runner.request_timeout)).await??;
+    let measured = permit.unless_ended(plan.measure(&permit, runner.files_at_once)).await??;
+    if !assign.claimed {
+        check_free(&plan.target, &measured, &permit, runner.files_at_once).await?;
+        reports.claim(measured.total_bytes(), &permit).await?;
+    }
+    let key = reports.key;
+    let (source, target) = (plan.source, plan.target);
+    remove_temporary_files(&target, key).await?;
+    let copier = Copier {
+        source,
+        target,
+        permit: permit.clone(),
+        limits: runner.bandwidths.of_job(assign.job_id, assign.bandwidth_bytes_per_second),
+        meter: Arc::clone(&reports.meter),
+        read_back: runner.read_back || assign.verify() == VerifyMode::Full,
+        temporary_folder: format!("{ATTEMPTS_FOLDER}/{key}"),
+    };
+    let copied = copy_all(copier, &measured, assign.claimed, runner.files_at_once).await;
+    let target = copied.0;
+    copied.1?;
+    make_durable(&target, &measured, &permit).await?;
+    remove_temporary_files(&target, key).await?;
+    Ok(Outcome::Copied(Copied { segments: measured.segments }))
+}
+
+/// The first attempt writes only where nothing is. Shared objects are looked at when they are copied.
+async fn check_free(target: &Place, measured: &Measured, permit: &Permit, at_once: usize) -> Result<(), Fault> {
+    let mut heads = Vec::with_capacity(measured.files.len());
+    for file in measured.files.iter().filter(|file| !file.shared) {
+        heads.push(async move { (file, with_retries(permit, || target.head(&file.target_key)).await) });
+    }
+    let mut heads = futures::stream::iter(heads).buffered(at_once);
+    while let Some((file, found)) = permit.unless_ended(heads.next()).await? {
+        if found?.is_some() {
+            let uri = target.uri(&file.target_key);
+            return Err(Fault::Permanent(format!(
+                "target object {uri} exists already; nothing was written: choose another target, or move it away"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Copies every file; the first failure stops the others, and all of them have ended when this returns.
+async fn copy_all(copier: Copier, measured: &Measured, claimed: bool, at_once: usize) -> (Place, Result<(), Fault>) {
+    let (permit, stop) = copier.permit.child();
+    let copier = Copier { permit, ..copier };
+    let copies: Vec<_> = measured.files.iter().map(|file| copier.copy_or_keep(file, claimed)).collect();
+    let mut copies = futures::stream::iter(copies).buffer_unordered(at_once);
+    let mut result = Ok(());
+    while let Some(copied) = copies.next().await {
+        // What the stop below ends says only that it was stopped.
+        if let (Err(fault), Ok(()) | Err(Fault::Stopped)) = (copied, &result) {
+            stop.cancel();
+            result = Err(fault);
+        }
+    }
+    drop(copies);
+    (copier.target, result)
+}
+
+/// On a local file system a new name lasts only when its folders are synced; stores do it themselves.
+async fn make_durable(target: &Place, measured: &Measured, permit: &Permit) -> Result<(), Fault> {
+    permit.check()?;
+    let Some(folder) = target.folder().cloned() else { return Ok(()) };
+    let keys: Vec<String> = measured.files.iter().map(|file| file.target_key.clone()).collect();
+    let synced = blocking(move || folder.sync_folders(keys.iter().map(String::as_str))).await;
+    synced.map_err(|error| Fault::of_folder(&error, Side::Target))
+}
+
+/// Removes what this attempt and earlier ones of the task have left unfinished.
+async fn remove_temporary_files(target: &Place, key: Key) -> Result<(), Fault> {
+    clean_up::remove_temporary_files(target, key.task_id, key.attempt).await
+}

@@ -1,0 +1,356 @@
+//! The attempts of this worker and what the leader has yet to hear about them: claims and results stay here until they are
+//! answered, so that a lost message or a new leader loses nothing.
+
+use crate::attempt::{Key, News, Report, Reports, Runner};
+use crate::copy::Meter;
+use crate::failure::Fault;
+use crate::lease::Term;
+use crate::permit::Permit;
+use ferry_proto::v1::result::Outcome;
+use ferry_proto::v1::session_request::Message;
+use ferry_proto::v1::{Assign, Attempt, Claim, Dropped, Failure, FailureKind, Progress};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Why a running attempt was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// The leader wants it to.
+    Dropped,
+    /// The lease it ran under has ended.
+    LeaseEnded,
+    /// The leader has begun a later attempt of the task.
+    Superseded,
+    /// The worker ends.
+    Closing,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Running(Running),
+    /// The leader has not acknowledged the outcome yet.
+    Finished(Outcome),
+}
+
+#[derive(Debug)]
+struct Running {
+    stop: CancellationToken,
+    /// Set when it is told to stop.
+    why: Option<Why>,
+    /// Cancelled when nothing of it is running any more.
+    ended: CancellationToken,
+    /// Bytes it asks to write; unset once that is answered.
+    claim: Option<u64>,
+    claimed: Option<oneshot::Sender<()>>,
+    meter: Arc<Meter>,
+    reported_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    run: u64,
+    phase: Phase,
+}
+
+/// Every attempt that runs here or whose outcome is not acknowledged.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    runner: Arc<Runner>,
+    lease: watch::Receiver<Option<Term>>,
+    reports: mpsc::UnboundedSender<Report>,
+    slots: usize,
+    closing: bool,
+    last_run: u64,
+    entries: BTreeMap<Key, Entry>,
+}
+
+impl Attempts {
+    pub(crate) fn new(
+        runner: Arc<Runner>,
+        lease: watch::Receiver<Option<Term>>,
+        reports: mpsc::UnboundedSender<Report>,
+        slots: usize,
+    ) -> Attempts {
+        Attempts { runner, lease, reports, slots, closing: false, last_run: 0, entries: BTreeMap::new() }
+    }
+
+    /// Nothing runs and nothing waits for an answer.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What a session begins with: attempts that go on and outcomes that were not acknowledged.
+    pub(crate) fn listed(&self) -> Vec<Attempt> {
+        let alive = |entry: &&Entry| match &entry.phase {
+            Phase::Running(running) => running.why.is_none() || running.why == Some(Why::Closing),
+            Phase::Finished(_) => true,
+        };
+        self.entries.iter().filter(|(_, entry)| alive(entry)).map(|(key, _)| (*key).into()).collect()
+    }
+
+    /// The leader wants the attempt to run, under the term that holds now. Known ones run on.
+    pub(crate) fn assign(&mut self, assign: Assign, term: Term) -> Option<Message> {
+        let key: Key = assign.attempt.unwrap_or_default().into();
+        match self.entries.get(&key).map(|entry| &entry.phase) {
+            Some(Phase::Finished(outcome)) => return Some(result(key, outcome)),
+            Some(Phase::Running(running)) if running.why.is_none() => return None,
+            Some(Phase::Running(_)) | None => {}
+        }
+        if self.entries.keys().any(|other| other.task_id == key.task_id && other.attempt > key.attempt) {
+            return Some(dropped(key));
+        }
+        let previous = self.supersede(key);
+        if self.closing || self.alive() >= self.slots {
+            let reason = if self.closing { "the worker is ending" } else { "every slot of the worker is taken" };
+            return Some(self.finish(key, given_back(reason)));
+        }
+        self.start(key, assign, term, previous);
+        None
+    }
+
+    /// Stops earlier runs of the task; the new one begins when they have ended.
+    fn supersede(&mut self, key: Key) -> Vec<CancellationToken> {
+        let mut previous = Vec::new();
+        for (_, entry) in self.entries.iter_mut().filter(|(other, _)| other.task_id == key.task_id) {
+            if let Phase::Running(running) = &mut entry.phase {
+                running.stop(Why::Superseded);
+                previous.push(running.ended.clone());
+            }
+        }
+        previous
+    }
+
+    fn alive(&self) -> usize {
+        let alive = |entry: &&Entry| matches!(&entry.phase, Phase::Running(running) if running.why.is_none());
+        self.entries.values().filter(alive).count()
+    }
+
+    fn start(&mut self, key: Key, assign: Assign, term: Term, previous: Vec<CancellationToken>) {
+        self.last_run += 1;
+        let run = self.last_run;
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let (claimed, wait_claimed) = oneshot::channel();
+        let meter = Arc::new(Meter::new(Arc::clone(&self.runner.metrics)));
+        let permit = Permit::new(term, self.lease.clone(), stop.clone());
+        let sender = self.reports.clone();
+        let reports = Reports { key, run, sender, claimed: wait_claimed, meter: Arc::clone(&meter) };
+        tracing::info!(
+            task = key.task_id,
+            attempt = key.attempt,
+            job = assign.job_id,
+            clean_up = assign.clean_up,
+            "started"
+        );
+        let (runner, sender, latch) = (Arc::clone(&self.runner), self.reports.clone(), ended.clone());
+        tokio::spawn(async move {
+            for earlier in previous {
+                earlier.cancelled().await;
+            }
+            let outcome = contained(runner, assign, permit, reports).await;
+            latch.cancel();
+            // Nobody listens only when the worker itself is gone.
+            drop(sender.send(Report { key, run, news: News::Finished(outcome) }));
+        });
+        let running = Running { stop, why: None, ended, claim: None, claimed: Some(claimed), meter, reported_bytes: 0 };
+        self.entries.insert(key, Entry { run, phase: Phase::Running(running) });
+        self.runner.metrics.running.inc();
+    }
+
+    /// What an attempt of ours has to say; the answer is for the leader.
+    pub(crate) fn report(&mut self, report: Report) -> Option<Message> {
+        let ended = matches!(report.news, News::Finished(_));
+        if ended {
+            self.runner.metrics.running.dec();
+        }
+        let entry = self.entries.get_mut(&report.key).filter(|entry| entry.run == report.run)?;
+        let Phase::Running(running) = &mut entry.phase else { return None };
+        match report.news {
+            News::Claim(total_bytes) => {
+                running.claim = Some(total_bytes);
+                Some(claim(report.key, total_bytes))
+            }
+            News::Finished(outcome) => {
+                let why = running.why;
+                self.finished(report.key, outcome, why)
+            }
+        }
+    }
+
+    fn finished(&mut self, key: Key, outcome: Result<Outcome, Fault>, why: Option<Why>) -> Option<Message> {
+        let outcome = match (outcome, why) {
+            (_, Some(Why::Dropped | Why::Superseded)) | (Err(Fault::Stopped), Some(Why::LeaseEnded) | None) => {
+                tracing::info!(task = key.task_id, attempt = key.attempt, ?why, "stopped");
+                self.count("dropped");
+                self.entries.remove(&key);
+                return Some(dropped(key));
+            }
+            (Err(Fault::Stopped), Some(Why::Closing)) => given_back("the worker is ending"),
+            (Err(fault), _) => Outcome::Failure(fault.report().unwrap_or_default()),
+            (Ok(outcome), _) => outcome,
+        };
+        Some(self.finish(key, outcome))
+    }
+
+    /// Keeps the outcome until it is acknowledged.
+    fn finish(&mut self, key: Key, outcome: Outcome) -> Message {
+        let (task, attempt) = (key.task_id, key.attempt);
+        match &outcome {
+            Outcome::Failure(failure) => {
+                tracing::warn!(task, attempt, kind = failure.kind().as_str_name(), reason = %failure.reason, "failed");
+            }
+            Outcome::Copied(copied) => tracing::info!(task, attempt, segments = copied.segments.len(), "copied"),
+            Outcome::CleanedUp(_) => tracing::info!(task, attempt, "cleaned up"),
+        }
+        self.count(outcome_name(&outcome));
+        let message = result(key, &outcome);
+        self.last_run += 1;
+        self.entries.insert(key, Entry { run: self.last_run, phase: Phase::Finished(outcome) });
+        message
+    }
+
+    fn count(&self, outcome: &str) {
+        self.runner.metrics.attempts.with_label_values(&[outcome]).inc();
+    }
+
+    /// The leader does not want the attempt any more.
+    pub(crate) fn drop_attempt(&mut self, key: Key) -> Option<Message> {
+        match self.entries.get_mut(&key).map(|entry| &mut entry.phase) {
+            Some(Phase::Running(running)) => {
+                running.stop(Why::Dropped);
+                None
+            }
+            Some(Phase::Finished(_)) | None => {
+                self.entries.remove(&key);
+                Some(dropped(key))
+            }
+        }
+    }
+
+    /// The claim is committed: the attempt may write.
+    pub(crate) fn claimed(&mut self, key: Key) {
+        if let Some(Entry { phase: Phase::Running(running), .. }) = self.entries.get_mut(&key)
+            && running.claim.take().is_some()
+            && let Some(claimed) = running.claimed.take()
+        {
+            // An attempt that has just ended does not need to know.
+            let _ = claimed.send(());
+        }
+    }
+
+    /// The outcome is committed: the attempt is forgotten.
+    pub(crate) fn acknowledged(&mut self, key: Key) {
+        if matches!(self.entries.get(&key), Some(Entry { phase: Phase::Finished(_), .. })) {
+            self.entries.remove(&key);
+        }
+    }
+
+    /// Everything that runs under the ended lease stops; outcomes from before its end stay true.
+    pub(crate) fn lease_ended(&mut self) {
+        self.stop_all(Why::LeaseEnded);
+    }
+
+    /// The worker ends: what runs is given back.
+    pub(crate) fn close(&mut self) {
+        self.closing = true;
+        self.stop_all(Why::Closing);
+    }
+
+    fn stop_all(&mut self, why: Why) {
+        for entry in self.entries.values_mut() {
+            if let Phase::Running(running) = &mut entry.phase {
+                running.stop(why);
+            }
+        }
+    }
+
+    /// Claims and results that were not answered, to be said again.
+    pub(crate) fn outstanding(&self) -> Vec<Message> {
+        let message = |(key, entry): (&Key, &Entry)| match &entry.phase {
+            Phase::Running(running) => running.claim.map(|total_bytes| claim(*key, total_bytes)),
+            Phase::Finished(outcome) => Some(result(*key, outcome)),
+        };
+        self.entries.iter().filter_map(message).collect()
+    }
+
+    /// Progress that has moved since it was last told.
+    pub(crate) fn progress(&mut self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        for (key, entry) in &mut self.entries {
+            if let Phase::Running(running) = &mut entry.phase {
+                let copied_bytes = running.meter.bytes();
+                if copied_bytes > running.reported_bytes && running.why.is_none() {
+                    running.reported_bytes = copied_bytes;
+                    messages.push(Message::Progress(Progress { attempt: Some((*key).into()), copied_bytes }));
+                }
+            }
+        }
+        messages
+    }
+
+    /// A new leader knows no progress: it is told again.
+    pub(crate) fn forget_progress(&mut self) {
+        for entry in self.entries.values_mut() {
+            if let Phase::Running(running) = &mut entry.phase {
+                running.reported_bytes = 0;
+            }
+        }
+    }
+}
+
+/// A worker that goes away takes its attempts with it.
+impl Drop for Attempts {
+    fn drop(&mut self) {
+        self.stop_all(Why::Closing);
+    }
+}
+
+impl Running {
+    /// The first reason counts.
+    fn stop(&mut self, why: Why) {
+        self.why.get_or_insert(why);
+        self.stop.cancel();
+    }
+}
+
+/// Runs an attempt so that its panic is its own failure.
+async fn contained(runner: Arc<Runner>, assign: Assign, permit: Permit, reports: Reports) -> Result<Outcome, Fault> {
+    let run = tokio::spawn(async move { runner.run(assign, permit, reports).await });
+    run.await.unwrap_or_else(|_| {
+        Err(Fault::Transient(
+            "the attempt ended in a bug of the worker; its log has the place: please report it".into(),
+        ))
+    })
+}
+
+fn given_back(reason: &str) -> Outcome {
+    Outcome::Failure(Failure { kind: FailureKind::GivenBack.into(), reason: reason.to_owned() })
+}
+
+fn result(key: Key, outcome: &Outcome) -> Message {
+    let outcome = Some(outcome.clone());
+    Message::Result(ferry_proto::v1::Result { attempt: Some(key.into()), outcome })
+}
+
+fn claim(key: Key, total_bytes: u64) -> Message {
+    Message::Claim(Claim { attempt: Some(key.into()), total_bytes })
+}
+
+fn dropped(key: Key) -> Message {
+    Message::Dropped(Dropped { attempt: Some(key.into()) })
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Copied(_) => "copied",
+        Outcome::CleanedUp(_) => "cleaned_up",
+        Outcome::Failure(failure) => match failure.kind() {
+            FailureKind::Permanent => "permanent",
+            FailureKind::Refused => "refused",
+            FailureKind::Transient => "transient",
+            FailureKind::GivenBack => "given_back",
+            FailureKind::Unspecified => "unspecified",
+        },
+    }
+}

@@ -1,0 +1,223 @@
+//! Copies one object and verifies the copy: sizes always, checksums where they are known, everything when asked for.
+//!
+//! A target is written as a whole or not at all: a local one under a temporary name until it is synced and verified, one
+//! in an object store by completing its upload. Nothing is put in place without permission at that moment.
+
+mod local;
+mod server_side;
+mod stream;
+mod temporary;
+#[cfg(test)]
+mod tests;
+
+use crate::bandwidth::Limits;
+use crate::failure::Fault;
+use crate::metrics::Metrics;
+use crate::permit::Permit;
+use crate::place::{Meta, Place, with_retries};
+use ferry_snapshot::Checksum;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Larger objects are streamed, because one request that copied them inside the store could outlast its timeout.
+const SERVER_SIDE_BYTES_MAX: u64 = 1 << 30;
+
+/// One object to copy.
+#[derive(Clone, Debug)]
+pub(crate) struct FileCopy {
+    /// Below the source's root.
+    pub(crate) source_key: String,
+    /// Below the target's root.
+    pub(crate) target_key: String,
+    /// What the source was when the copy was planned; it has to stay that.
+    pub(crate) source: Meta,
+    /// What the snapshot says it has to be.
+    pub(crate) checksum: Option<Checksum>,
+    /// Several segments have it, so that another task may have copied it already.
+    pub(crate) shared: bool,
+}
+
+/// Bytes copied by one attempt; only grows.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    bytes: AtomicU64,
+    metrics: Arc<Metrics>,
+}
+
+impl Meter {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Meter {
+        Meter { bytes: AtomicU64::new(0), metrics }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that are there, whoever copied them.
+    pub(crate) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// How far one file is; a second try counts only what the first had not reached.
+#[derive(Debug)]
+struct FileMeter<'a> {
+    meter: &'a Meter,
+    reached: AtomicU64,
+}
+
+impl FileMeter<'_> {
+    /// The current try has copied so many bytes of the file in all, the last of them just now.
+    fn at(&self, offset: u64, newly: u64) {
+        self.meter.metrics.copied_bytes.inc_by(newly);
+        let before = self.reached.fetch_max(offset, Ordering::Relaxed);
+        self.meter.add(offset.saturating_sub(before));
+    }
+}
+
+/// What copies the files of one attempt.
+#[derive(Debug)]
+pub(crate) struct Copier {
+    /// Where they are.
+    pub(crate) source: Place,
+    /// Where they go.
+    pub(crate) target: Place,
+    /// Asked before everything that writes.
+    pub(crate) permit: Permit,
+    /// Bandwidth.
+    pub(crate) limits: Limits,
+    /// Progress.
+    pub(crate) meter: Arc<Meter>,
+    /// Every copy is read back.
+    pub(crate) read_back: bool,
+    /// The key of the attempt's own folder for temporary files below a local target.
+    pub(crate) temporary_folder: String,
+}
+
+impl Copier {
+    /// Copies the object, unless it is there already: what an earlier attempt finished, or another task where segments
+    /// share it, is checked and kept. Without `claimed`, what is not shared was seen to be free.
+    pub(crate) async fn copy_or_keep(&self, file: &FileCopy, claimed: bool) -> Result<(), Fault> {
+        if !claimed && !file.shared {
+            return self.copy(file).await;
+        }
+        if self.is_copied(file).await? {
+            self.meter.add(file.source.size_bytes);
+            return Ok(());
+        }
+        if file.shared && with_retries(&self.permit, || self.target.head(&file.target_key)).await?.is_some() {
+            let uri = self.target.uri(&file.target_key);
+            return Err(Fault::Permanent(format!(
+                "target object {uri}, which segments share, exists already with another content; choose another target"
+            )));
+        }
+        self.copy(file).await
+    }
+
+    /// Copies the object over whatever is at its target, with a few tries.
+    async fn copy(&self, file: &FileCopy) -> Result<(), Fault> {
+        let meter = FileMeter { meter: &self.meter, reached: AtomicU64::new(0) };
+        with_retries(&self.permit, || self.copy_once(file, &meter)).await
+    }
+
+    async fn copy_once(&self, file: &FileCopy, meter: &FileMeter<'_>) -> Result<(), Fault> {
+        if let (Some(source), Some(target)) = (self.source.folder(), self.target.folder()) {
+            return local::copy(self, file, meter, source, target).await;
+        }
+        let inside = self.source.location().same_store(self.target.location());
+        if inside && file.source.size_bytes <= SERVER_SIDE_BYTES_MAX {
+            return server_side::copy(self, file, meter).await;
+        }
+        stream::copy(self, file, meter).await
+    }
+
+    /// Whether what is at the target is the copy already, as far as that can be known.
+    async fn is_copied(&self, file: &FileCopy) -> Result<bool, Fault> {
+        let found = with_retries(&self.permit, || self.target.head(&file.target_key)).await?;
+        if found.is_none_or(|found| found.size_bytes != file.source.size_bytes) {
+            return Ok(false);
+        }
+        let Some(expected) = self.expected(file, None).await? else { return Ok(true) };
+        let found = with_retries(&self.permit, || self.target.checksum(&file.target_key, &self.permit)).await;
+        match found {
+            Ok(found) => Ok(found == expected),
+            Err(Fault::Permanent(_)) => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// The checksum the copy is compared with: the snapshot's, else, when every copy is read back, the source's own as it
+    /// passed through or as it is read now.
+    async fn expected(&self, file: &FileCopy, passed: Option<Checksum>) -> Result<Option<Checksum>, Fault> {
+        match (file.checksum.or(passed), self.read_back) {
+            (Some(known), _) => Ok(Some(known)),
+            (None, true) => self.source.checksum(&file.source_key, &self.permit).await.map(Some),
+            (None, false) => Ok(None),
+        }
+    }
+
+    /// Verifies what is in the target's store after a copy; `passed` is the checksum of the bytes that went through us.
+    async fn verify_in_store(&self, file: &FileCopy, passed: Option<Checksum>) -> Result<(), Fault> {
+        if let (Some(passed), Some(expected)) = (passed, file.checksum)
+            && passed != expected
+        {
+            return Err(self.blame(file, passed, expected).await);
+        }
+        let found = self.target.head(&file.target_key).await?;
+        let size_bytes = found.map(|found| found.size_bytes);
+        if size_bytes != Some(file.source.size_bytes) {
+            return Err(self.corrupted(file, &format!("it has {} bytes", size_bytes.unwrap_or(0))));
+        }
+        let unseen = passed.is_none() && file.checksum.is_some();
+        if (unseen || self.read_back)
+            && let Some(expected) = self.expected(file, passed).await?
+        {
+            let found = self.target.checksum(&file.target_key, &self.permit).await?;
+            if found != expected {
+                return Err(self.blame(file, found, expected).await);
+            }
+        }
+        let after = self.source.head(&file.source_key).await?;
+        self.check_unchanged(file, after.as_ref())
+    }
+
+    /// Says whose fault a wrong checksum is: the source's, for ever, or that of the way it took.
+    async fn blame(&self, file: &FileCopy, found: Checksum, expected: Checksum) -> Fault {
+        match self.source.checksum(&file.source_key, &self.permit).await {
+            Err(fault) => fault,
+            Ok(source) if source != expected => self.altered(file, source, expected),
+            Ok(_) => self.corrupted(file, &format!("its CRC32C is {:08x}, not {:08x}", found.crc32c, expected.crc32c)),
+        }
+    }
+
+    fn altered(&self, file: &FileCopy, found: Checksum, expected: Checksum) -> Fault {
+        Fault::Permanent(format!(
+            "source object {} is altered: {} bytes with CRC32C {:08x}, where the snapshot has {} bytes with {:08x}; \
+             restore it, or take the snapshot again",
+            self.source.uri(&file.source_key),
+            found.size_bytes,
+            found.crc32c,
+            expected.size_bytes,
+            expected.crc32c,
+        ))
+    }
+
+    fn corrupted(&self, file: &FileCopy, what: &str) -> Fault {
+        let (source, target) = (self.source.uri(&file.source_key), self.target.uri(&file.target_key));
+        Fault::Transient(format!("the copy {target} of {source} is not what its source is: {what}; it is copied again"))
+    }
+
+    /// A source is immutable: one that changed while it was copied is no source.
+    fn check_unchanged(&self, file: &FileCopy, after: Option<&Meta>) -> Result<(), Fault> {
+        let uri = self.source.uri(&file.source_key);
+        match after {
+            Some(after) if *after == file.source => Ok(()),
+            Some(_) => Err(Fault::Permanent(format!(
+                "source object {uri} was written to while it was copied; stop its writer, then take the snapshot again"
+            ))),
+            None => Err(Fault::Permanent(format!(
+                "source object {uri} vanished while it was copied; restore it, then submit a new job"
+            ))),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A file under a temporary name in the attempt's own folder: it gets its real name when it is complete, synced and
+//! verified, and is removed when it never does.
+
+use crate::failure::{Fault, Side};
+use crate::folder::Folder;
+use crate::permit::Permit;
+use crate::place::{checksum_of, io_fault};
+use ferry_snapshot::Checksum;
+use nix::errno::Errno;
+use nix::fcntl::copy_file_range;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How much is moved at a time where the system cannot copy between two files itself.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A file that is being written. All calls block.
+#[derive(Debug)]
+pub(super) struct TemporaryFile {
+    folder: Arc<Folder>,
+    parent: OwnedFd,
+    name: String,
+    key: String,
+    file: File,
+    placed: AtomicBool,
+}
+
+impl TemporaryFile {
+    /// Makes an empty one in the folder with that key. Its name is random, so that no two attempts ever share a file.
+    pub(super) fn create(folder: &Arc<Folder>, folder_key: &str) -> Result<TemporaryFile, Fault> {
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        let key = format!("{folder_key}/{name}");
+        let (parent, file) = folder.create(&key).map_err(|error| Fault::of_folder(&error, Side::Target))?;
+        Ok(TemporaryFile { folder: Arc::clone(folder), parent, name, key, file, placed: AtomicBool::new(false) })
+    }
+
+    /// Copies up to `count` bytes of `source` from `offset` to the same offset here; fewer only at the source's end.
+    pub(super) fn copy_from(
+        &self,
+        source: &File,
+        offset: u64,
+        count: u64,
+        source_fault: impl Fn(&std::io::Error) -> Fault,
+    ) -> Result<u64, Fault> {
+        let mut copied = 0;
+        while copied < count {
+            let at = offset + copied;
+            let moved = match self.copy_range(source, at, count - copied) {
+                Ok(0) => self.copy_buffered(source, at, count - copied, &source_fault)?,
+                Ok(moved) => moved,
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EXDEV | Errno::ENOSYS | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::EPERM) => {
+                    self.copy_buffered(source, at, count - copied, &source_fault)?
+                }
+                Err(errno) => return Err(self.fault(&errno.into())),
+            };
+            if moved == 0 {
+                break;
+            }
+            copied += moved;
+        }
+        Ok(copied)
+    }
+
+    fn copy_range(&self, source: &File, offset: u64, count: u64) -> nix::Result<u64> {
+        let (Ok(mut from), Ok(count)) = (i64::try_from(offset), usize::try_from(count)) else {
+            return Err(Errno::EINVAL);
+        };
+        let mut to = from;
+        copy_file_range(source, Some(&mut from), &self.file, Some(&mut to), count).map(|moved| moved as u64)
+    }
+
+    fn copy_buffered(
+        &self,
+        source: &File,
+        offset: u64,
+        count: u64,
+        source_fault: impl Fn(&std::io::Error) -> Fault,
+    ) -> Result<u64, Fault> {
+        let size = usize::try_from(count).map_or(BUFFER_BYTES, |count| count.min(BUFFER_BYTES));
+        let mut buffer = vec![0; size];
+        let read = loop {
+            match source.read_at(&mut buffer, offset) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                read => break read.map_err(|error| source_fault(&error))?,
+            }
+        };
+        self.write_at(&buffer[..read], offset)?;
+        Ok(read as u64)
+    }
+
+    /// Writes a chunk at its offset.
+    pub(super) fn write_at(&self, chunk: &[u8], offset: u64) -> Result<(), Fault> {
+        self.file.write_all_at(chunk, offset).map_err(|error| self.fault(&error))
+    }
+
+    /// Makes the content durable.
+    pub(super) fn sync(&self) -> Result<(), Fault> {
+        self.file.sync_all().map_err(|error| self.fault(&error))
+    }
+
+    /// The size as it was written.
+    pub(super) fn size_bytes(&self) -> Result<u64, Fault> {
+        self.file.metadata().map(|meta| meta.len()).map_err(|error| self.fault(&error))
+    }
+
+    /// The content's checksum, read back.
+    pub(super) fn checksum(&self, permit: &Permit) -> Result<Checksum, Fault> {
+        checksum_of(&self.file, permit, |error| self.fault(error))
+    }
+
+    /// Gives the file its real name, if that is still permitted.
+    pub(super) fn place(&self, key: &str, permit: &Permit) -> Result<(), Fault> {
+        permit.check()?;
+        let placed = self.folder.place(&self.parent, &self.name, key);
+        placed.map_err(|error| Fault::of_folder(&error, Side::Target))?;
+        self.placed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn fault(&self, error: &std::io::Error) -> Fault {
+        io_fault(&self.folder, &self.key, error, Side::Target)
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        if !self.placed.load(Ordering::Relaxed) {
+            // Best effort: the next attempt and the clean-up remove what stays.
+            let _ = unlinkat(&self.parent, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Every way a copy can take, between real stores: in memory and on disk.
+
+use super::{Copier, FileCopy, Meter};
+use crate::bandwidth::{Bandwidths, CHUNK_BYTES_MAX};
+use crate::failure::{Fault, Side};
+use crate::lease::Term;
+use crate::metrics::Metrics;
+use crate::permit::Permit;
+use crate::place::Place;
+use bytes::Bytes;
+use ferry_snapshot::{Checksum, Location, Stores, file_uri};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Two places, and the stores and folder that they live in.
+struct Way {
+    name: &'static str,
+    source: Location,
+    target: Location,
+    _folder: tempfile::TempDir,
+}
+
+fn ways() -> Vec<Way> {
+    let way = |name: &'static str, source: &str, target: &str, one_store: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        let root = file_uri(folder.path());
+        let stores = Stores::new();
+        let others = Stores::new();
+        let source = stores.open(&source.replace("DISK", &root)).unwrap();
+        let target = if one_store { &stores } else { &others }.open(&target.replace("DISK", &root)).unwrap();
+        Way { name, source, target, _folder: folder }
+    };
+    vec![
+        way("disk to disk", "DISK/source", "DISK/target", true),
+        way("inside one store", "memory:///source", "memory:///target", true),
+        way("store to store", "memory:///source", "memory:///target", false),
+        way("disk to store", "DISK/source", "memory:///target", true),
+        way("store to disk", "memory:///source", "DISK/target", true),
+    ]
+}
+
+/// Bytes in which every part differs from every other.
+fn content(size: u64) -> Bytes {
+    (0..size).map(|at| u8::try_from((at ^ (at >> 8) ^ (at >> 16)) & 0xff).unwrap()).collect::<Vec<u8>>().into()
+}
+
+impl Way {
+    fn copier(&self) -> (Copier, CancellationToken) {
+        let term = Term { number: 1, ends_at: Instant::now() + Duration::from_secs(600) };
+        let stop = CancellationToken::new();
+        let (_, lease) = watch::channel(Some(term));
+        let copier = Copier {
+            source: Place::new(self.source.clone(), Side::Source, TIMEOUT),
+            target: Place::new(self.target.clone(), Side::Target, TIMEOUT),
+            permit: Permit::new(term, lease, stop.clone()),
+            limits: Bandwidths::new(0).of_job(1, 0),
+            meter: Arc::new(Meter::new(Arc::new(Metrics::new().unwrap()))),
+            read_back: false,
+            temporary_folder: ".ferry/attempts/1-1".into(),
+        };
+        (copier, stop)
+    }
+
+    /// Writes a source object, and describes its copy.
+    async fn file(&self, copier: &Copier, content: Bytes) -> FileCopy {
+        self.source.write("a/b", content).await.unwrap();
+        let source = copier.source.head("a/b").await.unwrap().unwrap();
+        FileCopy { source_key: "a/b".into(), target_key: "c/d".into(), source, checksum: None, shared: false }
+    }
+
+    async fn target(&self) -> Option<Bytes> {
+        self.target.read("c/d", u64::MAX).await.ok()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_copies_every_byte() {
+    for way in ways() {
+        for size in [0, 1, CHUNK_BYTES_MAX, 2 * CHUNK_BYTES_MAX + 17] {
+            let (copier, _) = way.copier();
+            let expected = content(size);
+            let file = way.file(&copier, expected.clone()).await;
+            copier.copy(&file).await.unwrap();
+            assert!(way.target().await == Some(expected), "{}, {size} bytes", way.name);
+            assert_eq!(copier.meter.bytes(), size, "{}", way.name);
+            assert!(copier.is_copied(&file).await.unwrap(), "{}", way.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_reads_back_and_compares_when_asked_to() {
+    for way in ways() {
+        let (copier, _) = way.copier();
+        let copier = Copier { read_back: true, ..copier };
+        let expected = content(100_000);
+        let file = way.file(&copier, expected.clone()).await;
+        copier.copy(&file).await.unwrap();
+        assert!(way.target().await == Some(expected), "{}", way.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_finds_a_source_that_is_not_what_its_checksum_says() {
+    for way in ways() {
+        let (copier, _) = way.copier();
+        let good = content(1_000);
+        let mut altered = good.to_vec();
+        altered[500] ^= 1;
+        let file = way.file(&copier, altered.into()).await;
+        let file = FileCopy { checksum: Some(Checksum::of(&good)), ..file };
+        let fault = copier.copy(&file).await.unwrap_err();
+        assert!(
+            matches!(&fault, Fault::Permanent(reason) if reason.contains("a/b is altered")),
+            "{}: {fault}",
+            way.name
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_finds_a_source_that_changed_or_vanished_since_it_was_planned() {
+    for way in ways() {
+        let (copier, _) = way.copier();
+        let file = way.file(&copier, content(1_000)).await;
+        let old = FileCopy { source: crate::place::Meta { version: "another".into(), ..file.source.clone() }, ..file };
+        let fault = copier.copy(&old).await.unwrap_err();
+        assert!(
+            matches!(&fault, Fault::Permanent(reason) if reason.contains("was written to")),
+            "{}: {fault}",
+            way.name
+        );
+        copier.source.delete("a/b").await.unwrap();
+        let fault = copier.copy(&old).await.unwrap_err();
+        assert!(matches!(&fault, Fault::Permanent(reason) if reason.contains("a/b")), "{}: {fault}", way.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_put_in_place_once_the_permit_has_ended() {
+    for way in ways() {
+        let (copier, stop) = way.copier();
+        let file = way.file(&copier, content(1_000)).await;
+        stop.cancel();
+        assert_eq!(copier.copy(&file).await, Err(Fault::Stopped), "{}", way.name);
+        assert!(way.target().await.is_none(), "{}", way.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_the_right_size_is_told_from_a_copy_where_that_can_be_known() {
+    for way in ways() {
+        let (copier, _) = way.copier();
+        let file = way.file(&copier, Bytes::from_static(b"right")).await;
+        assert!(!copier.is_copied(&file).await.unwrap(), "{}: nothing is there", way.name);
+        way.target.write("c/d", Bytes::from_static(b"short")).await.unwrap();
+        assert!(copier.is_copied(&file).await.unwrap(), "{}: the size is all there is", way.name);
+        let known = FileCopy { checksum: Some(Checksum::of(b"right")), ..file.clone() };
+        assert!(!copier.is_copied(&known).await.unwrap(), "{}: the snapshot has a checksum", way.name);
+        let copier = Copier { read_back: true, ..copier };
+        assert!(!copier.is_copied(&file).await.unwrap(), "{}: it is read back", way.name);
+        copier.copy(&file).await.unwrap();
+        assert!(copier.is_copied(&known).await.unwrap(), "{}", way.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_where_the_target_should_be_is_named() {
+    let ways = ways();
+    let way = &ways[0];
+    let (copier, _) = way.copier();
+    let file = way.file(&copier, content(10)).await;
+    std::fs::create_dir_all(way.target.local_root().unwrap().join("c/d")).unwrap();
+    let fault = copier.copy(&file).await.unwrap_err();
+    assert!(matches!(&fault, Fault::Permanent(reason) if reason.contains("c/d")), "{fault}");
+    let left = std::fs::read_dir(way.target.local_root().unwrap().join(".ferry/attempts/1-1")).unwrap();
+    assert_eq!(left.count(), 0, "the unfinished file is removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_segments_share_is_kept_when_equal_and_never_overwritten() {
+    for way in ways() {
+        let (copier, _) = way.copier();
+        let file = FileCopy { shared: true, ..way.file(&copier, Bytes::from_static(b"large object")).await };
+        copier.copy_or_keep(&file, false).await.unwrap();
+        copier.copy_or_keep(&file, false).await.unwrap();
+        assert_eq!(copier.meter.bytes(), 24, "{}: both tasks have it", way.name);
+        way.target.write("c/d", Bytes::from_static(b"another")).await.unwrap();
+        let fault = copier.copy_or_keep(&file, true).await.unwrap_err();
+        assert!(matches!(&fault, Fault::Permanent(reason) if reason.contains("c/d")), "{}: {fault}", way.name);
+        assert!(way.target().await == Some(Bytes::from_static(b"another")), "{}", way.name);
+    }
+}

@@ -1,0 +1,240 @@
+//! One side of a copy: single requests to its store, each bounded in time, with its errors read as that side means them.
+//! A local folder is always reached through [`Folder`], never by path.
+
+use crate::failure::{Fault, Side};
+use crate::folder::Folder;
+use crate::permit::Permit;
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use ferry_snapshot::{Checksum, Location, StoreError};
+use object_store::ObjectStoreExt;
+use std::fs::File;
+use std::future::Future;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How much is read at a time when only a checksum is wanted.
+const READ_BYTES: usize = 1 << 20;
+/// A request that failed for a moment is tried again this often before the attempt is given up.
+const RETRIES_MAX: usize = 3;
+/// The first pause between two tries; it doubles.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+
+/// What a store says of an object without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Meta {
+    /// Its size.
+    pub(crate) size_bytes: u64,
+    /// Changes when the object is written again.
+    pub(crate) version: String,
+}
+
+/// One side of a copy.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    location: Location,
+    folder: Option<Arc<Folder>>,
+    side: Side,
+    request_timeout: Duration,
+}
+
+impl Place {
+    pub(crate) fn new(location: Location, side: Side, request_timeout: Duration) -> Place {
+        let folder = location.local_root().map(|root| Arc::new(Folder::new(root)));
+        Place { location, folder, side, request_timeout }
+    }
+
+    pub(crate) fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The folder, when the place is on this machine.
+    pub(crate) fn folder(&self) -> Option<&Arc<Folder>> {
+        self.folder.as_ref()
+    }
+
+    /// The object's URI, for messages.
+    pub(crate) fn uri(&self, key: &str) -> String {
+        self.location.object_uri(key)
+    }
+
+    /// What the object is; `None` when there is none.
+    pub(crate) async fn head(&self, key: &str) -> Result<Option<Meta>, Fault> {
+        let Some(folder) = self.folder.clone() else { return self.head_remote(key).await };
+        let (side, key) = (self.side, key.to_owned());
+        blocking(move || head_local(&folder, &key, side)).await
+    }
+
+    async fn head_remote(&self, key: &str) -> Result<Option<Meta>, Fault> {
+        let path = self.path(key)?;
+        match self.request(key, self.location.store().head(&path)).await {
+            Ok(meta) => Ok(Some(meta_of(&meta))),
+            Err(RequestError::Store(StoreError::Missing { .. })) => Ok(None),
+            Err(error) => Err(error.fault(self.side)),
+        }
+    }
+
+    /// The object's size and CRC32C, by reading all of it.
+    pub(crate) async fn checksum(&self, key: &str, permit: &Permit) -> Result<Checksum, Fault> {
+        let Some(folder) = self.folder.clone() else {
+            let read = permit.unless_ended(self.location.checksum(key)).await?;
+            return read.map_err(|error| Fault::of_store(&error, self.side));
+        };
+        let (side, key, permit) = (self.side, key.to_owned(), permit.clone());
+        blocking(move || {
+            let file = folder.open(&key).map_err(|error| Fault::of_folder(&error, side))?;
+            checksum_of(&file, &permit, |error| io_fault(&folder, &key, error, side))
+        })
+        .await
+    }
+
+    /// Deletes the object; what is not there is deleted already.
+    pub(crate) async fn delete(&self, key: &str) -> Result<(), Fault> {
+        if let Some(folder) = self.folder.clone() {
+            let (side, key) = (self.side, key.to_owned());
+            return blocking(move || folder.delete(&key).map_err(|error| Fault::of_folder(&error, side))).await;
+        }
+        let path = self.path(key)?;
+        match self.request(key, self.location.store().delete(&path)).await {
+            Ok(()) | Err(RequestError::Store(StoreError::Missing { .. })) => Ok(()),
+            Err(error) => Err(error.fault(self.side)),
+        }
+    }
+
+    /// The object's path in its store.
+    pub(crate) fn path(&self, key: &str) -> Result<object_store::path::Path, Fault> {
+        self.location.path(key).map_err(|error| Fault::of_store(&error, self.side))
+    }
+
+    /// One request about `key`, bounded in time.
+    pub(crate) async fn call<T>(
+        &self,
+        key: &str,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, Fault> {
+        self.request(key, request).await.map_err(|error| error.fault(self.side))
+    }
+
+    async fn request<T>(
+        &self,
+        key: &str,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, RequestError> {
+        match tokio::time::timeout(self.request_timeout, request).await {
+            Ok(answer) => answer.map_err(|source| RequestError::Store(StoreError::of(self.uri(key), source))),
+            Err(_) => Err(RequestError::Timeout { uri: self.uri(key), after: self.request_timeout }),
+        }
+    }
+}
+
+enum RequestError {
+    Store(StoreError),
+    Timeout { uri: String, after: Duration },
+}
+
+impl RequestError {
+    fn fault(self, side: Side) -> Fault {
+        match self {
+            RequestError::Store(error) => Fault::of_store(&error, side),
+            RequestError::Timeout { uri, after } => {
+                let after = humantime::format_duration(after);
+                Fault::Transient(format!(
+                    "the store did not answer about {uri} within {after}; see whether it is overloaded"
+                ))
+            }
+        }
+    }
+}
+
+/// A source is looked at through the links that may be followed; in a target, a link is an object that exists.
+fn head_local(folder: &Folder, key: &str, side: Side) -> Result<Option<Meta>, Fault> {
+    match side {
+        Side::Source => match folder.open(key) {
+            Ok(file) => Ok(Some(meta_of_file(&file).map_err(|error| io_fault(folder, key, &error, side))?)),
+            Err(crate::folder::FolderError::Missing { .. }) => Ok(None),
+            Err(error) => Err(Fault::of_folder(&error, side)),
+        },
+        Side::Target => {
+            let stat = folder.stat(key).map_err(|error| Fault::of_folder(&error, side))?;
+            Ok(stat.map(|stat| Meta {
+                size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
+                version: format!("{}-{}.{}", stat.st_ino, stat.st_mtime, stat.st_mtime_nsec),
+            }))
+        }
+    }
+}
+
+/// What an open file is; the same file gives the same answer as long as nobody writes to it.
+pub(crate) fn meta_of_file(file: &File) -> std::io::Result<Meta> {
+    let meta = file.metadata()?;
+    let version = format!("{}-{}.{}", meta.ino(), meta.mtime(), meta.mtime_nsec());
+    Ok(Meta { size_bytes: meta.len(), version })
+}
+
+/// What a store's listing says.
+pub(crate) fn meta_of(meta: &object_store::ObjectMeta) -> Meta {
+    let version = meta.e_tag.clone().unwrap_or_else(|| meta.last_modified.to_rfc3339());
+    Meta { size_bytes: meta.size, version }
+}
+
+/// The checksum of a file's whole content, wherever its cursor is.
+pub(crate) fn checksum_of(
+    file: &File,
+    permit: &Permit,
+    fault: impl Fn(&std::io::Error) -> Fault,
+) -> Result<Checksum, Fault> {
+    let mut checksum = Checksum::default();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        permit.check()?;
+        match file.read_at(&mut buffer, checksum.size_bytes) {
+            Ok(0) => return Ok(checksum),
+            Ok(count) => checksum.update(&buffer[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(fault(&error)),
+        }
+    }
+}
+
+/// An error of the standard library on a file below a folder.
+pub(crate) fn io_fault(folder: &Folder, key: &str, error: &std::io::Error, side: Side) -> Fault {
+    Fault::of_folder(&crate::folder::FolderError::of_io(&folder.path(key), error), side)
+}
+
+/// Runs work that blocks; it is never abandoned half-way, so whoever waits for it knows that it is over.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is being taken down, and with it this future.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Pauses between the tries of one request.
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::new().with_min_delay(RETRY_FIRST).with_max_times(RETRIES_MAX).with_jitter().build()
+}
+
+/// Tries again what failed for a moment, as long as there is permission.
+pub(crate) async fn with_retries<T, F>(permit: &Permit, mut work: impl FnMut() -> F) -> Result<T, Fault>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    let mut pauses = pauses();
+    loop {
+        permit.check()?;
+        match work().await {
+            Err(Fault::Transient(reason)) => match pauses.next() {
+                Some(pause) => {
+                    tracing::debug!(%reason, ?pause, "trying again");
+                    permit.unless_ended(tokio::time::sleep(pause)).await?;
+                }
+                None => return Err(Fault::Transient(reason)),
+            },
+            done => return done,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Puts the worker together and runs it: link, session, attempts and the admin address, all of which end with it.
+
+use crate::attempt::Runner;
+use crate::bandwidth::Bandwidths;
+use crate::config::{Config, ConfigError};
+use crate::metrics::Metrics;
+use crate::session::Session;
+use crate::{admin, link};
+use ferry_snapshot::Stores;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Events of the link that the session has not taken yet.
+const EVENTS_MAX: usize = 256;
+
+/// Why a worker cannot run. Nothing that happens later ends it.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// An option has a value that cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The admin address cannot be listened on.
+    #[error("cannot listen on the admin address {address}: {source}; choose another `admin-listen`")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Two figures have one name: a bug.
+    #[error("the figures cannot be registered: {0}; please report this")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Runs a worker until `shutdown` resolves: it finds the leader, copies what it is assigned, reports, and in the end gives
+/// back what it has not finished.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    config.check()?;
+    let metrics = Arc::new(Metrics::new()?);
+    metrics.slots.set(config.slots.into());
+    let _admin = serve_admin(&config, &metrics).await?;
+    let runner = Arc::new(Runner {
+        stores: Stores::new(),
+        bandwidths: Bandwidths::new(config.bandwidth_per_second.as_u64()),
+        metrics,
+        request_timeout: config.request_timeout,
+        files_at_once: config.files_per_task,
+        read_back: config.read_back,
+    });
+    let (report_sender, reports) = mpsc::unbounded_channel();
+    let (event_sender, events) = mpsc::channel(EVENTS_MAX);
+    let session = Session::new(&config, runner, report_sender);
+    let _link = AbortOnDropHandle::new(tokio::spawn(link::run(config.endpoints.clone(), event_sender)));
+    tracing::info!(name = %config.name, slots = config.slots, "the worker is running");
+    session.run(events, reports, shutdown).await;
+    tracing::info!("the worker has ended");
+    Ok(())
+}
+
+async fn serve_admin(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<AbortOnDropHandle<()>>, RunError> {
+    let Some(address) = config.admin_listen else { return Ok(None) };
+    let failed = |source| RunError::Admin { address, source };
+    let listener = admin::listen(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    tracing::info!(address = %bound, "the admin address is served");
+    Ok(Some(AbortOnDropHandle::new(tokio::spawn(admin::serve(listener, Arc::clone(metrics))))))
+}

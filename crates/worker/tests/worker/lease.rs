@@ -1,0 +1,80 @@
+//! A worker without a lease writes nothing.
+
+use crate::support::leader::{LONG_LEASE_MS, Node, is_dropped};
+use crate::support::sample::{Sample, attempt, copied_segments, tree};
+use crate::support::worker::{Worker, config};
+use ferry_proto::v1::Assign;
+use ferry_proto::v1::session_request::Message as Request;
+
+const SHORT_LEASE_MS: u64 = 3_000;
+
+/// A copy that goes on for days after its first chunk: whatever a test does happens in the middle of it.
+pub(crate) fn endless(assign: Assign) -> Assign {
+    Assign { bandwidth_bytes_per_second: 1, ..assign }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s16_a_worker_whose_lease_is_not_renewed_stops_by_itself() {
+    let (sample, mut node) = (Sample::new(), Node::start().await);
+    let _worker = Worker::start(config(&node));
+    let mut talk = node.welcome(SHORT_LEASE_MS).await;
+    talk.assign(endless(sample.assign(attempt(1, 1))));
+    talk.claim(attempt(1, 1)).await;
+    talk.claimed(attempt(1, 1));
+    talk.progress(attempt(1, 1)).await;
+    talk.renew(false);
+    // The worker asks for another leader when this one falls silent; none of them renews.
+    while talk.wait_or_end(|message| is_dropped(&message, attempt(1, 1)).then_some(())).await.is_none() {
+        talk = node.welcome_silently(SHORT_LEASE_MS).await;
+        if talk.hello.running.is_empty() {
+            break;
+        }
+    }
+    let stopped = tree(&sample.target());
+    assert!(!stopped.is_empty() && stopped.len() < sample.expected().len(), "it was in the middle of its copies");
+    assert!(stopped.keys().all(|key| !key.starts_with(".ferry")), "no unfinished file stays");
+    drop(talk);
+    let mut talk = node.welcome(LONG_LEASE_MS).await;
+    assert_eq!(talk.hello.running, [], "a stopped attempt is not listed again");
+    let again = Assign { claimed: true, ..sample.assign(attempt(1, 2)) };
+    copied_segments(talk.finish(again).await);
+    assert_eq!(sample.copied(), sample.expected());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assignment_waits_for_the_first_renewal() {
+    let (sample, mut node) = (Sample::new(), Node::start().await);
+    let _worker = Worker::start(config(&node));
+    let mut talk = node.welcome_silently(LONG_LEASE_MS).await;
+    talk.assign(sample.assign(attempt(1, 1)));
+    let mut heartbeats = 0;
+    talk.wait(|message| match message {
+        Request::Heartbeat(_) => {
+            heartbeats += 1;
+            (heartbeats == 10).then_some(())
+        }
+        other => panic!("it has no lease, but says {other:?}"),
+    })
+    .await;
+    talk.renew(true);
+    assert!(talk.claim(attempt(1, 1)).await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_restarts_no_copy() {
+    let (sample, mut node) = (Sample::new(), Node::start().await);
+    let _worker = Worker::start(config(&node));
+    let mut talk = node.welcome(LONG_LEASE_MS).await;
+    talk.assign(endless(sample.assign(attempt(1, 1))));
+    talk.claim(attempt(1, 1)).await;
+    talk.claimed(attempt(1, 1));
+    let before = talk.progress(attempt(1, 1)).await;
+    let (incarnation, files) = (talk.hello.incarnation, tree(&sample.target()));
+    drop(talk);
+    let mut talk = node.welcome(LONG_LEASE_MS).await;
+    assert_eq!(talk.hello.running, [attempt(1, 1)]);
+    assert_eq!(talk.hello.incarnation, incarnation);
+    talk.assign(endless(sample.assign(attempt(1, 1))));
+    assert_eq!(talk.progress(attempt(1, 1)).await, before, "a new leader is told how far it is");
+    assert_eq!(tree(&sample.target()), files, "the very same temporary files are still being written");
+}

@@ -1,0 +1,260 @@
+//! The leader's side of a session, spoken by the test: each test decides what is answered, and when.
+
+use ferry_proto::v1::session_request::Message as Request;
+use ferry_proto::v1::session_response::Message as Response;
+use ferry_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
+use ferry_proto::v1::{
+    Acknowledged, Assign, Attempt, Claimed, DrainWorkerRequest, DrainWorkerResponse, Drop, Hello, ListWorkersRequest,
+    ListWorkersResponse, Renewed, SessionRequest, SessionResponse, UndrainWorkerRequest, UndrainWorkerResponse,
+    Welcome, result,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Response as Answer, Status, Streaming};
+
+/// Longer than anything a test waits for: a test that hangs fails instead.
+const PATIENCE: Duration = Duration::from_secs(60);
+const HEARTBEAT_INTERVAL_MS: u64 = 50;
+/// A lease that no test outlives.
+pub(crate) const LONG_LEASE_MS: u64 = 600_000;
+
+type Outbound = mpsc::UnboundedSender<Result<SessionResponse, Status>>;
+
+struct Incoming {
+    inbound: Streaming<SessionRequest>,
+    outbound: Outbound,
+}
+
+struct Service {
+    sessions: mpsc::UnboundedSender<Incoming>,
+}
+
+#[tonic::async_trait]
+impl WorkerService for Service {
+    type SessionStream = UnboundedReceiverStream<Result<SessionResponse, Status>>;
+
+    async fn session(
+        &self,
+        request: tonic::Request<Streaming<SessionRequest>>,
+    ) -> Result<Answer<Self::SessionStream>, Status> {
+        let (outbound, answers) = mpsc::unbounded_channel();
+        let incoming = Incoming { inbound: request.into_inner(), outbound };
+        self.sessions.send(incoming).map_err(|_| Status::unavailable("the test is over"))?;
+        Ok(Answer::new(UnboundedReceiverStream::new(answers)))
+    }
+
+    async fn list_workers(&self, _: tonic::Request<ListWorkersRequest>) -> Result<Answer<ListWorkersResponse>, Status> {
+        Err(Status::unimplemented("only sessions"))
+    }
+
+    async fn drain_worker(&self, _: tonic::Request<DrainWorkerRequest>) -> Result<Answer<DrainWorkerResponse>, Status> {
+        Err(Status::unimplemented("only sessions"))
+    }
+
+    async fn undrain_worker(
+        &self,
+        _: tonic::Request<UndrainWorkerRequest>,
+    ) -> Result<Answer<UndrainWorkerResponse>, Status> {
+        Err(Status::unimplemented("only sessions"))
+    }
+}
+
+/// A node, as a worker sees it.
+pub(crate) struct Node {
+    pub(crate) address: String,
+    sessions: mpsc::UnboundedReceiver<Incoming>,
+    _server: AbortOnDropHandle<()>,
+}
+
+impl Node {
+    pub(crate) async fn start() -> Node {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (sender, sessions) = mpsc::unbounded_channel();
+        let service = WorkerServiceServer::new(Service { sessions: sender });
+        let server = tonic::transport::Server::builder()
+            .add_service(service)
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let server = AbortOnDropHandle::new(tokio::spawn(async move { server.await.unwrap() }));
+        Node { address, sessions, _server: server }
+    }
+
+    /// Waits for a worker and welcomes it; its lease is renewed.
+    pub(crate) async fn welcome(&mut self, lease_ms: u64) -> Talk {
+        self.greet(lease_ms, true).await
+    }
+
+    /// Waits for a worker and welcomes it, but gives it no lease.
+    pub(crate) async fn welcome_silently(&mut self, lease_ms: u64) -> Talk {
+        self.greet(lease_ms, false).await
+    }
+
+    async fn greet(&mut self, lease_ms: u64, renewing: bool) -> Talk {
+        let mut incoming = patient(self.sessions.recv()).await.expect("the server runs");
+        let hello = patient(incoming.inbound.message()).await.unwrap().and_then(|request| request.message);
+        let Some(Request::Hello(hello)) = hello else { panic!("the first message is no hello: {hello:?}") };
+        let talk = Talk::begin(hello, incoming, renewing);
+        let heartbeat_interval_ms = HEARTBEAT_INTERVAL_MS;
+        talk.say(Response::Welcome(Welcome { worker_id: 1, lease_ms, heartbeat_interval_ms }));
+        talk
+    }
+
+    /// Waits for a worker and sends it to another node.
+    pub(crate) async fn refer(&mut self, address: &str) {
+        let incoming = patient(self.sessions.recv()).await.expect("the server runs");
+        let leader = ferry_proto::v1::Leader { address: address.to_owned(), leader_id: 2 };
+        let message = Some(Response::Leader(leader));
+        incoming.outbound.send(Ok(SessionResponse { message })).unwrap();
+    }
+}
+
+/// An open session. Heartbeats are answered as long as the lease is renewed, and seen by the test when it is not; dropping
+/// it breaks the stream.
+pub(crate) struct Talk {
+    pub(crate) hello: Hello,
+    outbound: Outbound,
+    inbox: mpsc::UnboundedReceiver<Request>,
+    renewing: Arc<AtomicBool>,
+    _pump: AbortOnDropHandle<()>,
+}
+
+impl Talk {
+    fn begin(hello: Hello, incoming: Incoming, renewing: bool) -> Talk {
+        let (sender, inbox) = mpsc::unbounded_channel();
+        let renewing = Arc::new(AtomicBool::new(renewing));
+        let pump = pump(incoming.inbound, incoming.outbound.clone(), sender, Arc::clone(&renewing));
+        let outbound = incoming.outbound;
+        Talk { hello, outbound, inbox, renewing, _pump: AbortOnDropHandle::new(tokio::spawn(pump)) }
+    }
+
+    pub(crate) fn renew(&self, renewing: bool) {
+        self.renewing.store(renewing, Ordering::SeqCst);
+    }
+
+    fn say(&self, message: Response) {
+        self.outbound.send(Ok(SessionResponse { message: Some(message) })).expect("the session is open");
+    }
+
+    pub(crate) fn assign(&self, assign: Assign) {
+        self.say(Response::Assign(assign));
+    }
+
+    pub(crate) fn claimed(&self, attempt: Attempt) {
+        self.say(Response::Claimed(Claimed { attempt: Some(attempt) }));
+    }
+
+    pub(crate) fn acknowledge(&self, attempt: Attempt) {
+        self.say(Response::Acknowledged(Acknowledged { attempt: Some(attempt) }));
+    }
+
+    pub(crate) fn drop_attempt(&self, attempt: Attempt) {
+        self.say(Response::Drop(Drop { attempt: Some(attempt) }));
+    }
+
+    /// The next message for which `pick` has an answer; others, repeats among them, are passed over.
+    pub(crate) async fn wait<T>(&mut self, mut pick: impl FnMut(Request) -> Option<T>) -> T {
+        loop {
+            let message = patient(self.inbox.recv()).await.expect("the session is open");
+            if let Some(found) = pick(message) {
+                return found;
+            }
+        }
+    }
+
+    /// The same, until the session breaks.
+    pub(crate) async fn wait_or_end<T>(&mut self, mut pick: impl FnMut(Request) -> Option<T>) -> Option<T> {
+        loop {
+            if let Some(found) = pick(patient(self.inbox.recv()).await?) {
+                return Some(found);
+            }
+        }
+    }
+
+    pub(crate) async fn claim(&mut self, attempt: Attempt) -> u64 {
+        let claim = |message| match message {
+            Request::Claim(claim) if claim.attempt == Some(attempt) => Some(claim.total_bytes),
+            Request::Result(result) if result.attempt == Some(attempt) => panic!("no claim but {result:?}"),
+            _ => None,
+        };
+        self.wait(claim).await
+    }
+
+    pub(crate) async fn progress(&mut self, attempt: Attempt) -> u64 {
+        let progress = |message| match message {
+            Request::Progress(progress) if progress.attempt == Some(attempt) => Some(progress.copied_bytes),
+            Request::Result(result) if result.attempt == Some(attempt) => panic!("no progress but {result:?}"),
+            _ => None,
+        };
+        self.wait(progress).await
+    }
+
+    pub(crate) async fn result(&mut self, attempt: Attempt) -> result::Outcome {
+        self.wait(|message| outcome_of(message, attempt)).await
+    }
+
+    pub(crate) async fn dropped(&mut self, attempt: Attempt) {
+        self.wait(|message| is_dropped(&message, attempt).then_some(())).await;
+    }
+
+    /// Lets the attempt write, and gives its acknowledged result.
+    pub(crate) async fn finish(&mut self, assign: Assign) -> result::Outcome {
+        let (attempt, claimed) = (assign.attempt.unwrap(), assign.claimed);
+        self.assign(assign);
+        let outcome = loop {
+            let (claim, outcome) = self
+                .wait(|message| match message {
+                    Request::Claim(claim) if claim.attempt == Some(attempt) && !claimed => Some((true, None)),
+                    message => outcome_of(message, attempt).map(|outcome| (false, Some(outcome))),
+                })
+                .await;
+            if claim {
+                self.claimed(attempt);
+            }
+            if let Some(outcome) = outcome {
+                break outcome;
+            }
+        };
+        self.acknowledge(attempt);
+        outcome
+    }
+}
+
+pub(crate) fn outcome_of(message: Request, attempt: Attempt) -> Option<result::Outcome> {
+    match message {
+        Request::Result(result) if result.attempt == Some(attempt) => result.outcome,
+        _ => None,
+    }
+}
+
+pub(crate) fn is_dropped(message: &Request, attempt: Attempt) -> bool {
+    matches!(message, Request::Dropped(dropped) if dropped.attempt == Some(attempt))
+}
+
+async fn pump(
+    mut inbound: Streaming<SessionRequest>,
+    outbound: Outbound,
+    inbox: mpsc::UnboundedSender<Request>,
+    renewing: Arc<AtomicBool>,
+) {
+    while let Ok(Some(SessionRequest { message: Some(message) })) = inbound.message().await {
+        let open = match message {
+            Request::Heartbeat(heartbeat) if renewing.load(Ordering::SeqCst) => {
+                let message = Some(Response::Renewed(Renewed { sequence: heartbeat.sequence }));
+                outbound.send(Ok(SessionResponse { message })).is_ok()
+            }
+            message => inbox.send(message).is_ok(),
+        };
+        if !open {
+            return;
+        }
+    }
+}
+
+pub(crate) async fn patient<T>(wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, wait).await.expect("what the test waits for happens")
+}
