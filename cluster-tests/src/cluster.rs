@@ -55,6 +55,8 @@ impl Cluster {
             &self.addresses[&id],
             "--peers",
             &peers.join(","),
+            "--admin-listen",
+            "127.0.0.1:0",
         ]
         .map(str::to_owned);
         let process = Process::start(&arguments, &self.path(&format!("node-{id}.log")));

@@ -28,7 +28,7 @@ pub fn make(root: &Path, segments: i64, file_bytes: usize) {
     }
     let uri = file_uri(root);
     let collection = COLLECTION.to_string();
-    let created = ferry(&["snapshot", "create", "--root", &uri, "--collection", &collection]);
+    let created = ferry(&["snapshot", "create", "--root", &uri, "--collection", &collection, "--rows", "7"]);
     assert!(created.status.success(), "snapshot create: {}", String::from_utf8_lossy(&created.stderr));
 }
 

@@ -178,7 +178,7 @@ async fn s41_a_target_object_that_exists_before_the_job_is_never_touched() {
 #[test]
 fn unreachable_endpoints_are_named_and_answered_with_exit_code_5() {
     let nobody = free_address();
-    let refused = ferry(&["--endpoints", &nobody, "--timeout", "2s", "job", "list"]);
+    let refused = ferry(&["--endpoints", &nobody, "job", "list", "--timeout", "2s"]);
     assert_refused(&refused, 5, &[&nobody]);
 }
 

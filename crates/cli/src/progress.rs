@@ -3,7 +3,7 @@
 //! Invariant: what is shown is what the cluster said; only rate and time left are computed here.
 
 use crate::output::{job_state, note};
-use crate::units::{show_bytes, show_duration};
+use crate::units::show_bytes;
 use ferry_client::is_final;
 use ferry_proto::v1::Job;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -23,13 +23,20 @@ pub(crate) struct Progress {
     /// Bytes that were copied when the watching began.
     first_bytes: Option<u64>,
     shown: Option<(u32, &'static str, Instant)>,
+    /// What stands before each plain line.
+    indent: &'static str,
 }
 
 impl Progress {
     /// A bar where stderr is a terminal.
     pub(crate) fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(bar);
-        Self { bar, begun: Instant::now(), first_bytes: None, shown: None }
+        Self { bar, begun: Instant::now(), first_bytes: None, shown: None, indent: "" }
+    }
+
+    /// The same, with plain lines that stand below others.
+    pub(crate) fn indented(indent: &'static str) -> Self {
+        Self { indent, ..Self::new() }
     }
 
     /// Shows the job as it is now.
@@ -40,7 +47,7 @@ impl Progress {
             bar.set_position(u64::from(job.progress_percent));
             bar.set_message(text);
         } else if self.is_due(job) {
-            note(&text);
+            note(&format!("{}{text}", self.indent));
             self.shown = Some((job.progress_percent, job_state(job), Instant::now()));
         }
     }
@@ -137,7 +144,7 @@ fn rate(bytes: u64, elapsed: Duration) -> Option<String> {
 fn time_left(job: &Job) -> Option<String> {
     let done = u64::from(job.progress_percent.min(100));
     let left_ms = job.duration_ms.checked_mul(100 - done)?.checked_div(done)?;
-    Some(format!("{} left", show_duration(Duration::from_secs(left_ms.div_ceil(1000).max(1)))))
+    Some(format!("{} left", humantime::format_duration(Duration::from_secs(left_ms.div_ceil(1000).max(1)))))
 }
 
 #[cfg(test)]

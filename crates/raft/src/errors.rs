@@ -27,12 +27,12 @@ pub enum StartError {
 /// A proposal was not applied, or nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
-    /// It was committed, and the machine said no.
+    /// It was committed, and the machine said no; or no entry could hold it.
     #[error("{rejection}")]
     Rejected {
         /// Why.
         rejection: Rejection,
-        /// The index of its entry: the rejection holds as of this revision.
+        /// The rejection holds as of this revision: the index of its entry.
         index: u64,
     },
     /// Nothing was appended: this node does not lead (any more).

@@ -15,7 +15,7 @@ use ferry_store::rows::{Rows, RowsView};
 use openraft::async_runtime::watch::WatchReceiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -78,8 +78,9 @@ impl Raft {
     }
 
     async fn ask(&self, command: Command, fence: Option<Term>) -> Result<Proposed, ProposeError> {
-        let (answer, result) = oneshot::channel();
-        self.inner.proposals.try_send(Ask { command, fence, answer }).map_err(|error| match error {
+        let (ask, result) = Ask::new(command, fence)
+            .map_err(|rejection| ProposeError::Rejected { rejection, index: self.applied_index() })?;
+        self.inner.proposals.try_send(ask).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
         })?;

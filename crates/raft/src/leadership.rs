@@ -132,10 +132,8 @@ impl Leadership {
 
 /// The cluster's row.
 pub(crate) fn cluster_of(view: &impl Read) -> Option<Cluster> {
-    match view.get(&Key::Cluster) {
-        Some(Row::Cluster(cluster)) => Some(cluster),
-        _ => None,
-    }
+    let row = view.get(&Key::Cluster)?;
+    if let Row::Cluster(cluster) = row { Some(cluster) } else { None }
 }
 
 /// The term that this node leads now, barrier or not.

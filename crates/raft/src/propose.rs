@@ -5,11 +5,14 @@
 
 use crate::errors::{Leader, ProposeError};
 use crate::leadership::{Lead, Term};
+use crate::log::READ_BYTES_MAX;
+use crate::peers::MESSAGE_BYTES_MAX;
 use crate::read::leader_of;
 use crate::types::{Batch, Core, Types};
 use ferry_machine::command::{Command, TaskResult};
 use ferry_machine::limits::ROWS_PER_COMMAND_MAX;
-use ferry_machine::outcome::Outcome;
+use ferry_machine::outcome::{Outcome, Rejection};
+use ferry_machine::time::Stamp;
 use ferry_store::codec;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::ClientWriteError;
@@ -30,6 +33,12 @@ const ROWS_PER_COMMAND_BASE: usize = 16;
 const ROWS_PER_MAPPING: usize = 3;
 /// Commands of one entry, however small.
 const COMMANDS_PER_ENTRY_MAX: usize = 64;
+/// Bytes that commands may have to share an entry; a single larger one goes alone.
+const BYTES_PER_ENTRY_MAX: usize = 1024 * 1024;
+/// Bytes of one command: twice what a request may bring, and far below what two nodes accept of each other, so that
+/// whatever is appended can also be replicated.
+const BYTES_PER_COMMAND_MAX: usize = 8 * 1024 * 1024;
+const _: () = assert!(BYTES_PER_COMMAND_MAX + READ_BYTES_MAX < MESSAGE_BYTES_MAX);
 
 /// A command that was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +54,26 @@ pub(crate) struct Ask {
     pub(crate) command: Command,
     /// Only in this term, if any.
     pub(crate) fence: Option<Term>,
-    pub(crate) answer: oneshot::Sender<Result<Proposed, ProposeError>>,
+    pub(crate) answer: Answer,
+    bytes: usize,
+}
+
+type Answer = oneshot::Sender<Result<Proposed, ProposeError>>;
+
+impl Ask {
+    /// A proposal and where its answer will be, unless no entry could ever hold it.
+    pub(crate) fn new(
+        command: Command,
+        fence: Option<Term>,
+    ) -> Result<(Self, oneshot::Receiver<Result<Proposed, ProposeError>>), Rejection> {
+        let bytes = codec::encode_batch(Stamp::default(), std::slice::from_ref(&command)).len();
+        if bytes > BYTES_PER_COMMAND_MAX {
+            let (max, next_step) = (BYTES_PER_COMMAND_MAX as u64, "send less in one request");
+            return Err(Rejection::LimitReached { what: "bytes in one command", max, next_step });
+        }
+        let (answer, result) = oneshot::channel();
+        Ok((Self { command, fence, answer, bytes }, result))
+    }
 }
 
 /// The task that appends proposals.
@@ -119,7 +147,7 @@ impl Proposer {
 
     /// What waits and fits into the entry of `first`.
     fn collect(&mut self, lead: &Lead, first: Ask) -> Vec<Ask> {
-        let mut rows = rows_max(&first.command);
+        let (mut rows, mut bytes) = (rows_max(&first.command), first.bytes);
         let mut asks = vec![first];
         while asks.len() < COMMANDS_PER_ENTRY_MAX {
             let Ok(ask) = self.queue.try_recv() else { break };
@@ -131,7 +159,8 @@ impl Proposer {
                 continue;
             }
             rows += rows_max(&ask.command);
-            if rows > ROWS_PER_ENTRY_MAX {
+            bytes += ask.bytes;
+            if rows > ROWS_PER_ENTRY_MAX || bytes > BYTES_PER_ENTRY_MAX {
                 self.held = Some(ask);
                 break;
             }
@@ -156,8 +185,6 @@ fn admits(ask: &Ask, lead: &Lead) -> bool {
 pub(crate) fn other_leader(core: &Core) -> Leader {
     leader_of(&core.metrics().borrow_watched()).filter(|(id, _)| id != core.node_id())
 }
-
-type Answer = oneshot::Sender<Result<Proposed, ProposeError>>;
 
 fn distribute(core: &Core, result: Option<ClientWriteResult<Types>>, answers: Vec<Answer>) {
     let failure = match result {
@@ -195,6 +222,8 @@ fn rows_max(command: &Command) -> usize {
         Command::CreateTasks { .. }
         | Command::SettleJob { .. }
         | Command::CollectJob { .. }
+        | Command::RegisterWorker { .. }
+        | Command::LoseWorker { .. }
         | Command::ReleaseWorker { .. } => ROWS_PER_COMMAND_MAX,
         Command::Bootstrap { .. }
         | Command::Tick
@@ -204,8 +233,6 @@ fn rows_max(command: &Command) -> usize {
         | Command::ReportProgress { .. }
         | Command::ReportTask { .. }
         | Command::ReleaseTask { .. }
-        | Command::RegisterWorker { .. }
-        | Command::LoseWorker { .. }
         | Command::DrainWorker { .. }
         | Command::CancelJob { .. }
         | Command::FailJob { .. }
@@ -234,6 +261,13 @@ mod tests {
     fn a_command_that_works_in_pages_has_its_entry_to_itself() {
         let create = Command::CreateTasks { job: JobId(1), tasks_created: 0 };
         assert!(rows_max(&create) + rows_max(&Command::Tick) > ROWS_PER_ENTRY_MAX);
-        assert!(COMMANDS_PER_ENTRY_MAX * rows_max(&Command::Tick) > ROWS_PER_ENTRY_MAX);
+    }
+
+    #[test]
+    fn a_command_that_no_entry_could_hold_is_refused_before_it_is_proposed() {
+        let reason = "x".repeat(BYTES_PER_COMMAND_MAX);
+        let refused = Ask::new(Command::FailJob { job: JobId(1), reason }, None).err();
+        assert!(matches!(refused, Some(Rejection::LimitReached { .. })), "{refused:?}");
+        assert!(Ask::new(Command::Tick, None).is_ok());
     }
 }

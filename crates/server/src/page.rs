@@ -108,8 +108,11 @@ pub(crate) fn fill<R, T>(
 mod tests {
     use super::*;
 
+    /// What one look finds: numbers with their ids, and where to go on.
+    type Looked = (Vec<(i64, i64)>, Option<i64>);
+
     /// A list of the numbers from 1 to `count`; as with hidden rows, every third is looked at but not seen.
-    fn numbers(count: i64) -> impl FnMut(Option<i64>, usize) -> (Vec<(i64, i64)>, Option<i64>) {
+    fn numbers(count: i64) -> impl FnMut(Option<i64>, usize) -> Looked {
         move |after, rows_max| {
             let looked_at: Vec<i64> = (after.unwrap_or(0) + 1..=count).take(rows_max).collect();
             let next = looked_at.last().copied().filter(|_| looked_at.len() == rows_max);

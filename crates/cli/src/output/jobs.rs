@@ -218,7 +218,8 @@ mod tests {
              clean-up    not needed
              request id  -
              labels      by=cron team=search
-        "#]].assert_eq(&text(job(&restored())));
+        "#]]
+        .assert_eq(&text(job(&restored())));
     }
 
     #[test]
@@ -227,7 +228,8 @@ mod tests {
              JOB            NAME     STATE      PROGRESS  SEGMENTS  BYTES    COLLECTION  SUBMITTED             DURATION
              1099511627776  nightly  Completed  100 %     3/3       1.5 MiB         200  2023-11-14T22:13:20Z  873 ms
                          7  -        -          0 %       0/0       0 B               0  -                     0 ms
-        "#]].assert_eq(&text(jobs(&[restored(), Job { job_id: 7, ..Job::default() }])));
+        "#]]
+        .assert_eq(&text(jobs(&[restored(), Job { job_id: 7, ..Job::default() }])));
     }
 
     #[test]

@@ -223,7 +223,8 @@ mod tests {
         expect![[r#"
              SEGMENT  STATE    COLLECTION  PARTITION  ROWS  BYTES      SOURCE  JOB
                 1001  Flushed         200         20  1100  253.9 KiB     333    7
-        "#]].assert_eq(&text(segments(&[segment])));
+        "#]]
+        .assert_eq(&text(segments(&[segment])));
     }
 
     #[test]
@@ -241,7 +242,8 @@ mod tests {
         expect![[r#"
              TASK  STATE       ATTEMPT  FAILURES  WORKER  SEGMENTS  BYTES    REASON
                 9  InProgress        2         1       4        10  0 B/0 B  connection reset
-        "#]].assert_eq(&text(tasks(&[task])));
+        "#]]
+        .assert_eq(&text(tasks(&[task])));
     }
 
     #[test]
@@ -260,6 +262,7 @@ mod tests {
              NODE  ADDRESS  ROLE         APPLIED  LOG  VERSION
                 1  n1:7401  Leader            42   43  0.1.0
                 2  n2:7401  unreachable  -        -    -
-        "#]].assert_eq(&text(status(&GetStatusResponse { nodes: vec![leads, gone], ..Default::default() })));
+        "#]]
+        .assert_eq(&text(status(&GetStatusResponse { nodes: vec![leads, gone], ..Default::default() })));
     }
 }

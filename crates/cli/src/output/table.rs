@@ -12,7 +12,7 @@ pub(crate) fn grid(header: &[&str], rows: Vec<Vec<String>>) -> Table {
     for row in rows {
         table.add_row(row.into_iter().map(|value| cell(&value)));
     }
-    table
+    aligned(table)
 }
 
 /// Fields below each other.
@@ -21,12 +21,20 @@ pub(crate) fn fields(fields: Fields) -> Table {
     for (name, value) in fields {
         table.add_row([Cell::new(name).add_attribute(Attribute::Bold), coloured(&value)]);
     }
-    table
+    aligned(table)
 }
 
 fn plain() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
+    table
+}
+
+/// No padding on the left, so that lines begin with their data.
+fn aligned(mut table: Table) -> Table {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table
 }
 

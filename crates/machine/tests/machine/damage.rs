@@ -8,6 +8,7 @@ use ferry_machine::key::{DueItem, Key, Stage};
 use ferry_machine::row::{Row, SegmentState};
 use ferry_machine::tables::{Read, Tables};
 use ferry_machine::time::Time;
+use ferry_machine::view::State;
 
 /// A cluster with a job of every kind.
 fn rich() -> Story {
@@ -39,7 +40,12 @@ fn rich() -> Story {
 #[test]
 fn every_lost_row_is_noticed() {
     let story = rich();
-    for (key, _) in story.rows.rows() {
+    // The target of a job that gave it up may be gone: another draft may have taken it over, and been dropped since.
+    let given_up = |row: &Row| {
+        let Row::Segment(segment) = row else { return false };
+        segment.state == SegmentState::Dropped && story.state(segment.job) == Some(State::Canceled)
+    };
+    for (key, _) in story.rows.rows().filter(|(_, row)| !given_up(row)) {
         let mut damaged = story.rows.clone();
         damaged.delete(key);
         assert!(!check(&damaged).is_empty(), "{key:?} was lost");
@@ -64,7 +70,7 @@ fn every_index_entry_that_follows_from_nothing_is_noticed() {
         damaged.put(key.clone(), Row::Index);
         assert!(!check(&damaged).is_empty(), "{key:?} follows from nothing");
     }
-    let mut damaged = story.rows.clone();
+    let mut damaged = story.rows;
     damaged.put(Key::WorkerName("nobody".to_owned()), Row::WorkerName(WorkerId(5)));
     assert!(!check(&damaged).is_empty());
 }

@@ -139,7 +139,7 @@ fn limits_of_jobs_workers_and_ids_are_answered_when_they_are_reached() {
     let mut story = large();
     let cluster = view::cluster(&story.rows).expect("the cluster has a row");
     let jobs = JobCounts { pending: limits::JOBS_ALIVE_MAX - 1, draft: 1, ..JobCounts::default() };
-    let full = Cluster { jobs, workers: limits::WORKERS_MAX, next_id: i64::MAX - 3, ..cluster.clone() };
+    let full = Cluster { jobs, workers: limits::WORKERS_MAX, next_id: i64::MAX - 3, ..cluster };
     story.rows.put(Key::Cluster, Row::Cluster(full));
     let register = Command::RegisterWorker {
         name: "one more".to_owned(),

@@ -60,7 +60,7 @@ fn a_spec_that_cannot_be_is_refused() {
 fn mappings_that_cannot_be_are_refused() {
     let with = |mappings: &'static [(i64, i64)]| {
         move |page: &mut SubmitPage| {
-            page.mappings = mappings.iter().map(|(source, target)| mapping(*source, *target)).collect()
+            page.mappings = mappings.iter().map(|(source, target)| mapping(*source, *target)).collect();
         }
     };
     let refused = refusals(&[

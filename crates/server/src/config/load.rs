@@ -9,8 +9,8 @@ use std::path::Path;
 
 /// What the variables of the environment begin with.
 pub(super) const ENVIRONMENT_PREFIX: &str = "FERRY_";
-/// A written key this near to a known one was probably meant to be it.
-const TYPO_DISTANCE_MAX: usize = 3;
+/// One slip in this many letters is a typo; more make another word.
+const LETTERS_PER_TYPO: usize = 4;
 
 /// What the command line sets: key (with dots between tables) and value, as they would be in the file.
 #[derive(Debug, Clone, Default)]
@@ -119,11 +119,12 @@ fn environment_key(name: &str, known: &[String]) -> Result<Option<String>, Confi
     if let Some(key) = known.iter().find(|key| environment_name(key) == name) {
         return Ok(Some(key.clone()));
     }
-    match nearest(name, known.iter().map(|key| environment_name(key))) {
+    let own_part = |name: &str| name.trim_start_matches(ENVIRONMENT_PREFIX).to_owned();
+    match nearest(&own_part(name), known.iter().map(|key| own_part(&environment_name(key)))) {
         Some(meant) => Err(ConfigError::UnknownKey {
             origin: "environment".into(),
             key: name.to_owned(),
-            hint: format!(", did you mean `{meant}`?"),
+            hint: format!(", did you mean `{ENVIRONMENT_PREFIX}{meant}`?"),
         }),
         None => Ok(None),
     }
@@ -160,7 +161,7 @@ fn full_key(path: String, field: &str) -> String {
 fn nearest(written: &str, known: impl Iterator<Item = String>) -> Option<String> {
     known
         .map(|key| (strsim::damerau_levenshtein(written, &key), key))
-        .filter(|(distance, _)| *distance <= TYPO_DISTANCE_MAX)
+        .filter(|(distance, _)| *distance <= written.len() / LETTERS_PER_TYPO)
         .min()
         .map(|(_, key)| key)
 }

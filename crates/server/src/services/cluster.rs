@@ -8,9 +8,7 @@ use ferry_machine::tables::Read;
 use ferry_machine::view;
 use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
 use ferry_proto::v1::cluster_service_server::ClusterService;
-use ferry_proto::v1::{
-    CheckInvariantsRequest, CheckInvariantsResponse, GetStatusRequest, GetStatusResponse, Node, NodeRole,
-};
+use ferry_proto::v1::{CheckInvariantsRequest, CheckInvariantsResponse, GetStatusRequest, GetStatusResponse, Node};
 use futures::future::join_all;
 use std::ops::Bound;
 use std::time::Duration;
@@ -127,8 +125,7 @@ fn count_rows(read: &impl Read) -> u64 {
     }
 }
 
-/// Whether the node that answered says that it leads.
+/// Whether the node that answered leads, and was confirmed in that a moment ago.
 fn leads(answer: &GetStatusResponse) -> bool {
-    let itself = answer.nodes.iter().find(|node| node.id == answer.node_id);
-    itself.is_some_and(|node| node.role() == NodeRole::Leader)
+    answer.leader_id == answer.node_id
 }

@@ -3,7 +3,7 @@
 use super::{Services, tasks, watch};
 use crate::page::{self, List, Page};
 use crate::reads::Reading;
-use crate::status::{Violations, invalid, of_rejection};
+use crate::status::{Violations, invalid, no_leader, of_rejection};
 use crate::submit;
 use crate::wire;
 use ferry_machine::command::Command;
@@ -120,9 +120,8 @@ impl JobService for Services {
         let leadership = self.leadership(self.reads.deadline(&metadata)).await?;
         let reading = self.reads.open(v1::Consistency::Linearizable.into(), &metadata).await?;
         let job = read_job(&reading, id)?;
-        let waiting = leadership
-            .explain(&reading.view, id)
-            .ok_or_else(|| reading.refusal(of_rejection(&Rejection::JobNotFound(id))))?;
+        // The job is there, so only a leadership that has just ended has nothing to say about it.
+        let waiting = leadership.explain(&reading.view, id).ok_or_else(|| no_leader(None))?;
         reading.answer(v1::ExplainJobResponse {
             job: Some(job),
             waiting_on: wire::waiting_on(&waiting).into(),

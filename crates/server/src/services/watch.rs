@@ -117,7 +117,7 @@ impl JobWatch {
     /// The next state that differs; `None` once the job has ended and that was told, or it was collected.
     async fn next(&mut self) -> Option<Result<Told, Status>> {
         loop {
-            if self.told.as_ref().is_none_or(|told| has_ended(told)) {
+            if self.told.as_ref().is_none_or(has_ended) {
                 return None;
             }
             tokio::select! {

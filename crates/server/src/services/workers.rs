@@ -25,7 +25,7 @@ impl WorkerService for Services {
         request: Request<Streaming<v1::SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let deadline = self.reads.deadline(request.metadata());
-        let leader = self.raft.leader();
+        let leader = self.raft.wait_leader(deadline).await;
         if leader.as_ref().is_none_or(|(id, _)| *id != self.config.id) {
             return Ok(self.reads.stamp().answer(elsewhere(leader)));
         }

@@ -55,7 +55,7 @@ const TABLE: [Bad; 33] = [
         "source.uri",
         "at most 4096",
     ),
-    Bad(|request| request.target = None, "target.uri", "is empty: name the root the copies go to"),
+    Bad(|request| target(request).uri = String::new(), "target.uri", "is empty: name the root the copies go to"),
     Bad(|request| target(request).uri = "ftp://host/a".into(), "target.uri", "'ftp' is not known; use file, s3"),
     Bad(|request| target(request).uri = "file:///a%00b".into(), "target.uri", "refused"),
     Bad(|request| target(request).uri = "file:///a%5cb".into(), "target.uri", "backslash"),

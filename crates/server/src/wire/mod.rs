@@ -44,7 +44,7 @@ pub(crate) fn exhausted_policy(value: i32, field: &str, violations: &mut Violati
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AnyOf<T>(Vec<T>);
 
-impl<T: PartialEq> AnyOf<T> {
+impl<T: PartialEq + Copy> AnyOf<T> {
     pub(crate) fn admits(&self, state: T) -> bool {
         self.0.is_empty() || self.0.contains(&state)
     }

@@ -1,7 +1,7 @@
 //! A folder that cannot be trusted is refused, with the file or folder and the way back in the message.
 
 use crate::any::Dice;
-use crate::open;
+use crate::{child, child_folder, open};
 use ferry_machine::key::Key;
 use ferry_machine::tables::{Read, Tables};
 use ferry_store::{OpenError, Store};
@@ -28,14 +28,27 @@ fn filled(folder: &Path) {
 }
 
 #[test]
-fn a_second_process_on_the_same_folder_is_refused() {
+fn a_folder_that_is_open_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let first = open(folder.path()).expect("a new store");
     let error = refusal(folder.path());
     assert!(matches!(error, OpenError::InUse { .. }), "{error}");
-    assert!(error.to_string().contains("is another ferry running on this folder?"), "{error}");
     drop(first);
     open(folder.path()).expect("free again");
+}
+
+#[test]
+fn a_second_process_on_the_same_folder_is_refused() {
+    if let Some(folder) = child_folder() {
+        println!("{}", refusal(&folder));
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let _first = open(folder.path()).expect("a new store");
+    let test = "opening::a_second_process_on_the_same_folder_is_refused";
+    let output = child(test, folder.path()).output().expect("a process");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("is in use: is another ferry running on this folder?"), "{said}");
 }
 
 #[test]

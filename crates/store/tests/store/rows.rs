@@ -1,7 +1,7 @@
 //! Rows and how far they are change together; views show one moment.
 
 use crate::any::Dice;
-use crate::open;
+use crate::{child_folder, crash, open};
 use ferry_machine::id::JobId;
 use ferry_machine::key::Key;
 use ferry_machine::row::Row;
@@ -139,13 +139,10 @@ fn a_panic_in_a_change_writes_nothing_and_blocks_nobody() {
     assert_eq!(jobs(&rows.view()), vec![job(2)]);
 }
 
-#[test]
-fn rows_reach_the_disk_behind_the_log_only() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let Store { log, rows, .. } = open(folder.path()).expect("a new store");
-    // Far more than the write buffers hold, so that rows are flushed again and again on the way.
-    for index in 0..4_000 {
-        log.append(vec![(index, vec![1; 100])]).expect("appended");
+/// Entries `0..count`, in the log and in the rows, far larger than what the write buffers of `open` hold.
+fn write_much(store: &Store, count: u64) {
+    for index in 0..count {
+        store.log.append(vec![(index, vec![1; 100])]).expect("appended");
         let change = |tables: &mut ferry_store::rows::Batch<'_>| {
             for id in 0..20 {
                 let key = Key::Request(format!("{index}-{id}-{}", "x".repeat(100)));
@@ -153,15 +150,52 @@ fn rows_reach_the_disk_behind_the_log_only() {
                 tables.put(key, row);
             }
         };
-        rows.write((index, Vec::new()), None, change).expect("written");
+        store.rows.write((index, Vec::new()), None, change).expect("written");
     }
-    // What a crash at this moment leaves: no close has synced or flushed anything.
-    let crashed = tempfile::tempdir().expect("a folder");
-    let mut names = std::process::Command::new("cp");
-    let copied = names.arg("-a").arg(folder.path().join(".")).arg(crashed.path()).status().expect("cp runs");
-    assert!(copied.success());
-    let Store { log, rows, .. } = open(crashed.path()).expect("the log is never behind the rows");
+}
+
+#[test]
+fn rows_that_are_flushed_on_the_way_are_never_ahead_of_the_log() {
+    if let Some(folder) = child_folder() {
+        let store = open(&folder).expect("a new store");
+        write_much(&store, 4_000);
+        std::process::abort();
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    crash("rows::rows_that_are_flushed_on_the_way_are_never_ahead_of_the_log", folder.path());
+    let Store { log, rows, .. } = open(folder.path()).expect("the log holds what the rows do");
     let flushed = rows.applied_index().expect("readable").expect("rows were flushed on the way");
     let (last, _) = log.last().expect("readable").expect("entries were synced before");
     assert!(flushed > 1_000 && flushed <= last, "rows at {flushed}, log at {last}");
+}
+
+#[test]
+fn a_checkpoint_is_never_ahead_of_the_log() {
+    if let Some(folder) = child_folder() {
+        let store = open(&folder).expect("a new store");
+        write_much(&store, 10);
+        store.checkpoints.build().expect("built");
+        std::process::abort();
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    crash("rows::a_checkpoint_is_never_ahead_of_the_log", folder.path());
+    let Store { log, rows, checkpoints, .. } = open(folder.path()).expect("the log holds what the rows do");
+    assert_eq!(rows.applied_index().expect("readable"), Some(9));
+    assert_eq!(checkpoints.current().expect("the one that was built").manifest().index, 9);
+    assert_eq!(log.last().expect("readable").map(|(index, _)| index), Some(9));
+}
+
+#[test]
+fn rows_that_were_not_flushed_come_back_by_replay() {
+    if let Some(folder) = child_folder() {
+        let store = open(&folder).expect("a new store");
+        write_much(&store, 10);
+        store.log.sync().expect("synced");
+        std::process::abort();
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    crash("rows::rows_that_were_not_flushed_come_back_by_replay", folder.path());
+    let Store { log, rows, .. } = open(folder.path()).expect("rows may be behind the log");
+    assert_eq!(rows.applied_index().expect("readable"), None);
+    assert_eq!(log.read(0, 100, usize::MAX).expect("readable").len(), 10);
 }

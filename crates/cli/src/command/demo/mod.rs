@@ -14,6 +14,7 @@ mod tree;
 mod witness;
 
 use crate::exit::Failure;
+use crate::output::note;
 use crate::shutdown;
 use anyhow::{Context, ensure};
 use clap::{ArgAction, Args};
@@ -21,6 +22,7 @@ use nodes::Nodes;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use steps::Steps;
+use tempfile::TempDir;
 
 /// Collections of the targets.
 const SAMPLE_COLLECTION: i64 = 200;
@@ -53,7 +55,7 @@ impl Demo {
         let folder = DemoFolder::new(self.dir.as_deref())?;
         let outcome = tokio::select! {
             outcome = self.show(&folder.path) => outcome,
-            () = shutdown::requested() => Err(anyhow::anyhow!("interrupted")),
+            () = shutdown::requested() => Err(Interrupted.into()),
         };
         folder.close(outcome)
     }
@@ -107,7 +109,7 @@ impl Demo {
 /// The folder of a demo.
 struct DemoFolder {
     path: PathBuf,
-    temporary: Option<tempfile::TempDir>,
+    temporary: Option<TempDir>,
 }
 
 impl DemoFolder {
@@ -124,17 +126,26 @@ impl DemoFolder {
 
     /// Keeps what is needed to see what went wrong.
     fn close(self, outcome: anyhow::Result<()>) -> anyhow::Result<()> {
-        match (outcome, self.temporary) {
-            (Ok(()), Some(temporary)) => temporary.close().context("the folder of the demo cannot be removed"),
-            (Ok(()), None) => Ok(()),
-            (Err(error), temporary) => {
+        let is_failure = outcome.as_ref().is_err_and(|error| !error.is::<Interrupted>());
+        match self.temporary {
+            Some(temporary) if !is_failure => {
+                note("removing the demo's folder; --dir keeps it");
+                let removed = temporary.close().context("the folder of the demo cannot be removed");
+                outcome.and(removed)
+            }
+            temporary => {
                 // Kept: the logs are the evidence.
-                let path = temporary.map_or(self.path, tempfile::TempDir::keep);
-                Err(error.context(format!("the demo failed; see the logs in {}", path.join("logs").display())))
+                let path = temporary.map_or(self.path, TempDir::keep);
+                outcome.with_context(|| format!("the demo failed; see the logs in {}", path.join("logs").display()))
             }
         }
     }
 }
+
+/// The user has had enough.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; every process of the demo has been ended")]
+struct Interrupted;
 
 /// Tries again until `limit` what need not be so yet.
 async fn until<T, F, Fut>(what: &str, limit: Duration, attempt: F) -> anyhow::Result<T>

@@ -16,7 +16,8 @@ use std::time::Duration;
 /// Workers share the bulk job's bytes over about this time, so that there is a middle to kill the leader in.
 const BULK_SECONDS: u64 = 10;
 const WORKERS: u64 = 2;
-const BULK_SEGMENTS_PER_TASK: u32 = 5;
+/// Enough tasks that the job's progress has small steps.
+const BULK_TASKS: u16 = 60;
 /// The leader is killed when the job has got this far, in percent, and must not have got further than the second.
 const MIDDLE_PERCENT: std::ops::Range<u32> = 30..70;
 
@@ -49,7 +50,7 @@ pub(super) async fn submit_bulk(
     segments: u16,
 ) -> anyhow::Result<i64> {
     let options = JobOptions {
-        segments_per_task_max: BULK_SEGMENTS_PER_TASK,
+        segments_per_task_max: u32::from((segments / BULK_TASKS).max(1)),
         bandwidth_bytes_per_second: bulk.snapshot.bytes / (BULK_SECONDS * WORKERS),
         ..JobOptions::default()
     };
@@ -97,7 +98,7 @@ pub(super) async fn finish(steps: &Steps, nodes: &Nodes, job_id: i64) -> anyhow:
 
 /// Shows the job's progress until it has ended or `is_enough`.
 async fn follow(nodes: &Nodes, job_id: i64, is_enough: impl Fn(&Job) -> bool) -> anyhow::Result<Job> {
-    let mut progress = Progress::new();
+    let mut progress = Progress::indented("      ");
     let mut watch = nodes.client.watch_job(job_id, Consistency::Linearizable);
     let mut last: Option<Job> = None;
     while let Some(update) = watch.next().await? {

@@ -22,8 +22,6 @@ impl Get {
         let request = GetSegmentRequest { segment_id: self.segment_id, consistency: self.read.consistency() };
         let answer = client.get_segment(request).await?;
         context.show_age(&answer);
-        context
-            .output
-            .answer(&answer.message, |response| output::segment(&response.segment.unwrap_or_default()))
+        context.output.answer(&answer.message, |response| output::segment(&response.segment.unwrap_or_default()))
     }
 }

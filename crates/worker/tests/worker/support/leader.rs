@@ -258,3 +258,13 @@ async fn pump(
 pub(crate) async fn patient<T>(wait: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, wait).await.expect("what the test waits for happens")
 }
+
+/// Waits until the state of the world is as told; looks often.
+pub(crate) async fn until(holds: impl Fn() -> bool) {
+    patient(async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}

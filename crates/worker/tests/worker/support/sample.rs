@@ -114,7 +114,8 @@ pub(crate) fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
                 folders.push(path);
             } else {
                 let key = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-                files.insert(key, std::fs::read(&path).unwrap());
+                // What is renamed meanwhile is seen under its new name by the next look.
+                files.extend(std::fs::read(&path).ok().map(|content| (key, content)));
             }
         }
     }

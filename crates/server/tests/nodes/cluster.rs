@@ -1,10 +1,8 @@
 //! Three real nodes: what a plain client with the address of any of them can rely on.
 
-mod support;
-
+use crate::support::{self, Cluster, ROWS, SAMPLE_SEGMENTS, ScriptedWorker, eventually, get, header, sample, submit};
 use ferry_proto::v1;
 use std::collections::HashMap;
-use support::{Cluster, SAMPLE_SEGMENTS, ScriptedWorker, eventually, get, header, sample, submit};
 use tonic::{Code, Request};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,67 +40,6 @@ async fn a_job_submitted_through_a_follower_is_read_on_every_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn s22_the_same_submit_twice_is_one_job_even_when_its_snapshot_is_gone() {
-    let cluster = Cluster::start(3).await;
-    let source = cluster.folder().join("source");
-    let metadata = source.join(support::SAMPLE_METADATA);
-    std::fs::create_dir_all(metadata.parent().unwrap()).unwrap();
-    std::fs::copy(sample().join(support::SAMPLE_METADATA), &metadata).unwrap();
-    let request = v1::SubmitJobRequest { request_id: "once".into(), ..submit(&source) };
-    let first = cluster.nodes[0].jobs().submit_job(request.clone()).await.unwrap().into_inner();
-    assert!(!first.already_existed);
-    std::fs::remove_file(&metadata).unwrap();
-    for node in &cluster.nodes {
-        let again = node.jobs().submit_job(request.clone()).await.unwrap().into_inner();
-        assert!(again.already_existed);
-        assert_eq!(again.job.unwrap().job_id, first.job.as_ref().unwrap().job_id);
-    }
-    let other = v1::SubmitJobRequest { name: "other".into(), ..request };
-    let status = cluster.nodes[1].jobs().submit_job(other).await.unwrap_err();
-    assert_eq!(status.code(), Code::AlreadyExists);
-    assert!(status.message().contains("use a new request id"), "{}", status.message());
-    let jobs = cluster.nodes[2].jobs().list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner().jobs;
-    assert_eq!(jobs.len(), 1);
-    cluster.stop_all().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn s23_a_target_that_another_job_holds_is_refused_naming_that_job() {
-    let cluster = Cluster::start(1).await;
-    let mut jobs = cluster.nodes[0].jobs();
-    let mapping = |source, target| v1::IdMapping {
-        source_segment_id: source,
-        target_segment_id: target,
-        partition_id: 0,
-    };
-    let id_mappings = vec![mapping(SAMPLE_SEGMENTS[0], 42)];
-    let first = v1::SubmitJobRequest { id_mappings, ..submit(&sample()) };
-    let holder = jobs.submit_job(first.clone()).await.unwrap().into_inner().job.unwrap().job_id;
-    let id_mappings = vec![mapping(SAMPLE_SEGMENTS[1], 43), mapping(SAMPLE_SEGMENTS[2], 42)];
-    let second = v1::SubmitJobRequest { id_mappings, ..first };
-    let status = jobs.submit_job(second).await.unwrap_err();
-    assert_eq!(status.code(), Code::AlreadyExists);
-    assert!(status.message().contains(&format!("target segment 42 is held by job {holder}")), "{}", status.message());
-    let request = v1::GetSegmentRequest { segment_id: 43, consistency: 0 };
-    let status = cluster.nodes[0].segments().get_segment(request).await.unwrap_err();
-    assert_eq!(status.code(), Code::NotFound, "the refused job holds nothing");
-    cluster.stop_all().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_tells_the_plan_and_changes_nothing() {
-    let cluster = Cluster::start(1).await;
-    let mut jobs = cluster.nodes[0].jobs();
-    let options = Some(v1::JobOptions { segments_per_task_max: 2, ..v1::JobOptions::default() });
-    let request = v1::SubmitJobRequest { dry_run: true, options, ..submit(&sample()) };
-    let answer = jobs.submit_job(request).await.unwrap().into_inner();
-    let plan = answer.plan.unwrap();
-    assert_eq!((answer.job, plan.total_segments, plan.total_tasks, plan.id_mappings.len()), (None, 3, 2, 3));
-    assert_eq!(jobs.list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner().jobs, []);
-    cluster.stop_all().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_watch_on_every_node_sees_a_job_to_its_end_and_the_leader_counts_it() {
     let cluster = Cluster::start(3).await;
     let leader = &cluster.nodes[cluster.leader().await];
@@ -128,13 +65,14 @@ async fn a_watch_on_every_node_sees_a_job_to_its_end_and_the_leader_counts_it() 
         }
         let last = last.unwrap();
         assert_eq!((last.state(), last.progress_percent), (v1::JobState::Completed, 100));
-        assert_eq!(last.total_rows, 3 * support::ROWS);
+        assert_eq!(last.total_rows, 3 * ROWS);
     }
     for node in &cluster.nodes {
         let request = v1::WaitJobRequest { job_id, ..v1::WaitJobRequest::default() };
         let waited = node.jobs().wait_job(request).await.unwrap().into_inner().job.unwrap();
         assert_eq!(waited.state(), v1::JobState::Completed);
-        let request = v1::ListSegmentsRequest { job_id, states: vec![v1::SegmentState::Flushed.into()], ..Default::default() };
+        let request =
+            v1::ListSegmentsRequest { job_id, states: vec![v1::SegmentState::Flushed.into()], ..Default::default() };
         let flushed = node.segments().list_segments(request).await.unwrap().into_inner().segments;
         assert_eq!(flushed.len(), 3);
         let checked = node.cluster().check_invariants(v1::CheckInvariantsRequest::default()).await.unwrap();
@@ -163,7 +101,10 @@ async fn metrics_tell_the_job(cluster: &Cluster) {
         assert_eq!(text.contains("ferry_copy_segment_job_latency_seconds_count 1"), place == leader, "{text}");
         let task = "ferry_copy_segment_task_latency_seconds_count{stage=\"executing\"} 3";
         assert_eq!(text.contains(task), place == leader, "{text}");
-        assert!(text.contains("ferry_grpc_requests_total{code=\"Ok\",method=\"ferry.v1.JobService/WaitJob\"} 1"), "{text}");
+        assert!(
+            text.contains("ferry_grpc_requests_total{code=\"Ok\",method=\"ferry.v1.JobService/WaitJob\"} 1"),
+            "{text}"
+        );
         assert!(text.contains("# TYPE ferry_raft_applied_index gauge"), "{text}");
     }
 }
@@ -240,6 +181,29 @@ async fn lists_filter_by_state_collection_and_label() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_through_a_follower_waits_out_the_loss_of_the_leader() {
+    let mut cluster = Cluster::start(3).await;
+    let follower = cluster.follower().await;
+    cluster.nodes[follower].jobs().submit_job(submit(&sample())).await.unwrap();
+    let leader = cluster.leader().await;
+    cluster.stop(leader).await;
+    // The follower still believes in the leader, whose address refuses connections by now.
+    let mut request = Request::new(submit(&sample()));
+    request.set_timeout(support::PATIENCE);
+    let answer = cluster.nodes[follower].jobs().submit_job(request).await.unwrap();
+    let leader_id = header(answer.metadata(), "ferry-leader-id").unwrap();
+    assert_ne!(leader_id, cluster.nodes[leader].id);
+    let mut forwarded = Request::new(v1::CancelJobRequest { job_id: answer.into_inner().job.unwrap().job_id });
+    forwarded.metadata_mut().insert("ferry-forwarded", "1".parse().unwrap());
+    let leads_now = cluster.leader().await;
+    let follows = (0..3).find(|place| ![leader, leads_now].contains(place)).unwrap();
+    let status = cluster.nodes[follows].jobs().cancel_job(forwarded).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "a call is passed on once: {}", status.message());
+    assert_eq!(header(status.metadata(), "ferry-leader-id"), Some(cluster.nodes[leads_now].id));
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_leader_a_node_says_so_and_still_answers_what_it_can() {
     let mut cluster = Cluster::start(3).await;
     let request = submit(&sample());
@@ -287,4 +251,40 @@ async fn a_place_for_a_watch_is_given_back_when_its_client_goes_away() {
     drop(watch);
     eventually("a free place", || async { jobs.clone().watch_job(request).await.ok().map(|_| ()) }).await;
     cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_reflection_are_for_any_client() {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::health_client::HealthClient;
+    let cluster = Cluster::start(1).await;
+    let channel = cluster.nodes[0].channel.clone();
+    for service in ["", "ferry.v1.JobService"] {
+        eventually("health", || async {
+            let request = HealthCheckRequest { service: service.into() };
+            let answer = HealthClient::new(channel.clone()).check(request).await.ok()?.into_inner();
+            (answer.status() == ServingStatus::Serving).then_some(())
+        })
+        .await;
+    }
+    let services = listed_by_reflection(channel).await;
+    assert!(services.contains(&"ferry.v1.JobService".to_owned()), "{services:?}");
+    assert!(services.iter().all(|name| !name.contains("internal")), "{services:?}");
+    cluster.stop_all().await;
+}
+
+async fn listed_by_reflection(channel: tonic::transport::Channel) -> Vec<String> {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    let request = ServerReflectionRequest { host: String::new(), message_request };
+    let requests = tokio_stream::iter([request]);
+    let mut answers = ServerReflectionClient::new(channel).server_reflection_info(requests).await.unwrap().into_inner();
+    match answers.message().await.unwrap().unwrap().message_response {
+        Some(MessageResponse::ListServicesResponse(list)) => list.service.into_iter().map(|each| each.name).collect(),
+        other => panic!("{other:?}"),
+    }
 }

@@ -1,7 +1,5 @@
 //! Real nodes on real sockets and real RocksDB folders, in this process; what is asked of them goes over gRPC.
 
-#![expect(dead_code, reason = "each test file uses its own part of the support")]
-
 mod worker;
 
 pub(crate) use worker::{ROWS, ScriptedWorker};
@@ -175,7 +173,8 @@ pub(crate) fn sample() -> PathBuf {
 }
 
 /// The sample's segments.
-pub(crate) const SAMPLE_SEGMENTS: [i64; 3] = [470_636_907_273_850_237, 470_636_907_274_050_255, 470_636_907_274_050_273];
+pub(crate) const SAMPLE_SEGMENTS: [i64; 3] =
+    [470_636_907_273_850_237, 470_636_907_274_050_255, 470_636_907_274_050_273];
 /// The sample's only partition.
 pub(crate) const SAMPLE_PARTITION: i64 = 470_636_907_273_650_227;
 /// The key of the sample's metadata file.

@@ -1,11 +1,9 @@
 //! Bad input, sent through a follower: each with the right status, a message that names the field and the next step,
 //! and nothing changed.
 
-mod support;
-
+use crate::support::{Cluster, SAMPLE_METADATA, SAMPLE_PARTITION, SAMPLE_SEGMENTS, sample, submit};
 use ferry_proto::v1;
 use std::path::Path;
-use support::{Cluster, SAMPLE_METADATA, SAMPLE_PARTITION, SAMPLE_SEGMENTS, sample, submit};
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -147,7 +145,15 @@ async fn reads_refuse_what_cannot_be() {
         node.ids().allocate_ids(v1::AllocateIdsRequest { count: 1_000_001 }).await.map(|_| ()),
     ];
     let fields = [
-        "job_id", "consistency", "job_ids", "page_size", "page_token", "states[0]", "task_id", "segment_id", "count",
+        "job_id",
+        "consistency",
+        "job_ids",
+        "page_size",
+        "page_token",
+        "states[0]",
+        "task_id",
+        "segment_id",
+        "count",
         "count",
     ];
     for (refused, field) in refused.into_iter().zip(fields) {
