@@ -93,7 +93,7 @@ async fn a_job_can_be_looked_at_from_every_side() {
     for arguments in [vec!["job", "get", &id], vec!["job", "watch", &id], vec!["job", "wait", &id]] {
         let shown = run(&cluster, &arguments);
         assert!(shown.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&shown.stderr));
-        assert!(String::from_utf8_lossy(&shown.stdout).contains("COMPLETED"), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&shown.stdout).contains("Completed"), "{arguments:?}");
     }
     let tasks = json(&run(&cluster, &["task", "list", "--job", &id, "-o", "json"]));
     assert_eq!(tasks["tasks"].as_array().map(Vec::len), Some(1));
@@ -112,7 +112,7 @@ async fn bad_input_is_refused_with_the_field_and_the_next_step_and_changes_nothi
     let cluster = started().await;
     let target = cluster.path("target");
     let nowhere = cluster.path("nowhere");
-    assert_refused(&submit(&cluster, &nowhere, &target, &[]), 2, &["source.uri"]);
+    assert_refused(&submit(&cluster, &nowhere, &target, &[]), 3, &["source.uri"]);
     assert_refused(&submit(&cluster, &sample(), &target, &["--priority", "101"]), 2, &["priority"]);
     let mappings = cluster.path("mappings.csv");
     std::fs::write(&mappings, "1,2\n").expect("a file can be written");

@@ -4,6 +4,9 @@ use clap::Args;
 use ferry_client::{Client, Options};
 use std::time::Duration;
 
+/// Where a cluster is looked for that nobody has named.
+pub(crate) const DEFAULT_ENDPOINT: &str = "127.0.0.1:7401";
+
 /// How long a call may take where the command does not say.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -17,7 +20,7 @@ pub(crate) struct Connection {
         env = "FERRY_ENDPOINTS",
         value_delimiter = ',',
         value_name = "HOST:PORT",
-        default_value = "127.0.0.1:7401"
+        default_value = DEFAULT_ENDPOINT
     )]
     pub(crate) endpoints: Vec<String>,
 }

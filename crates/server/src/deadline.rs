@@ -20,10 +20,9 @@ pub(crate) fn given(metadata: &MetadataMap) -> Option<Duration> {
     parse(metadata.get(HEADER)?.to_str().ok()?)
 }
 
-/// As [`of`], from the headers of a request that is not decoded.
-pub(crate) fn of_headers(headers: &http::HeaderMap, default: Duration) -> Instant {
-    let given = headers.get(HEADER).and_then(|value| parse(value.to_str().ok()?));
-    Instant::now() + given.unwrap_or(default)
+/// The same from the headers of a request that is not decoded.
+pub(crate) fn given_in(headers: &http::HeaderMap) -> Option<Duration> {
+    parse(headers.get(HEADER)?.to_str().ok()?)
 }
 
 /// When to stop waiting, so that an answer still reaches the client before it gives up itself.

@@ -66,8 +66,7 @@ impl Forwarder {
         if request.headers().contains_key(FORWARDED) {
             return Route::Answered(no_leader(self.raft.leader().map(|(id, _)| id)).into_http());
         }
-        let deadline = deadline::for_answer(deadline::of_headers(request.headers(), self.timeout));
-        match self.forward(request, deadline).await {
+        match self.forward(request).await {
             Ok(route) => route,
             Err(status) => Route::Answered(status.into_http()),
         }
@@ -85,8 +84,10 @@ impl Forwarder {
         ))
     }
 
-    async fn forward(&self, request: Request<Body>, deadline: Instant) -> Result<Route, Status> {
+    async fn forward(&self, request: Request<Body>) -> Result<Route, Status> {
         let (mut head, body) = request.into_parts();
+        let given = deadline::given_in(&head.headers).map(|given| deadline::for_answer(Instant::now() + given));
+        let deadline = given.unwrap_or_else(|| Instant::now() + self.timeout);
         let body = self.whole(body).await?;
         head.headers.insert(FORWARDED, HeaderValue::from_static("1"));
         loop {
@@ -96,7 +97,7 @@ impl Forwarder {
                 return Ok(Route::Here(request));
             }
             let channel = self.channels.get(&address).ok_or_else(|| no_leader(Some(id)))?;
-            match send(channel, request, deadline).await {
+            match send(channel, request, given).await {
                 Ok(response) => return Ok(Route::Answered(response)),
                 Err(Unsent::Never) if Instant::now() + RETRY_INTERVAL < deadline => {
                     tokio::time::sleep(RETRY_INTERVAL).await;
@@ -134,12 +135,21 @@ enum Unsent {
     Perhaps(String),
 }
 
-async fn send(mut channel: Channel, request: Request<Body>, deadline: Instant) -> Result<Response<Body>, Unsent> {
+/// Sends a call; without a deadline of its client the leader takes the time it needs, as it would without this node.
+async fn send(
+    mut channel: Channel,
+    request: Request<Body>,
+    deadline: Option<Instant>,
+) -> Result<Response<Body>, Unsent> {
     let answer = async {
         let channel = channel.ready().await?;
         channel.call(request).await
     };
-    match timeout_at(deadline, answer).await {
+    let answered = match deadline {
+        Some(deadline) => timeout_at(deadline, answer).await,
+        None => Ok(answer.await),
+    };
+    match answered {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) if never_connected(&error) => Err(Unsent::Never),
         Ok(Err(error)) => Err(Unsent::Perhaps(error.to_string())),

@@ -159,3 +159,52 @@ fn seconds(milliseconds: u64) -> f64 {
 fn float(count: u64) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferry_machine::row::{JobCounts, TaskCounts};
+
+    fn cluster() -> Cluster {
+        let jobs = JobCounts { executing: 2, canceled: 1, draft: 9, ..JobCounts::default() };
+        let tasks = TaskCounts { pending: 5, ..TaskCounts::default() };
+        Cluster { jobs, tasks, workers: 3, ..Cluster::default() }
+    }
+
+    #[test]
+    fn s28_gauges_of_jobs_and_tasks_are_there_for_a_leader_and_gone_without_one() {
+        let metrics = Metrics::new().unwrap();
+        let raft = RaftFigures { term: 4, is_leader: true, ..RaftFigures::default() };
+        let text = metrics.render(raft, Some(&cluster())).unwrap();
+        for line in [
+            "ferry_copy_segment_jobs{state=\"executing\"} 2",
+            "ferry_copy_segment_jobs{state=\"canceled\"} 1",
+            "ferry_copy_segment_tasks{state=\"pending\"} 5",
+            "ferry_known_workers 3",
+            "ferry_raft_term 4",
+            "ferry_raft_is_leader 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("draft"), "drafts are hidden");
+        let text = metrics.render(RaftFigures::default(), None).unwrap();
+        assert!(!text.contains("ferry_copy_segment_jobs") && !text.contains("ferry_copy_segment_tasks"), "{text}");
+        assert!(text.contains("ferry_raft_is_leader 0"), "{text}");
+    }
+
+    #[test]
+    fn every_metric_has_a_help_text_once_and_no_unit_but_seconds() {
+        let metrics = Metrics::new().unwrap();
+        metrics.count_request("ferry.v1.JobService/GetJob", "Ok");
+        metrics.task_latency.with_label_values(&["done"]).observe(seconds(1_500));
+        let text = metrics.render(RaftFigures::default(), Some(&cluster())).unwrap();
+        let typed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        assert_eq!(typed.len(), 11, "{typed:?}");
+        for name in typed.iter().filter_map(|line| line.split(' ').next()) {
+            assert!(name.starts_with("ferry_"), "{name}");
+            let helps = text.lines().filter(|line| line.starts_with(&format!("# HELP {name} "))).count();
+            assert_eq!(helps, 1, "{name}");
+        }
+        assert!(text.contains("ferry_copy_segment_task_latency_seconds_sum{stage=\"done\"} 1.5"), "{text}");
+    }
+}

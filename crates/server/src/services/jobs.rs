@@ -3,7 +3,7 @@
 use super::{Services, tasks, watch};
 use crate::page::{self, List, Page};
 use crate::reads::Reading;
-use crate::status::{Violations, invalid, no_leader, of_rejection};
+use crate::status::{Violations, echoed, invalid, no_leader, of_rejection};
 use crate::submit;
 use crate::wire;
 use ferry_machine::command::Command;
@@ -15,7 +15,7 @@ use ferry_machine::view;
 use ferry_proto::v1;
 use ferry_proto::v1::job_service_server::JobService;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Code, Request, Response, Status, async_trait};
 
 #[async_trait]
 impl JobService for Services {
@@ -159,7 +159,7 @@ impl Services {
             // The first job is the answer to a retry even where its snapshot is gone by now.
             let reading = self.reads.open(v1::Consistency::Linearizable.into(), metadata).await?;
             if let Some(id) = submit::known(&reading.view, &checked)? {
-                let job = read_job(&reading, id)?;
+                let job = read_job(&reading, id).map_err(|status| collected(&reading, status, &checked, id))?;
                 let response = v1::SubmitJobResponse { job: Some(job), already_existed: true, plan: None };
                 return reading.answer(response);
             }
@@ -190,6 +190,17 @@ impl Services {
     fn stamped(&self, status: Status) -> Status {
         if status.metadata().contains_key(crate::reads::REVISION) { status } else { self.reads.stamp().refusal(status) }
     }
+}
+
+/// What a retry hears whose first job is gone.
+fn collected(reading: &Reading, status: Status, checked: &submit::CheckedSubmit, id: JobId) -> Status {
+    if status.code() != Code::NotFound {
+        return status;
+    }
+    reading.refusal(Status::not_found(format!(
+        "request id {} made job {id}, which was collected after its retention: use a new request id to copy again",
+        echoed(&checked.request_id)
+    )))
 }
 
 /// A job at the moment of a read.

@@ -106,7 +106,17 @@ async fn abandon(raft: &Raft, checked: &CheckedSubmit, error: ProposeError) -> S
             drop_draft(raft, request.job).await;
         }
     }
-    of_propose(&error)
+    let status = of_propose(&error);
+    match error {
+        // Whoever left the choice of the id to this node needs it to ask again.
+        ProposeError::Unknown { .. } => {
+            Status::new(status.code(), format!("{}; the request id is {:?}", status.message(), checked.request_id))
+        }
+        ProposeError::Rejected { .. }
+        | ProposeError::NotLeader { .. }
+        | ProposeError::Overloaded
+        | ProposeError::Stopped => status,
+    }
 }
 
 /// Refused when it is no draft any more; when it fails otherwise, the draft expires by itself.

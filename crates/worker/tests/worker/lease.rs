@@ -14,13 +14,17 @@ pub(crate) fn endless(assign: Assign) -> Assign {
     Assign { bandwidth_bytes_per_second: 1, ..assign }
 }
 
-/// Waits until an endless copy stands still: one file is in place, as many as are copied at once are begun.
+/// Copies one file after the other, so that an endless copy always stands still at the same place.
+fn one_by_one(node: &Node) -> Config {
+    Config { files_per_task: 1, ..config(node) }
+}
+
+/// Waits until an endless copy stands still: the first file, a small one, is in place, the second is begun.
 async fn settled(sample: &Sample) {
-    let at_once = Config::default().files_per_task;
     until(|| {
         let files = tree(&sample.target());
         let begun = files.keys().filter(|key| key.starts_with(".ferry")).count();
-        begun == at_once && files.len() == at_once + 1
+        begun == 1 && files.len() == 2
     })
     .await;
 }
@@ -28,7 +32,7 @@ async fn settled(sample: &Sample) {
 #[tokio::test(flavor = "multi_thread")]
 async fn s16_a_worker_whose_lease_is_not_renewed_stops_by_itself() {
     let (sample, mut node) = (Sample::new(), Node::start().await);
-    let _worker = Worker::start(config(&node));
+    let _worker = Worker::start(one_by_one(&node));
     let mut talk = node.welcome(SHORT_LEASE_MS).await;
     talk.assign(endless(sample.assign(attempt(1, 1))));
     talk.claim(attempt(1, 1)).await;
@@ -75,7 +79,7 @@ async fn an_assignment_waits_for_the_first_renewal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_restarts_no_copy() {
     let (sample, mut node) = (Sample::new(), Node::start().await);
-    let _worker = Worker::start(config(&node));
+    let _worker = Worker::start(one_by_one(&node));
     let mut talk = node.welcome(LONG_LEASE_MS).await;
     talk.assign(endless(sample.assign(attempt(1, 1))));
     talk.claim(attempt(1, 1)).await;

@@ -1,6 +1,7 @@
 //! `ferry worker`: a worker, until it is asked to end.
 
 use crate::command::Context;
+use crate::connection::DEFAULT_ENDPOINT;
 use crate::exit::Failure;
 use crate::{arguments, output, shutdown};
 use anyhow::Context as _;
@@ -70,7 +71,7 @@ impl Run {
                 text.parse::<Table>().map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?
             }
         };
-        let is_default = endpoints == ["127.0.0.1:7401"];
+        let is_default = endpoints == [DEFAULT_ENDPOINT];
         if !(is_default && table.contains_key("endpoints")) {
             table.insert("endpoints".to_owned(), endpoints.to_vec().into());
         }
@@ -120,7 +121,7 @@ fn typed(text: String) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::Run;
+    use super::{DEFAULT_ENDPOINT, Run};
     use clap::Parser;
     use ferry_worker::Config;
     use std::io::Write;
@@ -144,7 +145,7 @@ mod tests {
         writeln!(file, "endpoints = [\"n9:1\"]\nname = \"file\"\nslots = 1\nread-back = true").expect("written");
         let path = file.path().to_str().expect("UTF-8");
         let environment = [("FERRY_NAME", "variable"), ("FERRY_SLOTS", "2"), ("FERRY_LOG", "debug"), ("HOME", "/")];
-        let one = config(&["--config", path, "--slots", "3"], &["127.0.0.1:7401"], &environment).expect("good");
+        let one = config(&["--config", path, "--slots", "3"], &[DEFAULT_ENDPOINT], &environment).expect("good");
         assert_eq!((one.name.as_str(), one.slots, one.read_back), ("variable", 3, true));
         assert_eq!(one.endpoints, ["n9:1"], "the file names them, the command line did not");
         let other = config(&["--config", path], &["n1:1", "n2:2"], &[]).expect("good");
