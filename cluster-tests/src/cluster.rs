@@ -20,6 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 /// Nodes and workers; all killed when dropped.
 pub struct Cluster {
     dir: TempDir,
+    settings: Vec<String>,
     addresses: BTreeMap<u64, String>,
     nodes: BTreeMap<u64, Process>,
     workers: BTreeMap<String, Process>,
@@ -31,9 +32,18 @@ impl Cluster {
     /// # Panics
     /// When they do not come up.
     pub async fn start(nodes: u64) -> Self {
+        Self::start_with(nodes, &[]).await
+    }
+
+    /// The same, with settings of the configuration file as `KEY=VALUE`.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    pub async fn start_with(nodes: u64, settings: &[&str]) -> Self {
+        let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect();
         let dir = tempfile::tempdir().expect("a folder can be made");
         let addresses = (1..=nodes).map(|id| (id, free_address())).collect();
-        let mut cluster = Self { dir, addresses, nodes: BTreeMap::new(), workers: BTreeMap::new() };
+        let mut cluster = Self { dir, settings, addresses, nodes: BTreeMap::new(), workers: BTreeMap::new() };
         for id in 1..=nodes {
             cluster.start_node(id);
         }
@@ -59,6 +69,7 @@ impl Cluster {
             "127.0.0.1:0",
         ]
         .map(str::to_owned);
+        let arguments = [arguments.as_slice(), self.settings.as_slice()].concat();
         let process = Process::start(&arguments, &self.path(&format!("node-{id}.log")));
         self.nodes.insert(id, process);
     }

@@ -119,7 +119,7 @@ async fn bad_input_is_refused_with_the_field_and_the_next_step_and_changes_nothi
     let file = mappings.to_string_lossy().into_owned();
     assert_refused(&submit(&cluster, &sample(), &target, &["--mappings", &file]), 2, &["id_mappings", "1"]);
     std::fs::write(&mappings, format!("{SAMPLE_SEGMENT},7\n{SAMPLE_SEGMENT},8\n")).expect("a file can be written");
-    assert_refused(&submit(&cluster, &sample(), &target, &["--mappings", &file]), 2, &["id_mappings", "twice"]);
+    assert_refused(&submit(&cluster, &sample(), &target, &["--mappings", &file]), 2, &["id_mappings", "once"]);
     assert_refused(&run(&cluster, &["job", "get", "7"]), 3, &["7"]);
     let jobs = json(&run(&cluster, &["job", "list", "-o", "json"]));
     assert!(jobs["jobs"].as_array().is_none_or(Vec::is_empty), "nothing was changed: {jobs}");
@@ -173,6 +173,46 @@ async fn s41_a_target_object_that_exists_before_the_job_is_never_touched() {
     assert!(String::from_utf8_lossy(&failed.stderr).contains("insert_log/200"), "the object is named: {failed:?}");
     assert_eq!(std::fs::read(&existing).expect("it is there"), b"somebody's");
     assert_eq!(tree::files(&target).len(), 1, "nothing was written beside it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_truncated_or_foreign_manifest_fails_the_job_at_once_and_is_named() {
+    let cluster = started().await;
+    let source = cluster.path("source");
+    tree::make(&source, 2, 4_096);
+    let manifests = tree::files(&source);
+    let of = |segment: &str| {
+        let found = manifests.iter().find(|path| path.ends_with(format!("{segment}.avro"))).expect("a manifest");
+        source.join(found)
+    };
+    let (first, second) = (of("1000"), of("1001"));
+    let whole = std::fs::read(&first).expect("the manifest");
+    let fails = |what: &str| {
+        let failed = submit(&cluster, &source, &cluster.path("target"), &["--wait"]);
+        let said = String::from_utf8_lossy(&failed.stderr);
+        assert_eq!(failed.status.code(), Some(7), "{what}: {said}");
+        assert!(said.contains("1000.avro"), "{what}: the manifest is named: {said}");
+        assert!(said.contains("1/1 tasks failed"), "{what}: it failed at once: {said}");
+    };
+    std::fs::remove_file(&first).expect("the manifest can be removed");
+    fails("missing");
+    std::fs::write(&first, &whole[..whole.len() / 2]).expect("the manifest can be cut");
+    fails("truncated");
+    std::fs::copy(&second, &first).expect("the manifest can be replaced");
+    fails("foreign");
+    std::fs::write(&first, &whole).expect("the manifest can be restored");
+    let copied = submit(&cluster, &source, &cluster.path("target"), &["--wait"]);
+    assert!(copied.status.success(), "whole again: {}", String::from_utf8_lossy(&copied.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_one_segment_job_waits_for_no_tick() {
+    let mut cluster = Cluster::start_with(1, &["leadership.check-interval=1h"]).await;
+    cluster.start_worker("one", 1);
+    let source = cluster.path("source");
+    tree::make(&source, 1, 4_096);
+    let copied = submit(&cluster, &source, &cluster.path("target"), &["--wait", "--wait-timeout", "60s"]);
+    assert!(copied.status.success(), "no tick comes within an hour: {}", String::from_utf8_lossy(&copied.stderr));
 }
 
 #[test]

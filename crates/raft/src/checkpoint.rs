@@ -6,7 +6,7 @@ use crate::types::{Types, Vote};
 use crate::wire;
 use bytes::Bytes;
 use ferry_proto::internal::v1 as proto;
-use ferry_proto::internal::v1::raft_checkpoint_part::Part;
+use ferry_proto::internal::v1::raft_install_checkpoint_request::Part;
 use ferry_store::checkpoints::{BuildError, Checkpoint, Checkpoints, Manifest, ReceiveError, Receiving};
 use futures::{Stream, StreamExt};
 use openraft::RaftSnapshotBuilder;
@@ -58,13 +58,13 @@ impl RaftSnapshotBuilder<Types> for Builder {
 pub(crate) fn parts(
     vote: Vote,
     checkpoint: Checkpoint,
-) -> impl Stream<Item = proto::RaftCheckpointPart> + Send + 'static {
+) -> impl Stream<Item = proto::RaftInstallCheckpointRequest> + Send + 'static {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || send(&vote, &checkpoint, &sender));
     ReceiverStream::new(receiver)
 }
 
-type Sender = mpsc::Sender<proto::RaftCheckpointPart>;
+type Sender = mpsc::Sender<proto::RaftInstallCheckpointRequest>;
 
 fn send(vote: &Vote, checkpoint: &Checkpoint, sender: &Sender) -> Option<()> {
     let manifest = checkpoint.manifest().encode().into();
@@ -97,13 +97,13 @@ fn send_file(checkpoint: &Checkpoint, file: &str, sender: &Sender) -> Option<u64
 
 /// Hands over a part; none where nobody wants it any more.
 fn pass(sender: &Sender, part: Part) -> Option<()> {
-    sender.blocking_send(proto::RaftCheckpointPart { part: Some(part) }).ok()
+    sender.blocking_send(proto::RaftInstallCheckpointRequest { part: Some(part) }).ok()
 }
 
 /// Receives a checkpoint whole, or nothing: what came of a broken transfer is removed, and the sender begins again.
 pub(crate) async fn receive<S>(mut parts: S, checkpoints: &Checkpoints) -> Result<(Vote, ImageSnapshot), Status>
 where
-    S: Stream<Item = Result<proto::RaftCheckpointPart, Status>> + Unpin,
+    S: Stream<Item = Result<proto::RaftInstallCheckpointRequest, Status>> + Unpin,
 {
     let Some(Part::Header(header)) = next(&mut parts).await? else { return Err(broken("it has no header")) };
     let vote = wire::vote_from_proto(header.vote).map_err(|error| broken(&error.to_string()))?;
@@ -130,7 +130,7 @@ where
 
 async fn next<S>(parts: &mut S) -> Result<Option<Part>, Status>
 where
-    S: Stream<Item = Result<proto::RaftCheckpointPart, Status>> + Unpin,
+    S: Stream<Item = Result<proto::RaftInstallCheckpointRequest, Status>> + Unpin,
 {
     Ok(parts.next().await.transpose()?.and_then(|part| part.part))
 }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     /// The messages that carry a checkpoint of one row.
-    async fn sent() -> Vec<proto::RaftCheckpointPart> {
+    async fn sent() -> Vec<proto::RaftInstallCheckpointRequest> {
         let (_folder, store) = store();
         let marker = (7, wire::log_id_to_bytes(LogId::new_term_index(3, 7)));
         let row = Row::Cluster(Cluster { cluster_id: 77, ..Cluster::default() });
@@ -188,7 +188,7 @@ mod tests {
         parts(Vote::new_committed(3, 1), built).collect().await
     }
 
-    async fn received(sent: Vec<proto::RaftCheckpointPart>) -> Result<(Vote, ImageSnapshot), Code> {
+    async fn received(sent: Vec<proto::RaftInstallCheckpointRequest>) -> Result<(Vote, ImageSnapshot), Code> {
         let (folder, store) = store();
         let result = receive(futures::stream::iter(sent.into_iter().map(Ok)), &store.checkpoints).await;
         assert!(store.checkpoints.current().is_none(), "nothing is to be seen before raft installs it");

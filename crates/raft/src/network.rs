@@ -156,7 +156,7 @@ impl RaftNetworkV2<Types> for PeerNetwork {
             answer = tokio::time::timeout(option.hard_ttl(), answer) => answer,
             closed = cancel => return Err(closed.into()),
         };
-        let proto::RaftCheckpointResponse { vote } = match answer {
+        let proto::RaftInstallCheckpointResponse { vote } = match answer {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => return Err(append::rpc_error(&status).into()),
             Err(_) => {

@@ -80,12 +80,12 @@ impl RaftService for PeerService {
 
     async fn install_checkpoint(
         &self,
-        request: Request<Streaming<proto::RaftCheckpointPart>>,
-    ) -> Result<Response<proto::RaftCheckpointResponse>, Status> {
+        request: Request<Streaming<proto::RaftInstallCheckpointRequest>>,
+    ) -> Result<Response<proto::RaftInstallCheckpointResponse>, Status> {
         self.gate.admit(request.metadata())?;
         let (vote, snapshot) = checkpoint::receive(request.into_inner(), &self.checkpoints).await?;
         let answer = self.core.install_full_snapshot(vote, snapshot).await.map_err(|fatal| stopped(&fatal))?;
-        Ok(Response::new(proto::RaftCheckpointResponse { vote: Some(wire::vote_to_proto(&answer.vote)) }))
+        Ok(Response::new(proto::RaftInstallCheckpointResponse { vote: Some(wire::vote_to_proto(&answer.vote)) }))
     }
 
     async fn read_index(

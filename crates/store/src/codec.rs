@@ -4,9 +4,9 @@
 //! samples under `samples/` hold each version to that. Keys are bytes that order as `Key` does.
 
 mod command;
-mod common;
 pub mod key;
 pub mod rows;
+mod shapes;
 
 pub use command::{decode_batch, encode_batch};
 

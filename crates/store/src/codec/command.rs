@@ -3,7 +3,7 @@
 mod from_wire;
 mod to_wire;
 
-use super::common::{required, stamp_from_wire, stamp_to_wire};
+use super::shapes::{required, stamp_from_wire, stamp_to_wire};
 use super::{CodecError, seal, unseal};
 use ferry_machine::command::Command;
 use ferry_machine::time::Stamp;

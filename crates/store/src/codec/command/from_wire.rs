@@ -2,7 +2,7 @@
 //! part from the others.
 
 use crate::codec::CodecError;
-use crate::codec::common::{labels_from_wire, narrow, required, settle_from_wire, spec_from_wire};
+use crate::codec::shapes::{labels_from_wire, narrow, required, settle_from_wire, spec_from_wire};
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
 use ferry_proto::internal::v1 as wire;

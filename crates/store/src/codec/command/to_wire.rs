@@ -1,6 +1,6 @@
 //! Commands to messages: exhaustive, so that a new command cannot be forgotten.
 
-use crate::codec::common::{labels_to_wire, settle_to_wire, spec_to_wire};
+use crate::codec::shapes::{labels_to_wire, settle_to_wire, spec_to_wire};
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
 use ferry_proto::internal::v1 as wire;
 use ferry_proto::internal::v1::command::Kind;

@@ -1,7 +1,7 @@
 //! The cluster. Key: table 1 and nothing else. Value: `ClusterRow`. Lifecycle: made at bootstrap, written by every
 //! command, never removed.
 
-use super::super::common::required;
+use super::super::shapes::required;
 use super::super::{CodecError, seal, unseal};
 use ferry_machine::row::{Cluster, JobCounts, TaskCounts};
 use ferry_machine::time::Time;

@@ -1,7 +1,7 @@
 //! A job. Key: table 2 | job. Value: `JobRow`. Lifecycle: made by the first page of its submit, changed by every step
 //! of its life, removed by the last page of its collection.
 
-use super::super::common::{
+use super::super::shapes::{
     required, settle_from_wire, settle_to_wire, spec_from_wire, spec_to_wire, stamp_from_wire, stamp_to_wire,
 };
 use super::super::{CodecError, seal, unseal};

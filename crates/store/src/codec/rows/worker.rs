@@ -1,7 +1,7 @@
 //! A worker. Key: table 7 | worker. Value: `WorkerRow`. Lifecycle: made when its name first registers, changed by each
 //! start and loss of it, removed when it is lost and nothing of it is left to release.
 
-use super::super::common::{labels_from_wire, labels_to_wire, required, stamp_from_wire, stamp_to_wire};
+use super::super::shapes::{labels_from_wire, labels_to_wire, required, stamp_from_wire, stamp_to_wire};
 use super::super::{CodecError, seal, unseal};
 use ferry_machine::id::WorkerId;
 use ferry_machine::row::{Worker, WorkerState};
