@@ -71,7 +71,7 @@ impl Listeners {
 
 async fn bind(key: &'static str, address: &str) -> Result<TcpListener, ServeError> {
     let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| ServeError::Bind { key, address: address.to_owned(), source })
+    bound.map_err(|cause| ServeError::Bind { key, address: address.to_owned(), cause })
 }
 
 /// A running node.
@@ -163,7 +163,7 @@ impl Server {
 }
 
 fn local_address(listener: &TcpListener, key: &'static str) -> Result<SocketAddr, ServeError> {
-    listener.local_addr().map_err(|source| ServeError::Bind { key, address: "the given socket".to_owned(), source })
+    listener.local_addr().map_err(|cause| ServeError::Bind { key, address: "the given socket".to_owned(), cause })
 }
 
 async fn open_store(config: &Config) -> Result<Store, ServeError> {

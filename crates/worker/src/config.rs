@@ -123,7 +123,7 @@ impl Config {
 
     /// Refuses values that the worker or the cluster could not work with.
     pub fn check(&self) -> Result<(), ConfigError> {
-        require(!self.endpoints.is_empty(), "endpoints", "is empty: name at least one node, such as 127.0.0.1:7700")?;
+        require(!self.endpoints.is_empty(), "endpoints", "is empty: name at least one node, such as 127.0.0.1:7401")?;
         require(!self.name.is_empty(), "name", "is empty: give the worker a name that no other has")?;
         require(self.name.len() <= NAME_BYTES_MAX, "name", "is longer than 256 bytes: choose a shorter one")?;
         require(
@@ -160,7 +160,7 @@ mod tests {
     fn values_carry_their_units() {
         let config = Config::from_toml(
             r#"
-            endpoints = ["127.0.0.1:7700"]
+            endpoints = ["127.0.0.1:7401"]
             name = "w1"
             bandwidth-per-second = "10MiB"
             request-timeout = "2s"

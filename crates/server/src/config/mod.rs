@@ -34,7 +34,7 @@ pub struct Config {
     pub advertise: String,
     /// The nodes the cluster begins with, this one among them, as `id=host:port`; empty: this node alone.
     pub peers: Peers,
-    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    /// Where `/metrics`, `/livez` and `/readyz` are served; port 0 takes a free one, which the log names.
     pub admin_listen: String,
     /// What the cluster is begun with.
     pub cluster: ClusterOptions,
@@ -55,10 +55,10 @@ impl Default for Config {
         Self {
             id: 1,
             data_dir: PathBuf::from("ferry-data"),
-            listen: "127.0.0.1:7410".into(),
+            listen: "127.0.0.1:7401".into(),
             advertise: String::new(),
             peers: Peers::default(),
-            admin_listen: "127.0.0.1:7411".into(),
+            admin_listen: "127.0.0.1:0".into(),
             cluster: ClusterOptions::default(),
             raft: RaftOptions::default(),
             storage: StorageOptions::default(),

@@ -30,10 +30,10 @@ fn a_flag_wins_over_the_environment_which_wins_over_the_file_which_wins_over_the
 
 #[test]
 fn peers_are_a_list_in_the_file_and_separated_by_commas_elsewhere() {
-    let expected = Peers::from_iter([(1, "127.0.0.1:7410".to_owned()), (2, "b:7410".to_owned())]);
-    let file = "peers = [\"1=127.0.0.1:7410\", \"2=b:7410\"]";
+    let expected = Peers::from_iter([(1, "127.0.0.1:7401".to_owned()), (2, "b:7401".to_owned())]);
+    let file = "peers = [\"1=127.0.0.1:7401\", \"2=b:7401\"]";
     assert_eq!(loaded(file, &[], &Overrides::new()).unwrap().peers, expected);
-    let environment = [("FERRY_PEERS", "1=127.0.0.1:7410, 2=b:7410")];
+    let environment = [("FERRY_PEERS", "1=127.0.0.1:7401, 2=b:7401")];
     assert_eq!(loaded("", &environment, &Overrides::new()).unwrap().peers, expected);
 }
 
@@ -72,13 +72,13 @@ fn a_value_that_cannot_be_is_named_with_its_key_and_the_next_step() {
     let table = [
         ("id = 0", "`id` is 0: give the node a positive id"),
         ("id = \"one\"", "`id`: "),
-        ("listen = \"7410\"", "`listen` is \"7410\": write host:port"),
+        ("listen = \"7401\"", "`listen` is \"7401\": write host:port"),
         ("data-dir = \"\"", "`data-dir` is empty"),
-        ("peers = [\"7410\"]", "write id=host:port"),
+        ("peers = [\"7401\"]", "write id=host:port"),
         ("peers = [\"1=a:1\", \"1=b:1\"]", "node 1 is listed twice"),
         ("peers = [\"1=a:1\", \"2=a:1\"]", "address a:1 is listed twice"),
-        ("peers = [\"2=a:1\"]", "`peers` does not name node 1 itself: add \"1=127.0.0.1:7410\""),
-        ("listen = \"0.0.0.0:7410\"", "`advertise` is 0.0.0.0:7410, which no other machine can reach"),
+        ("peers = [\"2=a:1\"]", "`peers` does not name node 1 itself: add \"1=127.0.0.1:7401\""),
+        ("listen = \"0.0.0.0:7401\"", "`advertise` is 0.0.0.0:7401, which no other machine can reach"),
         ("[raft]\nheartbeat-interval = \"0s\"", "`raft.heartbeat-interval` is less than a millisecond"),
         ("[raft]\nheartbeat-interval = \"200ms\"", "`raft.election-timeout-min` is less than twice"),
         ("[raft]\nelection-timeout-max = \"100ms\"", "`raft.election-timeout-max` is not more than"),

@@ -119,5 +119,5 @@ fn positive(duration: Duration, key: &'static str) -> Check {
 
 fn address(text: &str, key: &'static str) -> Check {
     let valid = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    require(valid, key, format!("is {text:?}: write host:port, as in \"127.0.0.1:7410\""))
+    require(valid, key, format!("is {text:?}: write host:port, as in \"127.0.0.1:7401\""))
 }

@@ -4,14 +4,14 @@
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A socket.
-    #[error("cannot listen on {address} (`{key}`): {source}; choose an address of this machine that is free")]
+    #[error("cannot listen on {address} (`{key}`): {cause}; choose an address of this machine that is free")]
     Bind {
         /// The configuration's key.
         key: &'static str,
         /// The address.
         address: String,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The data folder.
     #[error(transparent)]
