@@ -68,7 +68,8 @@ pub enum Command {
         slots: u32,
         /// For people and filters.
         labels: BTreeMap<String, String>,
-        /// As in `LoseWorker`, for the attempts of an incarnation that this one replaces.
+        /// Longest time an incarnation that this one replaces may still write, in milliseconds: its lease and one
+        /// request.
         writes_for_ms: u64,
     },
     /// A worker's lease ended; what it had is released in pages.
@@ -77,14 +78,14 @@ pub enum Command {
         worker: WorkerId,
         /// The incarnation that is lost.
         incarnation: u64,
-        /// Longest time an attempt of it may still write, in milliseconds: lease and request timeout.
+        /// Longest time an attempt of it may still write, in milliseconds: one request, for its lease has ended.
         writes_for_ms: u64,
     },
     /// The next page of a lost or returning worker's assignments is released.
     ReleaseWorker {
         /// Which.
         worker: WorkerId,
-        /// As in `LoseWorker`.
+        /// As in `RegisterWorker`: what a returning worker has left is that of the incarnation it replaces.
         writes_for_ms: u64,
     },
     /// A worker gets nothing new, or gets tasks again.

@@ -9,7 +9,7 @@ use crate::link::Event;
 use crate::metrics::Metrics;
 use ferry_proto::v1::session_request::Message as Request;
 use ferry_proto::v1::session_response::Message as Response;
-use ferry_proto::v1::{Assign, Heartbeat, Hello, SessionRequest, Welcome};
+use ferry_proto::v1::{Assign, Attempt, Heartbeat, Hello, SessionRequest, Welcome};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -194,15 +194,21 @@ impl Session {
             Response::Welcome(welcome) => self.welcome(&welcome, now),
             Response::Renewed(renewed) => self.renewed(renewed.sequence, now),
             Response::Assign(assign) => self.assign(assign, now),
-            Response::Drop(drop) => {
-                let answer = self.attempts.drop_attempt(drop.attempt.unwrap_or_default().into());
-                self.say(answer);
-            }
+            Response::Drop(drop) => self.drop_attempt(drop.attempt.unwrap_or_default()),
             Response::Claimed(claimed) => self.attempts.claimed(claimed.attempt.unwrap_or_default().into()),
             Response::Acknowledged(done) => self.attempts.acknowledged(done.attempt.unwrap_or_default().into()),
             // The link follows it.
             Response::Leader(_) => {}
         }
+    }
+
+    /// An assignment that waits for the first renewal must not begin once the worker has said that it is dropped.
+    fn drop_attempt(&mut self, attempt: Attempt) {
+        if let Some(connection) = &mut self.connection {
+            connection.waiting.retain(|assign| assign.attempt != Some(attempt));
+        }
+        let answer = self.attempts.drop_attempt(attempt.into());
+        self.say(answer);
     }
 
     fn welcome(&mut self, welcome: &Welcome, now: Instant) {

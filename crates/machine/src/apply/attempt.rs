@@ -153,7 +153,15 @@ fn end_clean_up(desk: &Desk<'_>, job: &Job, task: &mut Task, ending: &Ending<'_>
         Ending::Copied(_) => return Err(invalid("result", "the attempt is a clean-up: report that it is cleaned up")),
         Ending::CleanedUp => task.clean_up = CleanUp::Done,
         Ending::Stopped | Ending::Failed(FailureKind::GivenBack, ..) => task.queued_at = Some(now.max(job.quiet_at)),
-        Ending::Failed(FailureKind::Permanent | FailureKind::Refused | FailureKind::Transient, reason, _) => {
+        Ending::Failed(
+            kind @ (FailureKind::Permanent | FailureKind::Refused | FailureKind::Transient),
+            reason,
+            worker,
+        ) => {
+            if *kind == FailureKind::Refused {
+                // Another worker may be allowed to delete.
+                task.refused_by = Some(*worker);
+            }
             let wait_ms = backoff_ms(task.id, task.attempt, task.failures.saturating_add(1));
             retry_clean_up(job, task, reason, now.plus(wait_ms));
         }

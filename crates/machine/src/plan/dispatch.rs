@@ -96,11 +96,12 @@ impl Queue {
     }
 }
 
-/// The connected workers by free slots; what their rows say is looked up when they are about to get a task.
+/// The connected workers by free slots; what their rows say is looked up when they are about to get a task, or when
+/// tasks are about to wait for them.
 pub(super) struct Workers<'a> {
     read: &'a dyn Read,
+    connected: BTreeMap<WorkerId, Connected>,
     free: BTreeSet<(Reverse<u32>, WorkerId)>,
-    incarnations: BTreeMap<WorkerId, u64>,
     /// Workers whose row was asked.
     known: BTreeSet<WorkerId>,
     /// Workers that take tasks, free or not, as far as is known.
@@ -109,21 +110,14 @@ pub(super) struct Workers<'a> {
 
 impl<'a> Workers<'a> {
     pub(super) fn new(read: &'a dyn Read, connected: &[Connected]) -> Self {
-        let mut workers = Self {
+        let free = connected.iter().filter(|one| one.slots_free > 0);
+        Self {
             read,
-            free: BTreeSet::new(),
-            incarnations: BTreeMap::new(),
+            connected: connected.iter().map(|one| (one.worker, *one)).collect(),
+            free: free.map(|one| (Reverse(one.slots_free), one.worker)).collect(),
             known: BTreeSet::new(),
-            takers: BTreeSet::new(),
-        };
-        for one in connected {
-            workers.incarnations.insert(one.worker, one.incarnation);
-            workers.takers.insert(one.worker);
-            if one.slots_free > 0 {
-                workers.free.insert((Reverse(one.slots_free), one.worker));
-            }
+            takers: connected.iter().map(|one| one.worker).collect(),
         }
-        workers
     }
 
     /// Whether a task could go somewhere; asks the rows of workers until one can take it.
@@ -133,12 +127,12 @@ impl<'a> Workers<'a> {
 
     /// Whether this worker alone has free slots while others, which are busy, could take a task too.
     pub(super) fn only_free(&mut self, worker: Option<WorkerId>) -> bool {
-        self.next_free(worker).is_none() && self.takers.iter().any(|taker| Some(*taker) != worker)
+        self.next_free(worker).is_none() && self.any_taker(worker)
     }
 
     /// Why there is no free slot.
-    pub(super) fn none_free(&self) -> WaitingOn {
-        if self.takers.is_empty() { WaitingOn::NoWorker } else { WaitingOn::NoFreeSlot }
+    pub(super) fn none_free(&mut self) -> WaitingOn {
+        if self.any_taker(None) { WaitingOn::NoFreeSlot } else { WaitingOn::NoWorker }
     }
 
     /// Takes a slot for a task: not of the worker that was refused access for it, as long as there is another one.
@@ -147,17 +141,18 @@ impl<'a> Workers<'a> {
         let chosen = match (another, task.refused_by) {
             (Some(another), _) => another,
             (None, None) => return Err(self.none_free()),
-            (None, Some(refused)) if self.takers.iter().any(|taker| *taker != refused) => {
-                return Err(WaitingOn::AnotherWorker);
-            }
-            (None, Some(_)) => self.next_free(None).ok_or_else(|| self.none_free())?,
+            (None, Some(_)) if self.any_taker(task.refused_by) => return Err(WaitingOn::AnotherWorker),
+            (None, Some(_)) => match self.next_free(None) {
+                Some(refused) => refused,
+                None => return Err(self.none_free()),
+            },
         };
         let (Reverse(slots), worker) = chosen;
         self.free.remove(&chosen);
         if slots > 1 {
             self.free.insert((Reverse(slots - 1), worker));
         }
-        let incarnation = self.incarnations.get(&worker).copied().unwrap_or_default();
+        let incarnation = self.connected.get(&worker).map(|one| one.incarnation).unwrap_or_default();
         Ok((worker, incarnation))
     }
 
@@ -168,22 +163,33 @@ impl<'a> Workers<'a> {
             if self.known.contains(&next.1) {
                 return Some(next);
             }
-            self.ask(next);
+            self.ask(next.1);
         }
     }
 
-    fn ask(&mut self, (slots, id): (Reverse<u32>, WorkerId)) {
+    /// Whether there is a worker, but not this one, that takes tasks once it has a free slot: one that drains does not.
+    fn any_taker(&mut self, but: Option<WorkerId>) -> bool {
+        while let Some(taker) = self.takers.iter().copied().find(|worker| Some(*worker) != but) {
+            if self.known.contains(&taker) {
+                return true;
+            }
+            self.ask(taker);
+        }
+        false
+    }
+
+    fn ask(&mut self, id: WorkerId) {
         self.known.insert(id);
-        self.free.remove(&(slots, id));
-        let incarnation = self.incarnations.get(&id).copied();
+        let Some(one) = self.connected.get(&id) else { return };
+        self.free.remove(&(Reverse(one.slots_free), id));
         let row = read::worker(self.read, id).filter(|worker| {
-            worker.state == WorkerState::Active && !worker.draining && Some(worker.incarnation) == incarnation
+            worker.state == WorkerState::Active && !worker.draining && worker.incarnation == one.incarnation
         });
         let Some(worker) = row else {
             self.takers.remove(&id);
             return;
         };
-        let free = slots.0.min(worker.slots.saturating_sub(worker.leased));
+        let free = one.slots_free.min(worker.slots.saturating_sub(worker.leased));
         if free > 0 {
             self.free.insert((Reverse(free), id));
         }

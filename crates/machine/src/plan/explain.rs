@@ -22,7 +22,9 @@ pub fn explain(read: &dyn Read, id: JobId, now: Time, connected: &[Connected]) -
             planned: derive::tasks_planned(&job.spec),
         }),
         JobState::Executing => Some(explain_copy(read, &job, now, connected)),
-        JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => Some(explain_end(&job)),
+        JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => {
+            Some(explain_end(read, &job, now, connected))
+        }
     }
 }
 
@@ -57,12 +59,16 @@ fn goes_first(read: &dyn Read, job: &Job) -> bool {
     read::keys(read, from, &to, 1).is_empty()
 }
 
-fn explain_end(job: &Job) -> WaitingOn {
+fn explain_end(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) -> WaitingOn {
     let running = job.counts.tasks_leased;
     if job.settle != Settle::Done {
         return if running > 0 { WaitingOn::Stopping { running } } else { WaitingOn::Settling };
     }
     if job.clean_up_remaining > 0 {
+        let mut workers = Workers::new(read, connected);
+        if running == 0 && job.quiet_at <= now && !workers.any_free() {
+            return workers.none_free();
+        }
         return WaitingOn::CleanUp { remaining: job.clean_up_remaining, quiet_at: job.quiet_at };
     }
     WaitingOn::Retention { until: derive::due_of(job) }

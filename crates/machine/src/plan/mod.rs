@@ -33,7 +33,8 @@ pub struct Policy {
     pub assignments_max: usize,
     /// Jobs with queued tasks that are looked at.
     pub jobs_dispatched_max: usize,
-    /// Longest time an attempt of a lost worker may still write, in milliseconds: lease and request timeout.
+    /// Longest time an attempt of a lost or replaced worker may still write, in milliseconds: its lease and one
+    /// request.
     pub writes_for_ms: u64,
 }
 

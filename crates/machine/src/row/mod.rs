@@ -105,7 +105,7 @@ pub struct Task {
     pub claimed: bool,
     /// When it may be leased; `None` unless it is in the queue.
     pub queued_at: Option<Time>,
-    /// A worker whose credentials were refused; a second one's refusal is permanent.
+    /// A worker whose credentials were refused: others go first, and for a copy a second one's refusal is permanent.
     pub refused_by: Option<WorkerId>,
     /// Why the last attempt failed; empty if none did.
     pub last_error: String,

@@ -70,3 +70,34 @@ fn a_job_behind_others_waits_for_its_turn() {
     assert_eq!(story.plan().waiting, [(second, WaitingOn::NoFreeSlot)]);
     assert_eq!(story.explain(first), "nothing: 1 attempt under way");
 }
+
+#[test]
+fn a_busy_worker_that_drains_is_none_to_wait_for() {
+    let mut story = Story::new();
+    let worker = story.worker("w", 1);
+    story.submit("first", 1);
+    story.lead();
+    let second = story.submit("second", 1);
+    story.lead();
+    assert!(story.explain(second).starts_with("every worker is busy"));
+    story.ok(Command::DrainWorker { worker, draining: true });
+    assert_eq!(story.explain(second), WaitingOn::NoWorker.to_string());
+    assert_eq!(story.plan().waiting, [(second, WaitingOn::NoWorker)]);
+}
+
+#[test]
+fn a_clean_up_that_no_worker_can_begin_says_so() {
+    let mut story = Story::new();
+    let worker = story.worker("w", 1);
+    let job = story.submit("r", 1);
+    let lease = story.lead()[0];
+    story.claim(lease);
+    story.ok(Command::CancelJob { job });
+    story.ok(Command::ReleaseTask { lease });
+    story.ok(Command::DrainWorker { worker, draining: true });
+    story.lead();
+    assert_eq!(story.explain(job), WaitingOn::NoWorker.to_string());
+    story.ok(Command::DrainWorker { worker, draining: false });
+    assert_eq!(story.lead().len(), 1);
+    assert!(story.explain(job).starts_with("it has ended; files of 1 task"));
+}

@@ -209,3 +209,41 @@ fn s42_a_task_that_one_worker_was_refused_waits_for_a_busy_other_one() {
     let again = story.lead();
     assert_eq!((again[0].task, again[0].worker), (refused.task, good));
 }
+
+#[test]
+fn s42_a_task_does_not_wait_for_a_busy_worker_that_drains() {
+    let mut story = Story::new();
+    story.worker("bad", 1);
+    let drained = story.worker("drained", 1);
+    let job = story.submit_with("r", 2, one_segment_per_task);
+    let begun = story.lead();
+    let (busy, refused) = if begun[0].worker == drained { (begun[0], begun[1]) } else { (begun[1], begun[0]) };
+    story.ok(Command::DrainWorker { worker: drained, draining: true });
+    story.fail(refused, FailureKind::Refused, "access denied");
+    story.wait(60_000);
+    let again = story.lead();
+    assert_eq!(again.len(), 1, "nobody else will ever take it: {}", story.explain(job));
+    assert_eq!((again[0].task, again[0].worker), (refused.task, refused.worker));
+    story.copy(again[0]);
+    story.copy(busy);
+    assert_eq!(story.state(job), Some(State::Completed));
+}
+
+#[test]
+fn s42_a_clean_up_that_one_worker_was_refused_goes_to_another() {
+    let mut story = Story::new();
+    story.worker("bad", 9);
+    let job = story.submit("r", 1);
+    let lease = story.lead()[0];
+    story.claim(lease);
+    story.ok(Command::CancelJob { job });
+    story.ok(Command::ReleaseTask { lease });
+    let first = story.lead()[0];
+    let good = story.worker("good", 1);
+    story.fail(first, FailureKind::Refused, "access denied to bucket b");
+    story.wait(60_000);
+    let second = story.lead()[0];
+    assert_eq!(second.worker, good, "although the one that was refused has more free slots");
+    story.clean(second);
+    assert_eq!(story.status(job).clean_up, view::CleanUpState::Done);
+}

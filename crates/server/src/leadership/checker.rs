@@ -3,6 +3,7 @@
 
 use super::Leadership;
 use ferry_machine::command::Command;
+use ferry_machine::id::WorkerId;
 use ferry_machine::outcome::Outcome;
 use ferry_machine::plan::{Plan, Policy, plan};
 use ferry_machine::view;
@@ -37,11 +38,11 @@ async fn check(leadership: &Arc<Leadership>) -> Duration {
     lose_silent_workers(leadership).await;
     // Without a clock the leadership has ended, and this loop with it.
     let Some(now) = leadership.now() else { return Duration::from_millis(tick_ms) };
+    leadership.sessions.reconcile(|| leadership.raft.view());
     let (plan, committed) = {
         let view = leadership.raft.view();
-        leadership.sessions.reconcile(&view);
         let connected = leadership.sessions.connected(&view);
-        let policy = Policy { writes_for_ms: leadership.config.request_timeout_ms(), ..Policy::default() };
+        let policy = Policy { writes_for_ms: leadership.config.writes_for_ms(), ..Policy::default() };
         (plan(&view, now, &policy, &connected), view::cluster(&view).map_or(now, |cluster| cluster.now))
     };
     let due_in_ms = plan.next_due.map(|due| due.since(now));
@@ -59,7 +60,7 @@ async fn propose_all(leadership: &Arc<Leadership>, plan: Plan) {
     let proposals = plan.commands.into_iter().chain(assignments).map(|command| propose_one(leadership, command));
     let assigned = join_all(proposals).await.into_iter().any(|assigned| assigned);
     if assigned {
-        leadership.sessions.reconcile(&leadership.raft.view());
+        leadership.sessions.reconcile(|| leadership.raft.view());
     }
 }
 
@@ -75,16 +76,25 @@ async fn propose_one(leadership: &Arc<Leadership>, command: Command) -> bool {
 }
 
 /// The lease of a worker that has been silent for its length has ended; this leader granted it one when it began.
-async fn lose_silent_workers(leadership: &Arc<Leadership>) {
+async fn lose_silent_workers(leadership: &Leadership) {
+    let lease = leadership.config.lease();
+    if !leadership.sessions.any_silent_for(lease) {
+        return;
+    }
+    // Whoever says hello meanwhile waits, or it could be welcomed first and declared lost then.
+    let _no_registration = leadership.registrations.write().await;
+    let silent = leadership.sessions.take_silent_for(lease);
+    join_all(silent.into_iter().map(|(worker, incarnation)| lose(leadership, worker, incarnation))).await;
+}
+
+/// Its lease has ended, so nothing but its last request may still write.
+async fn lose(leadership: &Leadership, worker: WorkerId, incarnation: u64) {
     let writes_for_ms = leadership.config.request_timeout_ms();
-    for (worker, incarnation) in leadership.sessions.silent_for(leadership.config.lease()) {
-        let command = Command::LoseWorker { worker, incarnation, writes_for_ms };
-        match leadership.propose(command).await {
-            Ok(_) => {
-                info!(worker_id = worker.0, "worker lost: its lease has ended");
-                leadership.sessions.forget(worker, incarnation);
-            }
-            Err(error) => debug!(%error, worker_id = worker.0, "a silent worker could not be declared lost"),
+    match leadership.propose(Command::LoseWorker { worker, incarnation, writes_for_ms }).await {
+        Ok(_) => info!(worker_id = worker.0, "worker lost: its lease has ended"),
+        Err(error) => {
+            debug!(%error, worker_id = worker.0, "a silent worker could not be declared lost");
+            leadership.sessions.grant(&leadership.raft.view(), worker);
         }
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Leadership {
     metrics: Arc<Metrics>,
     allocator: Allocator,
     sessions: Sessions,
+    /// Held for reading from a registration to its session, for writing while workers are declared lost.
+    registrations: tokio::sync::RwLock<()>,
     wake: Notify,
     ended: CancellationToken,
 }
@@ -130,6 +132,7 @@ fn begin(term: Term, raft: &Raft, config: &LeadershipConfig, metrics: &Arc<Metri
         metrics: Arc::clone(metrics),
         allocator: Allocator::default(),
         sessions: Sessions::begin(&raft.view()),
+        registrations: tokio::sync::RwLock::default(),
         wake: Notify::new(),
         ended: ended.clone(),
     });

@@ -34,12 +34,14 @@ impl Leader {
     pub(crate) async fn open_session(&self, mut incoming: Streaming<SessionRequest>) -> Result<Responses, Status> {
         let Some(leadership) = self.current() else { return Err(Status::unavailable("this node does not lead")) };
         let hello = hello(&mut incoming).await?;
+        let registering = leadership.registrations.read().await;
         let worker = register(&leadership, &hello).await?;
         let (outgoing, responses) = mpsc::channel(OUTGOING_MAX);
         let session =
             OpenSession { worker, incarnation: hello.incarnation, outgoing, leadership: Arc::downgrade(&leadership) };
-        session.welcome(&leadership, &hello);
+        session.welcome(&leadership, &hello)?;
         let ended = leadership.ended.clone();
+        drop(registering);
         drop(leadership);
         tokio::spawn(ended.run_until_cancelled_owned(session.run(incoming)));
         Ok(ReceiverStream::new(responses))
@@ -79,19 +81,24 @@ struct OpenSession {
 
 impl OpenSession {
     /// Both sides compare: what the worker runs is noted, what it lacks is sent, what the rows lack is dropped.
-    fn welcome(&self, leadership: &Leadership, hello: &v1::Hello) {
+    fn welcome(&self, leadership: &Leadership, hello: &v1::Hello) -> Result<(), Status> {
         info!(worker_id = self.worker.0, name = hello.name, running = hello.running.len(), "worker connected");
         self.answer(ToWorker::Welcome(v1::Welcome {
             worker_id: self.worker.0,
             lease_ms: leadership.config.lease_ms(),
             heartbeat_interval_ms: leadership.config.heartbeat_interval_ms(),
         }));
-        leadership.sessions.connect(self.worker, self.incarnation, self.outgoing.clone());
-        for running in &hello.running {
-            leadership.sessions.adopt(self.worker, TaskId(running.task_id), running.attempt);
+        let running = hello.running.iter().map(|running| (TaskId(running.task_id), running.attempt));
+        let (worker, view) = ((self.worker, self.incarnation), || leadership.raft.view());
+        if !leadership.sessions.connect(worker, self.outgoing.clone(), running, view) {
+            let name = &hello.name;
+            return Err(Status::aborted(format!(
+                "another process has registered as worker {name:?}: give each worker a name of its own"
+            )));
         }
-        leadership.sessions.reconcile(&leadership.raft.view());
+        leadership.sessions.reconcile(view);
         leadership.wake();
+        Ok(())
     }
 
     async fn run(self, mut incoming: Streaming<SessionRequest>) {
@@ -145,7 +152,13 @@ impl OpenSession {
         let command = Command::ClaimTargets { lease, bytes_planned: claim.total_bytes };
         match leadership.propose(command).await {
             Ok(_) => self.answer(ToWorker::Claimed(v1::Claimed { attempt: claim.attempt })),
-            Err(error) => self.refused(lease, &error),
+            Err(error) => {
+                if let Some(rejection) = cannot_be(&error) {
+                    // Whether that is committed or not, the attempt is dropped.
+                    let _ = self.fail(leadership, lease, rejection).await;
+                }
+                self.refused(lease, &error);
+            }
         }
         true
     }
@@ -159,20 +172,31 @@ impl OpenSession {
 
     async fn result(&self, leadership: &Leadership, result: v1::Result) -> bool {
         let (Some(lease), Some(outcome)) = (self.lease(result.attempt), result.outcome) else { return false };
-        let reported = match leadership.propose(Command::ReportTask { lease, result: task_result(outcome) }).await {
-            // A worker that reports other targets than its own would do so again: the attempt has failed.
-            Err(ProposeError::Rejected { rejection: rejection @ Rejection::WrongTargets { .. }, .. }) => {
-                warn!(worker_id = self.worker.0, %rejection, "a result was refused");
-                let result = TaskResult::Failed { kind: FailureKind::Transient, reason: rejection.to_string() };
-                leadership.propose(Command::ReportTask { lease, result }).await
-            }
-            reported => reported,
-        };
+        let result = task_result(outcome);
+        if matches!(result, TaskResult::Failed { kind: FailureKind::GivenBack, .. }) {
+            leadership.sessions.gave_back(self.worker);
+        }
+        let mut reported = leadership.propose(Command::ReportTask { lease, result }).await;
+        if let Some(rejection) = reported.as_ref().err().and_then(cannot_be).cloned() {
+            reported = self.fail(leadership, lease, &rejection).await;
+        }
         match reported {
             Ok(proposed) => self.acknowledge(leadership, lease, &proposed),
             Err(error) => self.refused(lease, &error),
         }
         true
+    }
+
+    /// A worker that says what cannot be would say it again: the attempt has failed, and counts.
+    async fn fail(
+        &self,
+        leadership: &Leadership,
+        lease: LeaseRef,
+        rejection: &Rejection,
+    ) -> Result<Proposed, ProposeError> {
+        warn!(worker_id = self.worker.0, %rejection, "an attempt failed by what its worker said of it");
+        let result = TaskResult::Failed { kind: FailureKind::Transient, reason: rejection.to_string() };
+        leadership.propose(Command::ReportTask { lease, result }).await
     }
 
     fn acknowledge(&self, leadership: &Leadership, lease: LeaseRef, proposed: &Proposed) {
@@ -207,7 +231,7 @@ impl OpenSession {
     fn refused(&self, lease: LeaseRef, error: &ProposeError) {
         if let ProposeError::Rejected { rejection, .. } = error {
             info!(worker_id = self.worker.0, %rejection, "an attempt was refused");
-            // A worker that does not read its answers loses its session, which ends the attempt as well.
+            // Where the queue is full the drop is told again, by the checker or in answer to the next report.
             let _ = self.outgoing.try_send(Ok(drop_of(lease.task, lease.attempt)));
         }
     }
@@ -222,8 +246,22 @@ impl OpenSession {
     }
 
     fn answer(&self, message: ToWorker) {
-        // A full queue is a worker that does not read; its lease runs out, and it says hello again.
+        // A full queue is a worker that does not read: it repeats what is not answered, and says hello again when its
+        // lease runs out.
         let _ = self.outgoing.try_send(Ok(SessionResponse { message: Some(message) }));
+    }
+}
+
+/// Why a claim or a result can never be applied, whoever repeats it; `None` when it came too late or is not known.
+fn cannot_be(error: &ProposeError) -> Option<&Rejection> {
+    match error {
+        ProposeError::Rejected { rejection, .. } => {
+            matches!(rejection, Rejection::WrongTargets { .. } | Rejection::Invalid { .. }).then_some(rejection)
+        }
+        ProposeError::NotLeader { .. }
+        | ProposeError::Overloaded
+        | ProposeError::Unknown { .. }
+        | ProposeError::Stopped => None,
     }
 }
 

@@ -16,11 +16,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tonic::Status;
 
+#[cfg(test)]
+mod tests;
+
 /// Where answers to a worker go; a full queue means the worker does not read, and its connection is given up.
 pub(super) type Outgoing = mpsc::Sender<Result<SessionResponse, Status>>;
 
 /// Rows read at once of the workers that are known.
 const WORKERS_PER_PAGE: usize = 1_000;
+/// A worker that gave an attempt back is offered none for this long: it is most likely ending.
+const GIVE_BACK_PAUSE: Duration = Duration::from_secs(2);
 /// Answers queued for one worker.
 pub(super) const OUTGOING_MAX: usize = 4_096;
 
@@ -33,7 +38,10 @@ pub(super) struct Sessions {
 pub(super) struct Session {
     pub(super) incarnation: u64,
     pub(super) renewed_at: Instant,
+    /// Where its answers go; none while it is not connected, and none once it did not read what was sent.
     pub(super) outgoing: Option<Outgoing>,
+    /// When it gave an attempt back.
+    gave_back_at: Option<Instant>,
     /// What was sent to it and has not ended, by task.
     pub(super) runs: BTreeMap<TaskId, Run>,
 }
@@ -42,15 +50,27 @@ impl Sessions {
     /// A new leader grants every known worker one full lease.
     pub(super) fn begin(read: &dyn Read) -> Self {
         let known = known_workers(read).into_iter().filter(|worker| worker.state != WorkerState::Lost);
-        let workers = known.map(|worker| (worker.id, Session::unconnected(&worker))).collect();
+        let workers = known.map(|worker| (worker.id, Session::unconnected(worker.incarnation))).collect();
         Self { workers: Mutex::new(workers) }
     }
 
-    /// A worker said hello: from now on this connection is the one that counts.
-    pub(super) fn connect(&self, worker: WorkerId, incarnation: u64, outgoing: Outgoing) {
-        let session =
-            Session { incarnation, renewed_at: Instant::now(), outgoing: Some(outgoing), runs: BTreeMap::new() };
-        self.lock().insert(worker, session);
+    /// A worker said hello, and runs these attempts: from now on this connection is the one that counts. False when a
+    /// later start of the worker has registered meanwhile.
+    pub(super) fn connect<R: Read>(
+        &self,
+        (worker, incarnation): (WorkerId, u64),
+        outgoing: Outgoing,
+        running: impl Iterator<Item = (TaskId, u32)>,
+        view: impl FnOnce() -> R,
+    ) -> bool {
+        let mut sessions = self.lock();
+        let current = view::worker(&view(), worker).is_some_and(|row| row.incarnation == incarnation);
+        if current {
+            let runs = running.map(|(task, attempt)| (task, Run::of_worker(attempt))).collect();
+            let session = Session { outgoing: Some(outgoing), runs, ..Session::unconnected(incarnation) };
+            sessions.insert(worker, session);
+        }
+        current
     }
 
     /// A connection ended; another one of the same worker may have replaced it already.
@@ -63,10 +83,10 @@ impl Sessions {
     }
 
     /// A heartbeat that arrived at `arrived` was confirmed: the lease runs from there. False when this incarnation is
-    /// not known any more, so that the worker has to say hello again.
+    /// not known any more, or did not read what was sent to it, so that the worker has to say hello again.
     pub(super) fn renew(&self, worker: WorkerId, incarnation: u64, arrived: Instant) -> bool {
         match self.lock().get_mut(&worker) {
-            Some(session) if session.incarnation == incarnation => {
+            Some(session) if session.incarnation == incarnation && session.outgoing.is_some() => {
                 session.renewed_at = session.renewed_at.max(arrived);
                 true
             }
@@ -74,31 +94,50 @@ impl Sessions {
         }
     }
 
-    /// Workers whose lease has ended.
-    pub(super) fn silent_for(&self, lease: Duration) -> Vec<(WorkerId, u64)> {
-        let sessions = self.lock();
-        let silent = sessions.iter().filter(|(_, session)| session.renewed_at.elapsed() > lease);
-        silent.map(|(worker, session)| (*worker, session.incarnation)).collect()
+    /// Whether the lease of some worker has ended.
+    pub(super) fn any_silent_for(&self, lease: Duration) -> bool {
+        self.lock().values().any(|session| session.renewed_at.elapsed() > lease)
     }
 
-    /// The worker was declared lost; its connection, if it has one, ends.
-    pub(super) fn forget(&self, worker: WorkerId, incarnation: u64) {
-        let mut sessions = self.lock();
-        if sessions.get(&worker).is_some_and(|session| session.incarnation == incarnation) {
-            sessions.remove(&worker);
+    /// Takes out the workers whose lease has ended: nothing but another hello of theirs begins a new one, so none holds
+    /// a lease when it is declared lost.
+    pub(super) fn take_silent_for(&self, lease: Duration) -> Vec<(WorkerId, u64)> {
+        let mut silent = Vec::new();
+        self.lock().retain(|worker, session| {
+            let holds = session.renewed_at.elapsed() <= lease;
+            if !holds {
+                silent.push((*worker, session.incarnation));
+            }
+            holds
+        });
+        silent
+    }
+
+    /// A worker could not be declared lost: the start of it that the rows have is granted one full lease.
+    pub(super) fn grant(&self, read: &dyn Read, worker: WorkerId) {
+        let row = view::worker(read, worker).filter(|row| row.state != WorkerState::Lost);
+        if let Some(row) = row {
+            self.lock().entry(worker).or_insert_with(|| Session::unconnected(row.incarnation));
+        }
+    }
+
+    /// The worker gave an attempt back.
+    pub(super) fn gave_back(&self, worker: WorkerId) {
+        if let Some(session) = self.lock().get_mut(&worker) {
+            session.gave_back_at = Some(Instant::now());
         }
     }
 
     /// Connected workers and the slots they have free, by their rows.
     pub(super) fn connected(&self, read: &dyn Read) -> Vec<Connected> {
-        let connected: Vec<(WorkerId, u64)> = {
+        let connected: Vec<(WorkerId, u64, bool)> = {
             let sessions = self.lock();
             let connected = sessions.iter().filter(|(_, session)| session.outgoing.is_some());
-            connected.map(|(worker, session)| (*worker, session.incarnation)).collect()
+            connected.map(|(worker, session)| (*worker, session.incarnation, session.pauses())).collect()
         };
-        let free = |(worker, incarnation): (WorkerId, u64)| {
+        let free = |(worker, incarnation, pauses): (WorkerId, u64, bool)| {
             let row = view::worker(read, worker).filter(|row| row.incarnation == incarnation)?;
-            let takes_tasks = row.state == WorkerState::Active && !row.draining;
+            let takes_tasks = row.state == WorkerState::Active && !row.draining && !pauses;
             let slots_free = if takes_tasks { row.slots.saturating_sub(row.leased) } else { 0 };
             Some(Connected { worker, incarnation, slots_free })
         };
@@ -106,9 +145,13 @@ impl Sessions {
     }
 
     /// Sends each connected worker what its rows have and it lacks, and tells it to drop what they have no more.
-    pub(super) fn reconcile(&self, read: &dyn Read) {
-        for (worker, session) in self.lock().iter_mut() {
-            dispatcher::reconcile(*worker, session, read);
+    ///
+    /// The rows are read with the sessions locked: by older rows an attempt that has just `finished` would be sent again.
+    pub(super) fn reconcile<R: Read>(&self, view: impl FnOnce() -> R) {
+        let mut sessions = self.lock();
+        let read = view();
+        for (worker, session) in sessions.iter_mut() {
+            dispatcher::reconcile(*worker, session, &read);
         }
     }
 
@@ -118,13 +161,6 @@ impl Sessions {
             let runs = session.runs.get(&task).is_some_and(|run| run.attempt == attempt);
             runs && session.runs.remove(&task).is_some()
         })
-    }
-
-    /// What an attempt that the worker lists in its hello, or reports on, is known as from now on.
-    pub(super) fn adopt(&self, worker: WorkerId, task: TaskId, attempt: u32) {
-        if let Some(session) = self.lock().get_mut(&worker) {
-            session.runs.insert(task, Run::of_worker(attempt));
-        }
     }
 
     /// Notes progress; never goes back.
@@ -164,11 +200,17 @@ fn known_workers(read: &dyn Read) -> Vec<Worker> {
 }
 
 impl Session {
-    fn unconnected(worker: &Worker) -> Self {
-        Self { incarnation: worker.incarnation, renewed_at: Instant::now(), outgoing: None, runs: BTreeMap::new() }
+    /// Whose lease begins now, and who is not connected.
+    fn unconnected(incarnation: u64) -> Self {
+        Self { incarnation, renewed_at: Instant::now(), outgoing: None, gave_back_at: None, runs: BTreeMap::new() }
     }
 
-    /// Queues an answer. A worker that does not read loses its connection, never the leader's time.
+    fn pauses(&self) -> bool {
+        self.gave_back_at.is_some_and(|at| at.elapsed() < GIVE_BACK_PAUSE)
+    }
+
+    /// Queues an answer. A worker that does not read loses its connection, with its next heartbeat at the latest, and
+    /// never costs the leader time.
     pub(super) fn send(&mut self, response: SessionResponse) -> bool {
         let sent = self.outgoing.as_ref().is_some_and(|outgoing| outgoing.try_send(Ok(response)).is_ok());
         if !sent {

@@ -77,6 +77,25 @@ async fn an_assignment_waits_for_the_first_renewal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s15_an_attempt_dropped_while_it_waits_for_the_first_renewal_never_begins() {
+    let (sample, mut node) = (Sample::new(), Node::start().await);
+    let _worker = Worker::start(Config { slots: 1, ..config(&node) });
+    let mut talk = node.welcome_silently(LONG_LEASE_MS).await;
+    talk.assign(sample.assign(attempt(1, 1)));
+    talk.drop_attempt(attempt(1, 1));
+    talk.dropped(attempt(1, 1)).await;
+    // The first renewal begins whatever still waits, and the only slot is then taken.
+    talk.renew(true);
+    talk.assign(sample.assign(attempt(2, 1)));
+    let begun = talk.wait(|message| match message {
+        Request::Claim(claim) => claim.attempt,
+        Request::Result(result) => panic!("the slot was taken: {result:?}"),
+        _ => None,
+    });
+    assert_eq!(begun.await, attempt(2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failover_restarts_no_copy() {
     let (sample, mut node) = (Sample::new(), Node::start().await);
     let _worker = Worker::start(one_by_one(&node));
