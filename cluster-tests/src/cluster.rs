@@ -21,6 +21,9 @@ use tonic::transport::{Channel, Endpoint};
 pub struct Cluster {
     dir: TempDir,
     settings: Vec<String>,
+    /// The nodes that the cluster began with.
+    founders: BTreeMap<u64, String>,
+    /// All nodes there ever were.
     addresses: BTreeMap<u64, String>,
     nodes: BTreeMap<u64, Process>,
     workers: BTreeMap<String, Process>,
@@ -42,8 +45,9 @@ impl Cluster {
     pub async fn start_with(nodes: u64, settings: &[&str]) -> Self {
         let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect();
         let dir = tempfile::tempdir().expect("a folder can be made");
-        let addresses = (1..=nodes).map(|id| (id, free_address())).collect();
-        let mut cluster = Self { dir, settings, addresses, nodes: BTreeMap::new(), workers: BTreeMap::new() };
+        let founders: BTreeMap<u64, String> = (1..=nodes).map(|id| (id, free_address())).collect();
+        let addresses = founders.clone();
+        let mut cluster = Self { dir, settings, founders, addresses, nodes: BTreeMap::new(), workers: BTreeMap::new() };
         for id in 1..=nodes {
             cluster.start_node(id);
         }
@@ -51,11 +55,11 @@ impl Cluster {
         cluster
     }
 
-    /// Starts a node, for the first time or again.
+    /// Starts a node, for the first time or again: one of those that the cluster began with knows all of them, one that
+    /// came later knows nobody.
     pub fn start_node(&mut self, id: u64) {
-        let peers: Vec<String> = self.addresses.iter().map(|(id, address)| format!("{id}={address}")).collect();
         let data_dir = self.path(&format!("node-{id}"));
-        let arguments = [
+        let mut arguments = [
             "server",
             "--id",
             &id.to_string(),
@@ -63,15 +67,41 @@ impl Cluster {
             &data_dir.to_string_lossy(),
             "--listen",
             &self.addresses[&id],
-            "--peers",
-            &peers.join(","),
             "--admin-listen",
             "127.0.0.1:0",
         ]
-        .map(str::to_owned);
-        let arguments = [arguments.as_slice(), self.settings.as_slice()].concat();
+        .map(str::to_owned)
+        .to_vec();
+        if self.founders.contains_key(&id) {
+            let peers: Vec<String> = self.founders.iter().map(|(id, address)| format!("{id}={address}")).collect();
+            arguments.extend(["--peers".to_owned(), peers.join(",")]);
+        }
+        arguments.extend_from_slice(&self.settings);
         let process = Process::start(&arguments, &self.path(&format!("node-{id}.log")));
         self.nodes.insert(id, process);
+    }
+
+    /// Starts a node that knows nobody and waits to be added.
+    pub fn start_newcomer(&mut self, id: u64) {
+        self.addresses.insert(id, free_address());
+        self.start_node(id);
+    }
+
+    /// SIGTERM for a node, and waits until it has ended; its exit code.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn stop_node(&mut self, id: u64) -> Option<i32> {
+        self.nodes.remove(&id).expect("the node runs").terminate()
+    }
+
+    /// A node is dead and its folder empty.
+    ///
+    /// # Panics
+    /// When it does not run, or its folder cannot be removed.
+    pub fn wipe_node(&mut self, id: u64) {
+        self.kill_node(id);
+        std::fs::remove_dir_all(self.path(&format!("node-{id}"))).expect("the folder can be removed");
     }
 
     /// SIGKILL for a node.

@@ -16,8 +16,9 @@ pub(crate) enum Format {
 /// Starts logging. A filter that makes no sense is reported and left out, since logs are no reason to refuse work.
 pub(crate) fn start(format: Format, level: LevelFilter) {
     let written = std::env::var("FERRY_LOG").or_else(|_| std::env::var("RUST_LOG")).unwrap_or_default();
-    let filter = EnvFilter::builder().with_default_directive(level.into());
-    let (filter, fault) = match filter.parse(&written) {
+    // openraft tells of every step of an election; whoever wants that asks for it by name.
+    let directives = format!("{level},openraft=warn,{written}");
+    let (filter, fault) = match EnvFilter::builder().parse(directives) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::default().add_directive(level.into()), Some(error)),
     };

@@ -7,10 +7,11 @@ use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
 use ferry_proto::v1::segment_service_client::SegmentServiceClient;
 use ferry_proto::v1::worker_service_client::WorkerServiceClient;
 use ferry_proto::v1::{
-    AllocateIdsRequest, AllocateIdsResponse, CheckInvariantsRequest, CheckInvariantsResponse, DrainWorkerRequest,
-    DrainWorkerResponse, GetSegmentRequest, GetSegmentResponse, GetStatusRequest, GetStatusResponse,
-    ListSegmentsRequest, ListSegmentsResponse, ListWorkersRequest, ListWorkersResponse, UndrainWorkerRequest,
-    UndrainWorkerResponse,
+    AddNodeRequest, AddNodeResponse, AllocateIdsRequest, AllocateIdsResponse, CheckInvariantsRequest,
+    CheckInvariantsResponse, DrainWorkerRequest, DrainWorkerResponse, GetSegmentRequest, GetSegmentResponse,
+    GetStatusRequest, GetStatusResponse, ListSegmentsRequest, ListSegmentsResponse, ListWorkersRequest,
+    ListWorkersResponse, RemoveNodeRequest, RemoveNodeResponse, TransferLeadershipRequest, TransferLeadershipResponse,
+    UndrainWorkerRequest, UndrainWorkerResponse,
 };
 
 impl Client {
@@ -78,6 +79,32 @@ impl Client {
     ) -> Result<Answer<CheckInvariantsResponse>, Error> {
         self.call(self.long(self.shared.options.timeout), request, |channel, request| async move {
             ClusterServiceClient::new(channel).check_invariants(request).await
+        })
+        .await
+    }
+
+    /// Adds a node that runs and waits; takes as long as it needs to catch up, and may be repeated.
+    pub async fn add_node(&self, request: AddNodeRequest) -> Result<Answer<AddNodeResponse>, Error> {
+        self.call(self.long(self.shared.options.timeout), request, |channel, request| async move {
+            ClusterServiceClient::new(channel).add_node(request).await
+        })
+        .await
+    }
+
+    /// Removes a node, which may be down. A repeat after it is done answers that there is no such node.
+    pub async fn remove_node(&self, node_id: u64) -> Result<Answer<RemoveNodeResponse>, Error> {
+        let manner = self.long(self.shared.options.timeout);
+        self.call(manner, RemoveNodeRequest { node_id }, |channel, request| async move {
+            ClusterServiceClient::new(channel).remove_node(request).await
+        })
+        .await
+    }
+
+    /// Hands the leadership to a voter; 0: to any other one.
+    pub async fn transfer_leadership(&self, node_id: u64) -> Result<Answer<TransferLeadershipResponse>, Error> {
+        let manner = self.long(self.shared.options.timeout);
+        self.call(manner, TransferLeadershipRequest { node_id }, |channel, request| async move {
+            ClusterServiceClient::new(channel).transfer_leadership(request).await
         })
         .await
     }

@@ -229,6 +229,17 @@ impl Raft {
     /// Ends when raft has stopped on this node, and says why. The process must end then: nothing it still answers
     /// can be trusted.
     pub async fn stopped(&self) -> String {
+        tokio::select! {
+            biased;
+            reason = self.core_stopped() => reason,
+            // A node that leads but cannot propose or read any more must give way to others too.
+            () = self.inner.proposals.closed() => "the task that proposes has ended".to_owned(),
+            () = self.inner.local_rounds.closed() => "the task that confirms reads has ended".to_owned(),
+            () = self.inner.remote_rounds.closed() => "the task that asks the leader for reads has ended".to_owned(),
+        }
+    }
+
+    async fn core_stopped(&self) -> String {
         let mut metrics = self.inner.core.metrics();
         loop {
             if let Err(fatal) = &metrics.borrow_and_update().running_state {

@@ -96,7 +96,7 @@ impl Leadership {
         if let Some(lead) = lead {
             self.lead.send_replace(Some(Arc::new(lead)));
             self.announced.send_replace(Some(term));
-            tracing::info!(%term, "leadership begins");
+            tracing::debug!(%term, "leadership is announced");
         }
         lost(term, metrics).await
     }

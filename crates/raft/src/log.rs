@@ -4,6 +4,7 @@ use crate::types::{Entry, LogId, Types, Vote};
 use crate::wire;
 use ferry_store::log::Log;
 use ferry_store::vote::VoteFile;
+use futures::stream::{self, Stream, TryStreamExt};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use std::fmt::Debug;
@@ -39,6 +40,32 @@ impl LogStore {
     }
 }
 
+/// Entries that begin where they should: rows without the effect of one would differ from those of all other nodes.
+fn unbroken(from: u64, entries: Vec<Entry>) -> io::Result<Vec<Entry>> {
+    match entries.first() {
+        Some(first) if first.log_id.index != from => Err(io::Error::other(format!(
+            "entry {from} of the raft log is to be applied but is not there: remove this node from the cluster \
+             (`ferry cluster remove-node`), empty its folder and add it under a new id (`ferry cluster add-node`)"
+        ))),
+        Some(_) | None => Ok(entries),
+    }
+}
+
+/// First index of a range and the one behind its last.
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let from = match range.start_bound() {
+        Bound::Included(index) => *index,
+        Bound::Excluded(index) => index.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let to_exclusive = match range.end_bound() {
+        Bound::Included(index) => index.saturating_add(1),
+        Bound::Excluded(index) => *index,
+        Bound::Unbounded => u64::MAX,
+    };
+    (from, to_exclusive)
+}
+
 fn read_marker(marker: Option<Vec<u8>>) -> io::Result<Option<LogId>> {
     marker.map(|bytes| wire::log_id_from_bytes(&bytes)).transpose().map_err(io::Error::other)
 }
@@ -48,21 +75,29 @@ impl RaftLogReader<Types> for LogStore {
         &mut self,
         range: R,
     ) -> io::Result<Vec<Entry>> {
-        let from = match range.start_bound() {
-            Bound::Included(index) => *index,
-            Bound::Excluded(index) => index.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let to_exclusive = match range.end_bound() {
-            Bound::Included(index) => index.saturating_add(1),
-            Bound::Excluded(index) => *index,
-            Bound::Unbounded => u64::MAX,
-        };
+        let (from, to_exclusive) = bounds(&range);
         self.read(from, to_exclusive, usize::MAX)
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
         self.read(start, end, READ_BYTES_MAX)
+    }
+
+    /// A node far behind applies a long range at once: it is read piece by piece, not held whole.
+    async fn entries_stream<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: R,
+    ) -> impl Stream<Item = io::Result<Entry>> + OptionalSend {
+        let (from, to_exclusive) = bounds(&range);
+        let log = self.clone();
+        let pieces = stream::try_unfold(from, move |next| {
+            let piece = log.read(next, to_exclusive, READ_BYTES_MAX).and_then(|entries| unbroken(next, entries));
+            std::future::ready(piece.map(|entries| {
+                let last = entries.last()?.log_id.index;
+                Some((stream::iter(entries.into_iter().map(Ok)), last + 1))
+            }))
+        });
+        pieces.try_flatten()
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
@@ -119,5 +154,45 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
         self.log.purge(log_id.index, wire::log_id_to_bytes(log_id)).map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Batch, Payload};
+    use ferry_store::{Options, Store};
+    use tempfile::TempDir;
+
+    const ENTRIES: u64 = 50;
+
+    /// A log of several times `READ_BYTES_MAX`.
+    fn long_log() -> (TempDir, LogStore) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), 1, &Options::default()).unwrap();
+        let payload = Payload::Normal(Batch(vec![7; READ_BYTES_MAX / 10].into()));
+        let entry = |index| Entry { log_id: LogId::new_term_index(1, index), payload: payload.clone() };
+        let entries = (0..ENTRIES).map(|index| (index, wire::entry_to_bytes(entry(index)))).collect();
+        store.log.append(entries).unwrap();
+        (folder, LogStore::new(store.log, store.vote))
+    }
+
+    #[tokio::test]
+    async fn a_long_range_is_applied_in_pieces_without_a_gap() {
+        let (_folder, mut log) = long_log();
+        assert!(log.limited_get_log_entries(0, ENTRIES).await.unwrap().len() < 20);
+        let entries: Vec<Entry> = log.entries_stream(3..ENTRIES).await.try_collect().await.unwrap();
+        let indexes: Vec<u64> = entries.iter().map(|entry| entry.log_id.index).collect();
+        assert_eq!(indexes, (3..ENTRIES).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn entries_are_not_applied_behind_one_that_is_gone() {
+        let (_folder, mut log) = long_log();
+        log.log.purge(4, wire::log_id_to_bytes(LogId::new_term_index(1, 4))).unwrap();
+        let applied: Result<Vec<Entry>, _> = log.entries_stream(4..ENTRIES).await.try_collect().await;
+        assert!(applied.unwrap_err().to_string().contains("entry 4 of the raft log"));
+        let kept: Vec<Entry> = log.entries_stream(5..ENTRIES).await.try_collect().await.unwrap();
+        assert_eq!(kept.len() as u64, ENTRIES - 5);
     }
 }

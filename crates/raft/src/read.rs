@@ -68,6 +68,11 @@ impl Rounds {
         (Self(sender), task)
     }
 
+    /// Ends when no round will be run any more.
+    pub(crate) async fn closed(&self) {
+        self.0.closed().await;
+    }
+
     /// Joins the next round.
     pub(crate) async fn join(&self) -> Round {
         let (answer, round) = oneshot::channel();
@@ -97,13 +102,29 @@ pub(crate) async fn remote_round(core: Core, peers: Peers, gate: Gate) -> Round 
     let mut peer = peers.get(Lane::Control, leader, &address);
     let request = gate.request(leader, proto::RaftReadIndexRequest {});
     let failed = |reason: String| RoundError::Leader { leader, reason };
-    match timeout(peer.answer_timeout, peer.client.read_index(request)).await {
+    let answer = tokio::select! {
+        answer = timeout(peer.answer_timeout, peer.client.read_index(request)) => answer,
+        // One that hangs must not hold up readers once another leads.
+        () = replaced(&core, leader) => return Err(failed("it leads no more".to_owned())),
+    };
+    match answer {
         Ok(Ok(response)) => {
             let proto::RaftReadIndexResponse { term, index } = response.into_inner();
             Ok(Confirmed { term, index })
         }
         Ok(Err(status)) => Err(failed(status.message().to_owned())),
         Err(_) => Err(failed(format!("no answer in {:?}", peer.answer_timeout))),
+    }
+}
+
+/// Ends when this node knows of another leader.
+async fn replaced(core: &Core, leader: u64) {
+    let mut metrics = core.metrics();
+    while metrics.borrow_and_update().current_leader.is_none_or(|now| now == leader) {
+        if metrics.changed().await.is_err() {
+            // Raft has stopped here, which others report.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -27,7 +27,7 @@ impl Raft {
     /// Starts raft on the store of this node, and gives the service through which the other nodes reach it.
     ///
     /// A node with an empty store that has peers sets up the cluster with them. Every peer does the same with the same
-    /// peers, so it does not matter which is first.
+    /// peers, so it does not matter which is first. Without peers it begins nothing and waits to be added.
     pub async fn start(config: Config, store: Store) -> Result<(Self, RaftServiceServer<PeerService>), StartError> {
         check_peers(&config)?;
         let openraft_config = config.for_openraft().map_err(|error| StartError::Config(error.to_string()))?;
@@ -63,7 +63,17 @@ fn check_peers(config: &Config) -> Result<(), StartError> {
 async fn initialize(core: &Core, config: &Config) -> Result<(), StartError> {
     let disk = |reason: String| StartError::Disk(reason);
     let initialized = core.is_initialized().await.map_err(|fatal| disk(fatal.to_string()))?;
-    if initialized || config.peers.is_empty() {
+    if initialized {
+        return Ok(());
+    }
+    if config.peers.is_empty() {
+        let (node_id, address) = (config.node_id, &config.address);
+        tracing::warn!(
+            node_id,
+            address,
+            "this node has no cluster and no peers: it waits until it is added with `ferry cluster add-node --id \
+             {node_id} --address {address}`; to begin a cluster instead, start it with peers, itself among them"
+        );
         return Ok(());
     }
     let voters: BTreeMap<u64, Node> =

@@ -20,7 +20,7 @@ use tower::{Service, ServiceExt};
 /// Marks a call that another node passed on.
 const FORWARDED: &str = "ferry-forwarded";
 /// Calls that only the leader can answer: every write, and what lives in the leader's memory.
-const LEADER_ONLY: [&str; 10] = [
+const LEADER_ONLY: [&str; 12] = [
     "/ferry.v1.JobService/SubmitJob",
     "/ferry.v1.JobService/CancelJob",
     "/ferry.v1.JobService/PauseJob",
@@ -30,6 +30,8 @@ const LEADER_ONLY: [&str; 10] = [
     "/ferry.v1.AllocatorService/AllocateIds",
     "/ferry.v1.WorkerService/DrainWorker",
     "/ferry.v1.WorkerService/UndrainWorker",
+    "/ferry.v1.ClusterService/AddNode",
+    "/ferry.v1.ClusterService/RemoveNode",
     "/ferry.v1.ClusterService/TransferLeadership",
 ];
 /// A new look for the leader after a connection was refused.

@@ -13,7 +13,7 @@ use ferry_raft::{ProposeError, Proposed, Raft, Role};
 use ferry_snapshot::Stores;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -30,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) channels: Channels,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) config: Config,
+    /// Held while the membership changes: one change at a time.
+    pub(crate) changing: Arc<Mutex<()>>,
     /// Places for open watches.
     pub(crate) watches: Arc<Semaphore>,
     /// Set when the node begins to stop: open streams end.

@@ -13,7 +13,7 @@ use crate::leadership::Leader;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::reads::Reads;
-use ferry_raft::Raft;
+use ferry_raft::{Raft, Role};
 use ferry_snapshot::Stores;
 use ferry_store::Store;
 use std::net::SocketAddr;
@@ -22,11 +22,13 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+/// How long a leader that stops waits for its successor; without one, the others elect after a timeout anyway.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the transport gets to close its connections once no call is open.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -111,6 +113,7 @@ impl Server {
             stores: Stores::new(),
             channels: Channels::default(),
             metrics,
+            changing: Arc::default(),
             watches: Arc::new(Semaphore::new(config.limits.watches as usize)),
             stopping: CancellationToken::new(),
             config,
@@ -202,13 +205,29 @@ impl Running {
     /// Runs until told to stop, or until a part of the node ends by itself.
     async fn until(mut self, stop: CancellationToken) -> Result<(), ServeError> {
         let outcome = tokio::select! {
-            () = stop.cancelled() => Ok(()),
+            () = stop.cancelled() => {
+                self.hand_over().await;
+                Ok(())
+            }
             reason = self.node.raft.stopped() => Err(ServeError::RaftStopped { reason }),
             ended = &mut self.grpc => Err(grpc_ended(ended)),
             ended = &mut self.http => Err(http_ended(ended)),
         };
         self.close().await;
         outcome
+    }
+
+    /// A leader that stops names its successor, so that nobody has to notice its silence first.
+    async fn hand_over(&self) {
+        let raft = &self.node.raft;
+        if raft.status().role != Role::Leader {
+            return;
+        }
+        let Some(successor) = raft.successor() else { return };
+        match raft.transfer_leader(successor, Instant::now() + HAND_OVER_TIMEOUT).await {
+            Ok(()) => info!(successor, "leadership handed over"),
+            Err(error) => warn!(successor, %error, "leadership was not handed over; the others will elect"),
+        }
     }
 
     /// Open calls first, then raft, then the connections, each within its time.

@@ -1,7 +1,7 @@
 //! Errors as gRPC statuses, mapped in one place; every message names the field or thing and the next step.
 
 use ferry_machine::outcome::Rejection;
-use ferry_raft::{ProposeError, ReadError};
+use ferry_raft::{MembershipError, ProposeError, ReadError};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
@@ -88,6 +88,15 @@ pub(crate) fn of_propose(error: &ProposeError) -> Status {
         ProposeError::NotLeader { leader } => no_leader(leader.as_ref().map(|(id, _)| *id)),
         ProposeError::Unknown { .. } | ProposeError::Stopped => Status::unavailable(error.to_string()),
         ProposeError::Overloaded => Status::resource_exhausted(error.to_string()),
+    }
+}
+
+/// What became of a change of the membership or of the leader.
+pub(crate) fn of_membership(error: &MembershipError) -> Status {
+    match error {
+        MembershipError::NotLeader { leader } => no_leader(leader.as_ref().map(|(id, _)| *id)),
+        MembershipError::Refused { .. } => Status::failed_precondition(error.to_string()),
+        MembershipError::Unknown { .. } => Status::unavailable(error.to_string()),
     }
 }
 

@@ -80,7 +80,7 @@ impl Checkpoints {
             // Without a manifest it is no checkpoint; what stays is removed at the next start.
             files::remove_folder(&folder).ok();
         })?;
-        self.replace(&checkpoint);
+        self.advance(&checkpoint);
         Ok(checkpoint)
     }
 
@@ -100,9 +100,7 @@ impl Checkpoints {
             checkpoint.manifest().verify(checkpoint.folder())?;
         }
         self.shared.rows.install(checkpoint.folder(), checkpoint.manifest())?;
-        if self.current().is_none_or(|current| current.manifest().index < checkpoint.manifest().index) {
-            self.replace(checkpoint);
-        }
+        self.advance(checkpoint);
         Ok(())
     }
 
@@ -114,10 +112,18 @@ impl Checkpoints {
         Ok(Checkpoint::new(folder.to_path_buf(), manifest, true))
     }
 
-    fn replace(&self, checkpoint: &Checkpoint) {
+    /// Makes a checkpoint the current one unless that one is as new: a build that ends after an installation it began
+    /// before must not bring back what the log no longer continues.
+    fn advance(&self, checkpoint: &Checkpoint) {
+        let mut current = self.lock();
+        if current.as_ref().is_some_and(|current| current.manifest().index >= checkpoint.manifest().index) {
+            return;
+        }
         checkpoint.keep(true);
-        let former = self.lock().replace(checkpoint.clone());
-        if let Some(former) = former.filter(|former| former.folder() != checkpoint.folder()) {
+        let former = current.replace(checkpoint.clone());
+        // Files are removed with the last handle, which is not to happen under the lock.
+        drop(current);
+        if let Some(former) = former {
             former.keep(false);
         }
     }
@@ -143,4 +149,24 @@ fn newest(folder: &Path) -> Result<Option<Checkpoint>, FileError> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Options, Store};
+
+    #[test]
+    fn a_build_that_ends_after_an_installation_does_not_bring_the_older_checkpoint_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), 1, &Options::default()).expect("a new store");
+        let [older, newer] = [9, 19].map(|index| {
+            store.rows.write((index, Vec::new()), None, |_| ()).expect("written");
+            store.checkpoints.build().expect("built")
+        });
+        store.checkpoints.advance(&older);
+        assert_eq!(store.checkpoints.current().expect("the newer one").name(), newer.name());
+        let gone = older.folder().to_path_buf();
+        drop(older);
+        assert!(!gone.exists() && newer.folder().exists());
+    }
 }

@@ -54,7 +54,17 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), FileError> {
 
 /// Makes a folder, and those above it, where they do not exist.
 pub(crate) fn create_folder(folder: &Path) -> Result<(), FileError> {
-    fs::create_dir_all(folder).named("create the folder", folder)
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_folder(above)?;
+    match fs::create_dir(folder) {
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+        created => created.named("create the folder", folder)?,
+    }
+    sync_folder(above)
 }
 
 /// Removes a folder with all that is in it; one that is not there is fine.

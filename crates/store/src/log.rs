@@ -35,7 +35,7 @@ pub enum LogError {
     },
     /// The checksum of an entry does not fit.
     #[error(
-        "entry {index} of the raft log in {} is damaged: remove this node from the cluster, empty its folder and add the node again",
+        "entry {index} of the raft log in {} is damaged: remove this node from the cluster (`ferry cluster remove-node`), empty its folder and add it under a new id (`ferry cluster add-node`)",
         folder.display()
     )]
     Damaged {
@@ -46,7 +46,7 @@ pub enum LogError {
     },
     /// An entry is not there though later ones are.
     #[error(
-        "entry {index} of the raft log in {} is missing: remove this node from the cluster, empty its folder and add the node again",
+        "entry {index} of the raft log in {} is missing: remove this node from the cluster (`ferry cluster remove-node`), empty its folder and add it under a new id (`ferry cluster add-node`)",
         folder.display()
     )]
     Missing {

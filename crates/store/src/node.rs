@@ -25,7 +25,7 @@ pub enum NodeError {
     File(#[from] FileError),
     /// It is not what this program writes.
     #[error(
-        "{} cannot be read ({reason}): restore that file from a copy, or remove this node from the cluster, empty the folder and add the node again",
+        "{} cannot be read ({reason}): restore that file from a copy, or remove this node from the cluster (`ferry cluster remove-node`), empty its folder and add it under a new id (`ferry cluster add-node`)",
         path.display()
     )]
     Unreadable {
@@ -47,7 +47,7 @@ pub enum NodeError {
     },
     /// The folder has learned another cluster.
     #[error(
-        "{} belongs to cluster {known}, not to cluster {offered}: start the node with the peers of its own cluster, or empty the folder and add it as a new node",
+        "{} belongs to cluster {known}, not to cluster {offered}: start the node with the peers of its own cluster, or empty its folder and add it under a new id (`ferry cluster add-node`)",
         path.display()
     )]
     OtherCluster {

@@ -41,7 +41,7 @@ pub enum RowsError {
     },
     /// A key or row is not what this program writes.
     #[error(
-        "a row in {} cannot be read: {source}; start the version of ferry that wrote it, or remove this node from the cluster, empty its folder and add the node again",
+        "a row in {} cannot be read: {source}; start the version of ferry that wrote it, or remove this node from the cluster (`ferry cluster remove-node`), empty its folder and add it under a new id (`ferry cluster add-node`)",
         folder.display()
     )]
     Codec {
@@ -52,7 +52,7 @@ pub enum RowsError {
     },
     /// The file that names the live generation is damaged.
     #[error(
-        "{} names {name:?}, which is no folder of rows: remove this node from the cluster, empty its folder and add the node again",
+        "{} names {name:?}, which is no folder of rows: remove this node from the cluster (`ferry cluster remove-node`), empty its folder and add it under a new id (`ferry cluster add-node`)",
         path.display()
     )]
     Current {

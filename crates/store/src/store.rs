@@ -67,7 +67,7 @@ pub enum OpenError {
     },
     /// Something in it is not what it should be.
     #[error(
-        "{} is damaged: {reason}. Remove this node from the cluster, empty the folder and add the node again",
+        "{} is damaged: {reason}. Remove this node from the cluster (`ferry cluster remove-node`), empty its folder and add it under a new id (`ferry cluster add-node`)",
         path.display()
     )]
     Damaged {
@@ -78,7 +78,7 @@ pub enum OpenError {
     },
     /// Less is there than this node has promised to others.
     #[error(
-        "{} has lost what this node promised to its cluster: {reason}. Remove this node from the cluster, empty the folder and add the node again",
+        "{} has lost what this node promised to its cluster: {reason}. Remove this node from the cluster (`ferry cluster remove-node`), empty its folder and add it under a new id (`ferry cluster add-node`)",
         folder.display()
     )]
     Lost {

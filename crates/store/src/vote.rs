@@ -11,7 +11,7 @@ pub enum VoteError {
     File(#[from] FileError),
     /// Its checksum does not fit: a node without its vote could vote twice in one term.
     #[error(
-        "{} is damaged, and a node that forgot its vote could vote twice: remove this node from the cluster, empty the folder and add the node again",
+        "{} is damaged, and a node that forgot its vote could vote twice: remove this node from the cluster (`ferry cluster remove-node`), empty its folder and add it under a new id (`ferry cluster add-node`)",
         path.display()
     )]
     Damaged {

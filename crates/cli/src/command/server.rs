@@ -27,7 +27,7 @@ pub(crate) struct Server {
     /// The address others reach this node at.
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
-    /// The nodes the cluster begins with, this one among them.
+    /// The nodes the cluster begins with, this one among them; without any, a new node waits to be added.
     #[arg(long, value_name = "ID=HOST:PORT,...")]
     peers: Option<String>,
     /// Where metrics and health are served.

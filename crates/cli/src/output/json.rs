@@ -23,6 +23,7 @@ macro_rules! named {
 }
 
 named![
+    AddNodeResponse,
     AllocateIdsResponse,
     CancelJobResponse,
     CheckInvariantsResponse,
@@ -38,10 +39,12 @@ named![
     ListTasksResponse,
     ListWorkersResponse,
     PauseJobResponse,
+    RemoveNodeResponse,
     ResumeJobResponse,
     Segment,
     SubmitJobResponse,
     Task,
+    TransferLeadershipResponse,
     UndrainWorkerResponse,
     UpdateJobResponse,
     WaitJobResponse,

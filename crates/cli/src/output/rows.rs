@@ -6,7 +6,7 @@ use crate::units::{show_bytes, show_duration, show_time};
 use comfy_table::Table;
 use ferry_proto::v1::{
     AllocateIdsResponse, CheckInvariantsResponse, GetStatusResponse, Node, NodeRole, Segment, SegmentState, Task,
-    TaskState, Worker, WorkerState,
+    TaskState, TransferLeadershipResponse, Worker, WorkerState,
 };
 use std::time::Duration;
 
@@ -147,7 +147,7 @@ pub(crate) fn worker(worker: &Worker) -> Table {
 }
 
 /// The nodes of the cluster.
-pub(crate) fn status(status: &GetStatusResponse) -> Table {
+pub(crate) fn nodes(nodes: &[Node]) -> Table {
     let header = ["NODE", "ADDRESS", "ROLE", "APPLIED", "LOG", "VERSION"];
     let row = |node: &Node| {
         let index = |index: u64| if node.reachable { index.to_string() } else { "-".to_owned() };
@@ -160,7 +160,12 @@ pub(crate) fn status(status: &GetStatusResponse) -> Table {
             or_dash(&node.version),
         ]
     };
-    grid(&header, status.nodes.iter().map(row).collect())
+    grid(&header, nodes.iter().map(row).collect())
+}
+
+/// Who leads after a transfer.
+pub(crate) fn leader(response: &TransferLeadershipResponse) -> Table {
+    fields(vec![("leader", response.leader_id.to_string()), ("term", response.term.to_string())])
 }
 
 fn role(node: &Node) -> &'static str {
@@ -198,10 +203,10 @@ pub(crate) fn cluster_time(status: &GetStatusResponse) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{segments, status, tasks};
+    use super::{nodes, segments, tasks};
     use comfy_table::Table;
     use expect_test::expect;
-    use ferry_proto::v1::{GetStatusResponse, IdMapping, Node, NodeRole, Segment, SegmentState, Task, TaskState};
+    use ferry_proto::v1::{IdMapping, Node, NodeRole, Segment, SegmentState, Task, TaskState};
 
     fn text(mut table: Table) -> String {
         table.force_no_tty();
@@ -263,6 +268,6 @@ mod tests {
                 1  n1:7401  Leader            42   43  0.1.0
                 2  n2:7401  unreachable  -        -    -
         "#]]
-        .assert_eq(&text(status(&GetStatusResponse { nodes: vec![leads, gone], ..Default::default() })));
+        .assert_eq(&text(nodes(&[leads, gone])));
     }
 }

@@ -32,7 +32,8 @@ pub struct Config {
     pub listen: String,
     /// The address others reach this node at; empty: as `peers` says, else `listen`.
     pub advertise: String,
-    /// The nodes the cluster begins with, this one among them, as `id=host:port`; empty: this node alone.
+    /// The nodes the cluster begins with, this one among them, as `id=host:port`; without effect once the node
+    /// has a cluster. Empty: it waits to be added to one.
     pub peers: Peers,
     /// Where `/metrics`, `/livez` and `/readyz` are served; port 0 takes a free one, which the log names.
     pub admin_listen: String,
@@ -103,11 +104,13 @@ impl Config {
         self.peers.address(self.id).unwrap_or(&self.listen)
     }
 
-    /// The members the cluster begins with, this node among them.
+    /// The members the cluster begins with, this node among them; none where it waits to be added.
     #[must_use]
     pub fn members(&self) -> std::collections::BTreeMap<u64, String> {
         let mut members = self.peers.all().clone();
-        members.insert(self.id, self.advertised().to_owned());
+        if let Some(this) = members.get_mut(&self.id) {
+            self.advertised().clone_into(this);
+        }
         members
     }
 

@@ -118,3 +118,10 @@ fn a_dump_says_the_same_as_what_was_loaded() {
         assert!(dump.contains(line), "{dump}");
     }
 }
+
+#[test]
+fn a_node_begins_a_cluster_only_when_it_is_given_peers() {
+    assert!(loaded("id = 4", &[], &Overrides::new()).unwrap().members().is_empty());
+    let alone = loaded("id = 4\npeers = [\"4=a:1\"]\nadvertise = \"b:1\"", &[], &Overrides::new()).unwrap();
+    assert_eq!(alone.members(), [(4, "b:1".to_owned())].into());
+}

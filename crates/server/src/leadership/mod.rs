@@ -24,7 +24,7 @@ use sessions::Sessions;
 use std::sync::{Arc, RwLock};
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{info, warn};
+use tracing::info;
 
 pub(crate) use allocator::AllocateError;
 
@@ -114,7 +114,7 @@ async fn watch(raft: Raft, config: LeadershipConfig, metrics: Arc<Metrics>, curr
             return;
         }
         if term.is_some() {
-            warn!("leadership ends");
+            info!("leadership ends");
         }
     }
 }

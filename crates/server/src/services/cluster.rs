@@ -8,7 +8,11 @@ use ferry_machine::tables::Read;
 use ferry_machine::view;
 use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
 use ferry_proto::v1::cluster_service_server::ClusterService;
-use ferry_proto::v1::{CheckInvariantsRequest, CheckInvariantsResponse, GetStatusRequest, GetStatusResponse, Node};
+use ferry_proto::v1::{
+    AddNodeRequest, AddNodeResponse, CheckInvariantsRequest, CheckInvariantsResponse, GetStatusRequest,
+    GetStatusResponse, Node, NodeRole, RemoveNodeRequest, RemoveNodeResponse, TransferLeadershipRequest,
+    TransferLeadershipResponse,
+};
 use futures::future::join_all;
 use std::ops::Bound;
 use std::time::Duration;
@@ -44,9 +48,45 @@ impl ClusterService for Services {
         let violations = violations.iter().map(ToString::to_string).collect();
         reading.answer(CheckInvariantsResponse { violations, rows_checked })
     }
+
+    async fn add_node(&self, request: Request<AddNodeRequest>) -> Result<Response<AddNodeResponse>, Status> {
+        let deadline = self.reads.deadline(request.metadata());
+        self.add(request.into_inner(), deadline).await?;
+        Ok(self.reads.stamp().answer(AddNodeResponse { nodes: self.nodes().await }))
+    }
+
+    async fn remove_node(&self, request: Request<RemoveNodeRequest>) -> Result<Response<RemoveNodeResponse>, Status> {
+        let deadline = self.reads.deadline(request.metadata());
+        let nodes = self.remove(request.into_inner().node_id, deadline).await?;
+        Ok(self.reads.stamp().answer(RemoveNodeResponse { nodes }))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<TransferLeadershipRequest>,
+    ) -> Result<Response<TransferLeadershipResponse>, Status> {
+        let deadline = self.reads.deadline(request.metadata());
+        let leader_id = self.transfer(request.into_inner().node_id, deadline).await?;
+        let term = self.raft.status().term;
+        Ok(self.reads.stamp().answer(TransferLeadershipResponse { leader_id, term }))
+    }
 }
 
 impl Services {
+    /// Every node, as each says of itself; but who votes is what this node, which leads, has had agreed on: a node that
+    /// was just given its vote may not know yet.
+    pub(super) async fn nodes(&self) -> Vec<Node> {
+        let mut status = self.local_status();
+        self.ask_peers(&mut status).await;
+        let members = self.raft.status().members;
+        for node in &mut status.nodes {
+            if node.role() == NodeRole::Learner && members.get(&node.id).is_some_and(|member| member.voter) {
+                node.set_role(NodeRole::Follower);
+            }
+        }
+        status.nodes
+    }
+
     /// What this node knows by itself.
     fn local_status(&self) -> GetStatusResponse {
         let raft = self.raft.status();
@@ -103,7 +143,8 @@ impl Services {
         }
     }
 
-    async fn ask(&self, id: u64, address: &str) -> Option<GetStatusResponse> {
+    /// What a node knows by itself; none where it does not answer, or another node does.
+    pub(super) async fn ask(&self, id: u64, address: &str) -> Option<GetStatusResponse> {
         let mut client = ClusterServiceClient::new(self.channels.get(address)?);
         let answer = timeout(PEER_TIMEOUT, client.get_status(GetStatusRequest { local_only: true })).await;
         let answer = answer.ok()?.ok()?.into_inner();

@@ -3,6 +3,7 @@
 mod cluster;
 mod ids;
 mod jobs;
+mod membership;
 mod segments;
 mod tasks;
 mod watch;

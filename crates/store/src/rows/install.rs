@@ -46,6 +46,9 @@ impl Rows {
             // What is left of it is removed at the next start at the latest.
             files::remove_folder(&self.folder.join(&name)).ok();
         })?;
+        // What raft truncated before must be gone from the disk before the rows are: a log that ends in other entries
+        // than the ones these rows were made of is taken for damaged at the next start.
+        self.log.sync().map_err(RowsError::from)?;
         generation::make_live(&self.folder, &name)?;
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *live, Arc::new(next)).retire();

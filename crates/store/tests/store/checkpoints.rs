@@ -1,7 +1,7 @@
 //! Checkpoints are built, sent, verified and installed whole, or not at all.
 
 use crate::any::Dice;
-use crate::open;
+use crate::{child_folder, crash, open};
 use ferry_machine::key::Key;
 use ferry_machine::row::Row;
 use ferry_machine::tables::{Read, Tables};
@@ -130,6 +130,26 @@ fn installing_twice_is_installing_once() {
     target.checkpoints.install(&checkpoint).expect("installed before");
     assert_eq!(names_in(folder.path().join("state")), generations);
     assert_eq!(everything(&target.rows), everything(&source.rows));
+}
+
+#[test]
+fn what_was_truncated_before_an_installation_does_not_come_back() {
+    if let Some(folder) = child_folder() {
+        let (_source_folder, source) = new_store();
+        fill(&source, 0, 10);
+        let checkpoint = source.checkpoints.build().expect("built");
+        let target = open(&folder).expect("a new store");
+        target.log.append((0..20).map(|index| (index, Vec::new())).collect()).expect("appended");
+        target.log.sync().expect("synced");
+        target.log.truncate_after(Some(4)).expect("truncated");
+        target.checkpoints.install(&checkpoint).expect("installed");
+        std::process::abort();
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    crash("checkpoints::what_was_truncated_before_an_installation_does_not_come_back", folder.path());
+    let store = open(folder.path()).expect("whole");
+    assert_eq!(store.rows.applied_index().expect("readable"), Some(9));
+    assert_eq!(store.log.last().expect("readable").map(|(index, _)| index), Some(4));
 }
 
 #[test]

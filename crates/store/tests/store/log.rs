@@ -147,7 +147,7 @@ fn a_log_without_what_was_synced_is_refused() {
     let error = refusal(torn.path());
     assert!(matches!(error, OpenError::Lost { .. }), "{error}");
     assert!(error.to_string().contains("though it was synced to the disk"), "{error}");
-    assert!(error.to_string().contains("Remove this node from the cluster, empty the folder"), "{error}");
+    assert!(error.to_string().contains("empty its folder and add it under a new id"), "{error}");
 }
 
 #[test]

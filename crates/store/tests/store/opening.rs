@@ -7,7 +7,7 @@ use ferry_machine::tables::{Read, Tables};
 use ferry_store::{OpenError, Store};
 use std::path::Path;
 
-const WAY_BACK: &str = "Remove this node from the cluster, empty the folder and add the node again";
+const WAY_BACK: &str = "empty its folder and add it under a new id (`ferry cluster add-node`)";
 
 fn refusal(folder: &Path) -> OpenError {
     open(folder).err().expect("the folder must be refused")

@@ -23,7 +23,7 @@ impl Status {
         if !context.output.is_json() {
             note(&headline(&answer));
         }
-        context.output.answer(&answer.message, output::status)
+        context.output.answer(&answer.message, |response| output::nodes(&response.nodes))
     }
 }
 

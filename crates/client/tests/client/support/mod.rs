@@ -3,8 +3,9 @@
 use ferry_proto::v1::allocator_service_server::{AllocatorService, AllocatorServiceServer};
 use ferry_proto::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use ferry_proto::v1::{
-    AllocateIdsRequest, AllocateIdsResponse, CheckInvariantsRequest, CheckInvariantsResponse, GetStatusRequest,
-    GetStatusResponse, WatchJobResponse, job_service_server,
+    AddNodeRequest, AddNodeResponse, AllocateIdsRequest, AllocateIdsResponse, CheckInvariantsRequest,
+    CheckInvariantsResponse, GetStatusRequest, GetStatusResponse, RemoveNodeRequest, RemoveNodeResponse,
+    TransferLeadershipRequest, TransferLeadershipResponse, WatchJobResponse, job_service_server,
 };
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -127,6 +128,21 @@ impl ClusterService for Node {
         request: Request<CheckInvariantsRequest>,
     ) -> Result<Response<CheckInvariantsResponse>, Status> {
         self.answer(&request, "", CheckInvariantsResponse::default()).await
+    }
+
+    async fn add_node(&self, request: Request<AddNodeRequest>) -> Result<Response<AddNodeResponse>, Status> {
+        self.answer(&request, "", AddNodeResponse::default()).await
+    }
+
+    async fn remove_node(&self, request: Request<RemoveNodeRequest>) -> Result<Response<RemoveNodeResponse>, Status> {
+        self.answer(&request, "", RemoveNodeResponse::default()).await
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<TransferLeadershipRequest>,
+    ) -> Result<Response<TransferLeadershipResponse>, Status> {
+        self.answer(&request, "", TransferLeadershipResponse::default()).await
     }
 }
 
