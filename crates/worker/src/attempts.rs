@@ -14,6 +14,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+/// Attempts that are remembered as dropped; the ids of tasks grow, so the oldest are forgotten first.
+const DROPPED_MAX: usize = 10_000;
+
 /// Why a running attempt was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
@@ -64,6 +67,9 @@ pub(crate) struct Attempts {
     closing: bool,
     last_run: u64,
     entries: BTreeMap<Key, Entry>,
+    /// The last attempt of each task that was said to be dropped: its lease may be released at any moment from then on,
+    /// so it never begins again, not even when the leader has yet to hear of it and assigns it once more.
+    dropped: BTreeMap<i64, u32>,
 }
 
 impl Attempts {
@@ -73,7 +79,16 @@ impl Attempts {
         reports: mpsc::UnboundedSender<Report>,
         slots: usize,
     ) -> Attempts {
-        Attempts { runner, lease, reports, slots, closing: false, last_run: 0, entries: BTreeMap::new() }
+        Attempts {
+            runner,
+            lease,
+            reports,
+            slots,
+            closing: false,
+            last_run: 0,
+            entries: BTreeMap::new(),
+            dropped: BTreeMap::new(),
+        }
     }
 
     /// Nothing runs and nothing waits for an answer.
@@ -98,8 +113,9 @@ impl Attempts {
             Some(Phase::Running(running)) if running.why.is_none() => return None,
             Some(Phase::Running(_)) | None => {}
         }
-        if self.entries.keys().any(|other| other.task_id == key.task_id && other.attempt > key.attempt) {
-            return Some(dropped(key));
+        let later = self.entries.keys().any(|other| other.task_id == key.task_id && other.attempt > key.attempt);
+        if later || self.dropped.get(&key.task_id).is_some_and(|attempt| *attempt >= key.attempt) {
+            return Some(self.give_up(key));
         }
         let previous = self.supersede(key);
         if self.closing || self.alive() >= self.slots {
@@ -184,7 +200,7 @@ impl Attempts {
                 tracing::info!(task = key.task_id, attempt = key.attempt, ?why, "stopped");
                 self.count("dropped");
                 self.entries.remove(&key);
-                return Some(dropped(key));
+                return Some(self.give_up(key));
             }
             (Err(Fault::Stopped), Some(Why::Closing)) => given_back("the worker is ending"),
             (Err(fault), _) => Outcome::Failure(fault.report().unwrap_or_default()),
@@ -223,9 +239,18 @@ impl Attempts {
             }
             Some(Phase::Finished(_)) | None => {
                 self.entries.remove(&key);
-                Some(dropped(key))
+                Some(self.give_up(key))
             }
         }
+    }
+
+    fn give_up(&mut self, key: Key) -> Message {
+        let last = self.dropped.entry(key.task_id).or_default();
+        *last = key.attempt.max(*last);
+        if self.dropped.len() > DROPPED_MAX {
+            self.dropped.pop_first();
+        }
+        dropped(key)
     }
 
     /// The claim is committed: the attempt may write.

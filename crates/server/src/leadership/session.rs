@@ -220,11 +220,11 @@ impl OpenSession {
         match leadership.propose(Command::ReleaseTask { lease }).await {
             Ok(_) | Err(ProposeError::Rejected { .. }) => {
                 leadership.sessions.finished(self.worker, lease.task, lease.attempt);
+                true
             }
-            // Not known whether it landed: the drop is told again, and the worker answers again.
-            Err(_) => {}
+            // Not known whether it landed, and the worker says it once: another hello compares both sides.
+            Err(_) => false,
         }
-        true
     }
 
     /// A refused attempt is dropped; what is merely not known is repeated by the worker.

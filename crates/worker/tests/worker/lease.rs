@@ -96,6 +96,23 @@ async fn s15_an_attempt_dropped_while_it_waits_for_the_first_renewal_never_begin
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s15_an_attempt_that_was_said_to_be_dropped_never_begins_again() {
+    let (sample, mut node) = (Sample::new(), Node::start().await);
+    let _worker = Worker::start(config(&node));
+    let mut talk = node.welcome(LONG_LEASE_MS).await;
+    talk.assign(sample.assign(attempt(1, 1)));
+    talk.claim(attempt(1, 1)).await;
+    talk.drop_attempt(attempt(1, 1));
+    talk.dropped(attempt(1, 1)).await;
+    // A leader that has not committed the release yet sends what its rows still have.
+    talk.assign(Assign { claimed: true, ..sample.assign(attempt(1, 1)) });
+    talk.dropped(attempt(1, 1)).await;
+    assert!(tree(&sample.target()).is_empty(), "nothing is written without a lease");
+    talk.assign(sample.assign(attempt(1, 2)));
+    assert!(talk.claim(attempt(1, 2)).await > 0, "a later attempt begins");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failover_restarts_no_copy() {
     let (sample, mut node) = (Sample::new(), Node::start().await);
     let _worker = Worker::start(one_by_one(&node));
