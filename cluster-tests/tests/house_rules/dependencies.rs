@@ -9,12 +9,13 @@ use toml::{Table, Value};
 use crate::{assert_no_complaints, assert_one_complaint, tree};
 
 /// Each crate and the crates of ours that it may know; it may know fewer.
-const KNOWS: [(&str, &[&str]); 9] = [
+const KNOWS: [(&str, &[&str]); 10] = [
     ("machine", &[]),
     ("proto", &[]),
     ("store", &["machine", "proto"]),
     ("raft", &["machine", "proto", "store"]),
     ("client", &["proto"]),
+    ("sim", &["machine"]),
     ("snapshot", &[]),
     ("worker", &["proto", "client", "snapshot"]),
     ("server", &["machine", "proto", "store", "raft", "snapshot"]),

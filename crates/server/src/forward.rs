@@ -74,6 +74,12 @@ impl Forwarder {
         }
     }
 
+    /// When a call that only the leader answers is given up here, so that its client still hears of it.
+    pub(crate) fn give_up_at(&self, request: &Request<Body>) -> Option<Instant> {
+        let given = LEADER_ONLY.contains(&request.uri().path()).then(|| deadline::given_in(request.headers()))?;
+        given.map(|given| deadline::for_answer(Instant::now() + given))
+    }
+
     fn leads(&self) -> bool {
         self.raft.leader().is_some_and(|(id, _)| id == self.node_id)
     }

@@ -10,6 +10,7 @@ use http_body::{Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::time::timeout_at;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::body::Body;
@@ -70,12 +71,26 @@ where
         Box::pin(async move {
             let call = shared.begin(request.uri().path());
             let response = match shared.forwarder.route(request).await {
-                Route::Here(request) => inner.call(request).await?,
+                Route::Here(request) => match shared.forwarder.give_up_at(&request) {
+                    None => inner.call(request).await?,
+                    Some(at) => match timeout_at(at, inner.call(request)).await {
+                        Ok(response) => response?,
+                        Err(_) => undecided().into_http(),
+                    },
+                },
                 Route::Answered(response) => response,
             };
             Ok(call.observe(shared.reworded(response)))
         })
     }
+}
+
+/// A leader without a quorum cannot say what became of a write, but it says so before its client gives up.
+fn undecided() -> Status {
+    Status::unavailable(
+        "no quorum agreed within the deadline, so the outcome is unknown: repeat the call (with the same request_id for a \
+         submit), or see which nodes run (`ferry cluster status`)",
+    )
 }
 
 impl GatewayLayer {

@@ -239,6 +239,20 @@ async fn without_a_leader_a_node_says_so_and_still_answers_what_it_can() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_without_a_quorum_answers_a_write_before_its_client_gives_up() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    for place in (0..3).filter(|place| *place != leader) {
+        cluster.stop(place).await;
+    }
+    let mut request = Request::new(v1::CancelJobRequest { job_id: 1 });
+    request.set_timeout(std::time::Duration::from_secs(1));
+    let status = cluster.nodes[leader].jobs().cancel_job(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{}", status.message());
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_place_for_a_watch_is_given_back_when_its_client_goes_away() {
     let cluster = Cluster::start_with(1, |config| config.limits.watches = 1).await;
     let mut jobs = cluster.nodes[0].jobs();

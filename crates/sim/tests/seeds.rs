@@ -1,0 +1,96 @@
+//! Thousands of histories, each of another seed: none contradicts what must hold, and together they leave nothing out.
+
+use ferry_sim::Simulation;
+use std::collections::BTreeMap;
+
+/// As many as a minute of one core has time for; `sim --seeds` runs more.
+const SEEDS: u64 = 4_000;
+/// How often, at the least, everything must have happened in all of them together.
+const TIMES_MIN: u64 = 20;
+
+/// What histories are made of; what is missing in all of them was tested by none.
+const MUST_HAPPEN: &[&str] = &[
+    "a job completes",
+    "a job fails",
+    "a job is canceled",
+    "a worker stops by its own clock",
+    "an attempt keeps what an earlier one wrote",
+    "command: assign task",
+    "command: cancel job",
+    "command: claim targets",
+    "command: collect job",
+    "command: create tasks",
+    "command: drain worker",
+    "command: drop draft",
+    "command: expire requests",
+    "command: fail job",
+    "command: lose worker",
+    "command: pause job",
+    "command: register worker",
+    "command: release task",
+    "command: report cleaned up",
+    "command: report copied",
+    "command: report failed",
+    "command: report progress",
+    "command: reserve ids",
+    "command: settle job",
+    "command: submit page",
+    "command: tick",
+    "command: update job",
+    "fault: answer lost",
+    "fault: attempt fails",
+    "fault: call twice",
+    "fault: leader changes",
+    "fault: leader crash",
+    "fault: leadership not confirmed",
+    "fault: link breaks",
+    "fault: message late",
+    "fault: message lost",
+    "fault: node crash",
+    "fault: node cut off or back",
+    "fault: outcome unknown to the proposer",
+    "fault: proposal of a deposed leader",
+    "fault: proposal without quorum",
+    "fault: source damaged",
+    "fault: source lost or cut short",
+    "fault: submit broken off",
+    "fault: target exists",
+    "fault: wall clock jumps",
+    "fault: worker crash",
+    "fault: worker forgets",
+    "fault: worker has a twin",
+    "fault: worker paused",
+    "outcome: assigned",
+    "outcome: done",
+    "outcome: ids",
+    "outcome: job",
+    "outcome: job ended",
+    "outcome: page",
+    "outcome: page known",
+    "outcome: released",
+    "outcome: reported",
+    "outcome: submitted",
+    "outcome: worker",
+    "rejection: job not found",
+    "rejection: lease not held",
+    "rejection: stale",
+    "rejection: target held",
+    "rejection: task not found",
+    "rejection: wrong offset",
+    "rejection: wrong state",
+];
+
+#[test]
+fn no_history_contradicts_what_must_hold_and_together_they_leave_nothing_out() {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in 0..SEEDS {
+        let report = Simulation::of_seed(seed).run();
+        assert_eq!(report.contradiction, None, "replay it: cargo run -p ferry-sim -- --seed {seed} --verbose");
+        for (what, count) in report.counts {
+            *counts.entry(what).or_default() += count;
+        }
+    }
+    let rare = |what: &&&str| counts.get(**what).copied().unwrap_or_default() < TIMES_MIN;
+    let rare: Vec<_> = MUST_HAPPEN.iter().filter(rare).map(|what| (what, counts.get(what))).collect();
+    assert!(rare.is_empty(), "these hardly happened: {rare:?}");
+}
