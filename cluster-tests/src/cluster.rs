@@ -1,6 +1,7 @@
 //! A cluster of real processes: nodes with real disks and sockets, workers, and plain gRPC clients to each of them.
 
-use crate::process::{Process, free_address};
+use crate::faults::{Disk, Shim};
+use crate::process::{Launch, Process, free_address};
 use crate::{eventually, file_uri};
 use ferry_proto::v1::allocator_service_client::AllocatorServiceClient;
 use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
@@ -17,16 +18,22 @@ use tempfile::TempDir;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
+mod storage;
+
 /// Nodes and workers; all killed when dropped.
 pub struct Cluster {
-    dir: TempDir,
+    // Fields are dropped in this order: a disk can be unmounted, and a folder removed, only once nobody uses it.
+    nodes: BTreeMap<u64, Process>,
+    workers: BTreeMap<String, Process>,
+    disks: BTreeMap<u64, Disk>,
+    shims: BTreeMap<u64, Shim>,
+    launches: BTreeMap<u64, Launch>,
     settings: Vec<String>,
     /// The nodes that the cluster began with.
     founders: BTreeMap<u64, String>,
     /// All nodes there ever were.
     addresses: BTreeMap<u64, String>,
-    nodes: BTreeMap<u64, Process>,
-    workers: BTreeMap<String, Process>,
+    dir: TempDir,
 }
 
 impl Cluster {
@@ -43,22 +50,53 @@ impl Cluster {
     /// # Panics
     /// When they do not come up.
     pub async fn start_with(nodes: u64, settings: &[&str]) -> Self {
+        let mut cluster = Self::prepare(nodes, settings);
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// The same, before any node is started, so that nodes can be given disks and faults of their own.
+    ///
+    /// # Panics
+    /// When no folder can be made.
+    #[must_use]
+    pub fn prepare(nodes: u64, settings: &[&str]) -> Self {
         let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect();
         let dir = tempfile::tempdir().expect("a folder can be made");
         let founders: BTreeMap<u64, String> = (1..=nodes).map(|id| (id, free_address())).collect();
-        let addresses = founders.clone();
-        let mut cluster = Self { dir, settings, founders, addresses, nodes: BTreeMap::new(), workers: BTreeMap::new() };
-        for id in 1..=nodes {
-            cluster.start_node(id);
+        Self {
+            nodes: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            shims: BTreeMap::new(),
+            launches: BTreeMap::new(),
+            settings,
+            addresses: founders.clone(),
+            founders,
+            dir,
         }
-        cluster.leader().await;
-        cluster
+    }
+
+    /// Starts every node that the cluster begins with and waits until one leads.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    pub async fn start_all(&mut self) {
+        for id in self.founders.keys().copied().collect::<Vec<_>>() {
+            self.start_node(id);
+        }
+        self.leader().await;
+    }
+
+    /// What a node is started with from its next start on.
+    pub fn launch(&mut self, id: u64) -> &mut Launch {
+        self.launches.entry(id).or_default()
     }
 
     /// Starts a node, for the first time or again: one of those that the cluster began with knows all of them, one that
     /// came later knows nobody.
     pub fn start_node(&mut self, id: u64) {
-        let data_dir = self.path(&format!("node-{id}"));
+        let data_dir = self.data_folder(id);
         let mut arguments = [
             "server",
             "--id",
@@ -77,7 +115,8 @@ impl Cluster {
             arguments.extend(["--peers".to_owned(), peers.join(",")]);
         }
         arguments.extend_from_slice(&self.settings);
-        let process = Process::start(&arguments, &self.path(&format!("node-{id}.log")));
+        let log = self.path(&format!("node-{id}.log"));
+        let process = self.launch(id).start(&arguments, &log);
         self.nodes.insert(id, process);
     }
 
@@ -101,7 +140,7 @@ impl Cluster {
     /// When it does not run, or its folder cannot be removed.
     pub fn wipe_node(&mut self, id: u64) {
         self.kill_node(id);
-        std::fs::remove_dir_all(self.path(&format!("node-{id}"))).expect("the folder can be removed");
+        std::fs::remove_dir_all(self.data_folder(id)).expect("the folder can be removed");
     }
 
     /// SIGKILL for a node.
