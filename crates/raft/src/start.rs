@@ -30,6 +30,7 @@ impl Raft {
     /// peers, so it does not matter which is first. Without peers it begins nothing and waits to be added.
     pub async fn start(config: Config, store: Store) -> Result<(Self, RaftServiceServer<PeerService>), StartError> {
         check_peers(&config)?;
+        check_vote(&store)?;
         let openraft_config = config.for_openraft().map_err(|error| StartError::Config(error.to_string()))?;
         let known = Some(store.node.identity().cluster_id).filter(|id| *id != 0);
         let gate = Gate::new(config.node_id, known);
@@ -57,6 +58,22 @@ fn check_peers(config: &Config) -> Result<(), StartError> {
     }
     let peers: Vec<String> = config.peers.iter().map(|(id, address)| format!("{id}={address}")).collect();
     Err(StartError::NotAmongPeers { node_id: config.node_id, peers: peers.join(", ") })
+}
+
+/// Every entry but the first, which a new cluster's node writes before it votes, comes from a leader, and its vote is
+/// saved before it: a log without a vote has lost it.
+fn check_vote(store: &Store) -> Result<(), StartError> {
+    let disk = |error: &dyn std::fmt::Display| StartError::Disk(error.to_string());
+    if store.vote.load().map_err(|error| disk(&error))?.is_some() {
+        return Ok(());
+    }
+    let last = store.log.last().map_err(|error| disk(&error))?.map(|(index, _)| index);
+    let purged = store.log.purged().map_err(|error| disk(&error))?;
+    let applied = store.rows.applied_index().map_err(|error| disk(&error))?;
+    if last.max(applied) > Some(0) || purged.is_some() {
+        return Err(StartError::Disk(store.vote.missing().to_string()));
+    }
+    Ok(())
 }
 
 /// Writes the first membership into an empty log.

@@ -8,6 +8,7 @@ mod admin;
 mod channels;
 pub mod config;
 mod deadline;
+mod disk;
 mod forward;
 mod gateway;
 mod health;

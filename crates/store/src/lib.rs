@@ -17,6 +17,7 @@
 
 pub mod checkpoints;
 pub mod codec;
+pub mod disk;
 pub mod log;
 pub mod node;
 pub mod rows;

@@ -4,6 +4,7 @@
 //! is refused, with the way back in the message.
 
 use crate::checkpoints::Checkpoints;
+use crate::disk::Disk;
 use crate::files::{self, FileError};
 use crate::log::{Log, LogError, LogOpenError, Promised};
 use crate::node::{Identity, NodeError, NodeFile};
@@ -104,6 +105,8 @@ pub struct Store {
     pub node: NodeFile,
     /// Checkpoints of the rows.
     pub checkpoints: Checkpoints,
+    /// What the disk is doing.
+    pub disk: Disk,
 }
 
 impl Store {
@@ -117,15 +120,16 @@ impl Store {
         let (log, promised) = Log::open(&folder.join("raft"), &folder.join("durable"), &engine)
             .map_err(|error| log_error(folder, error))?;
         let identity = claim(folder, node_id)?;
-        let vote = VoteFile::new(folder.join("vote"));
+        let vote = VoteFile::new(folder.join("vote"), engine.disk().clone());
         vote.load()?;
         let log = Arc::new(log);
+        let disk = engine.disk().clone();
         let rows = Rows::open(&folder.join("state"), engine, Arc::clone(&log)).map_err(rows_error)?;
         let rows = Arc::new(rows);
         let checkpoints = Checkpoints::open(folder.join("snapshots"), folder.join("incoming"), Arc::clone(&rows))?;
         agree(folder, &promised, &rows, &checkpoints)?;
         let node = NodeFile::new(NodeFile::path_in(folder), identity);
-        Ok(Self { log, vote, rows, node, checkpoints })
+        Ok(Self { log, vote, rows, node, checkpoints, disk })
     }
 
     /// Whose folder it is.

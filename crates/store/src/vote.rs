@@ -1,5 +1,6 @@
 //! The vote: a small file of its own, durable when `save` returns, whole or as it was after a crash.
 
+use crate::disk::Disk;
 use crate::files::{self, FileError};
 use std::path::PathBuf;
 
@@ -18,17 +19,33 @@ pub enum VoteError {
         /// The file.
         path: PathBuf,
     },
+    /// It is gone though the node has taken part in a cluster.
+    #[error(
+        "{} is missing though this node has a log, and a node that forgot its vote could vote twice: remove this node from the cluster (`ferry cluster remove-node`), empty its folder and add it under a new id (`ferry cluster add-node`)",
+        path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// The file that holds the vote: CRC32C (big-endian), then the bytes raft gave.
 #[derive(Debug, Clone)]
 pub struct VoteFile {
     path: PathBuf,
+    disk: Disk,
 }
 
 impl VoteFile {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path }
+    pub(crate) fn new(path: PathBuf, disk: Disk) -> Self {
+        Self { path, disk }
+    }
+
+    /// The error of a vote that is not there though it must have been saved.
+    #[must_use]
+    pub fn missing(&self) -> VoteError {
+        VoteError::Missing { path: self.path.clone() }
     }
 
     /// The last vote saved; `None` before the first.
@@ -45,6 +62,6 @@ impl VoteFile {
     /// Replaces the vote; durable on return.
     pub fn save(&self, vote: &[u8]) -> Result<(), VoteError> {
         let bytes = [&crc32c::crc32c(vote).to_be_bytes(), vote].concat();
-        Ok(files::write_atomically(&self.path, &bytes)?)
+        Ok(self.disk.during("saving the vote", || files::write_atomically(&self.path, &bytes))?)
     }
 }

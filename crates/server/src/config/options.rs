@@ -52,11 +52,14 @@ pub struct StorageOptions {
     pub memory: Size,
     /// A checkpoint is made after this many log entries.
     pub checkpoint_interval_entries: u64,
+    /// A node ends when a write or sync has taken this long; a leader gives way after a fifth of it.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
 }
 
 impl Default for StorageOptions {
     fn default() -> Self {
-        Self { memory: Size(128 << 20), checkpoint_interval_entries: 20_000 }
+        Self { memory: Size(128 << 20), checkpoint_interval_entries: 20_000, stall_timeout: Duration::from_secs(10) }
     }
 }
 

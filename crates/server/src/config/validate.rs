@@ -23,6 +23,11 @@ impl Config {
             "storage.checkpoint-interval-entries",
             "is less than 100: a checkpoint that often would be all the node does",
         )?;
+        require(
+            storage.stall_timeout >= Duration::from_secs(1),
+            "storage.stall-timeout",
+            "is less than 1s: a disk that is only busy would end the node",
+        )?;
         let message = self.limits.request_message.0;
         require(
             (64 << 10..=1 << 30).contains(&message),

@@ -1,0 +1,48 @@
+//! The watch over a node's disk: a leader whose disk hangs gives way to another, and a node whose disk stays so ends.
+//!
+//! Invariant: nothing here touches the disk, so that it works when nothing else does.
+
+use ferry_raft::{Raft, Role};
+use ferry_store::disk::{Disk, Pending};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+/// How often the disk is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// A leader gives way after this part of the time after which the node ends.
+const GIVE_WAY_PART: u32 = 5;
+/// How long a leader waits for its successor.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Waits until something has been asked of the disk for as long as `stall_timeout` without an answer.
+pub(crate) async fn stalled(disk: &Disk, raft: &Raft, stall_timeout: Duration) -> Pending {
+    let mut warned = false;
+    loop {
+        sleep(LOOK_INTERVAL).await;
+        match disk.longest() {
+            Some(pending) if pending.elapsed >= stall_timeout => return pending,
+            Some(pending) if pending.elapsed >= stall_timeout / GIVE_WAY_PART => {
+                if !warned {
+                    let seconds = pending.elapsed.as_secs_f64();
+                    warn!(action = pending.action, seconds, "the disk does not answer");
+                    warned = true;
+                }
+                hand_over(raft).await;
+            }
+            Some(_) | None => warned = false,
+        }
+    }
+}
+
+/// A leader that stops, or cannot write, names its successor, so that nobody has to notice its silence first.
+pub(crate) async fn hand_over(raft: &Raft) {
+    if raft.status().role != Role::Leader {
+        return;
+    }
+    let Some(successor) = raft.successor() else { return };
+    match raft.transfer_leader(successor, Instant::now() + HAND_OVER_TIMEOUT).await {
+        Ok(()) => info!(successor, "leadership handed over"),
+        Err(error) => warn!(successor, %error, "leadership was not handed over; the others will elect"),
+    }
+}
