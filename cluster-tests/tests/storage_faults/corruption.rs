@@ -1,7 +1,7 @@
 //! Files of a node that stopped are flipped, cut and removed: the node starts with the right data, or refuses and names
 //! the file and the way back.
 
-use crate::load::Load;
+use crate::load::{LABELS, Load};
 use cluster_tests::cluster::Cluster;
 use cluster_tests::process::ferry;
 use cluster_tests::{PATIENCE, eventually, tree};
@@ -33,7 +33,10 @@ fn copy_folder(source: &Path, target: &Path) {
     for entry in fs::read_dir(source).expect("a folder") {
         let path = entry.expect("an entry").path();
         let to = target.join(path.file_name().expect("a name"));
-        if path.is_dir() { copy_folder(&path, &to) } else { drop(fs::copy(&path, &to).expect("copied")) }
+        match path.is_dir() {
+            true => copy_folder(&path, &to),
+            false => _ = fs::copy(&path, &to).expect("copied"),
+        }
     }
 }
 
@@ -41,7 +44,11 @@ fn copy_folder(source: &Path, target: &Path) {
 async fn everything(cluster: &Cluster, id: u64) -> Result<String, tonic::Status> {
     let consistency = Consistency::Linearizable.into();
     let jobs = ListJobsRequest { page_size: 1_000, consistency, ..Default::default() };
-    let jobs = cluster.jobs(id).list_jobs(jobs).await?.into_inner().jobs;
+    let mut jobs = cluster.jobs(id).list_jobs(jobs).await?.into_inner().jobs;
+    for options in jobs.iter_mut().filter_map(|job| job.options.as_mut()) {
+        // A map is written down in another order each time.
+        assert_eq!(options.labels.drain().count(), LABELS);
+    }
     let segments = ListSegmentsRequest { page_size: 1_000, consistency, ..Default::default() };
     let segments = cluster.segments(id).list_segments(segments).await?.into_inner().segments;
     Ok(format!("{jobs:?} {segments:?}"))
@@ -92,7 +99,8 @@ async fn s36_no_damaged_file_of_a_node_makes_it_serve_wrong_data() {
             damage(&folder.join(&file), how);
             match start(&mut cluster, 1).await {
                 Start::Answers(answer) => {
-                    assert!(answer == expected, "{how} {}: the node serves other data", file.display());
+                    let same = answer == expected;
+                    assert!(same, "{how} {}: the node serves {answer} instead of {expected}", file.display());
                     right += 1;
                 }
                 Start::Ended(said) => {

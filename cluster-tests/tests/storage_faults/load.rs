@@ -8,7 +8,7 @@ use ferry_proto::v1::job_service_client::JobServiceClient;
 use ferry_proto::v1::{AllocateIdsRequest, GetJobRequest, JobOptions, JobState, SubmitJobRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -20,7 +20,7 @@ const FILE_BYTES: usize = 512;
 /// More than a third of the leader's window: every third allocation goes through the log.
 const IDS: u32 = 4_000;
 /// Labels make an entry of 12 KiB, so that a log grows beyond what RocksDB has allocated for it.
-const LABELS: usize = 60;
+pub(crate) const LABELS: usize = 60;
 /// After a refusal, so that clients do not keep the cores from the nodes.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -33,7 +33,7 @@ struct Acknowledged {
 }
 
 /// The clients; they stop when dropped.
-pub struct Load {
+pub(crate) struct Load {
     channels: Vec<Channel>,
     source: PathBuf,
     targets: PathBuf,
@@ -44,15 +44,15 @@ pub struct Load {
 
 /// How much was acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    pub jobs: usize,
-    pub completed: usize,
-    pub allocations: usize,
+pub(crate) struct Counts {
+    pub(crate) jobs: usize,
+    pub(crate) completed: usize,
+    pub(crate) allocations: usize,
 }
 
 impl Load {
     /// Makes a snapshot, starts a worker, and lets the clients go.
-    pub fn start(cluster: &mut Cluster) -> Self {
+    pub(crate) fn start(cluster: &mut Cluster) -> Self {
         let (source, targets) = (cluster.path("source"), cluster.path("targets"));
         tree::make(&source, SEGMENTS, FILE_BYTES);
         cluster.start_worker("busy", 4);
@@ -64,7 +64,7 @@ impl Load {
     }
 
     /// Lets the clients go on.
-    pub fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         self.stop = Arc::default();
         let round = self.told().jobs.len();
         for client in 0..2 {
@@ -75,7 +75,7 @@ impl Load {
     }
 
     /// Stops the clients; an answer that is on its way still counts.
-    pub async fn pause(&mut self) {
+    pub(crate) async fn pause(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks.drain(..) {
             task.await.expect("a client does not fail");
@@ -83,13 +83,13 @@ impl Load {
     }
 
     /// How much was acknowledged so far.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let told = self.told();
         Counts { jobs: told.jobs.len(), completed: told.completed.len(), allocations: told.ids.len() }
     }
 
     /// Waits until so many more jobs are acknowledged, and at least one more is known to be completed.
-    pub async fn progress(&self, jobs: usize) {
+    pub(crate) async fn progress(&self, jobs: usize) {
         let before = self.counts();
         eventually("acknowledged work", || async {
             let now = self.counts();
@@ -99,13 +99,13 @@ impl Load {
     }
 
     /// One of the jobs that were acknowledged.
-    pub fn some_job(&self) -> i64 {
+    pub(crate) fn some_job(&self) -> i64 {
         *self.told().jobs.values().next_back().expect("a job was acknowledged")
     }
 
     /// Everything that was acknowledged is there on every running node, and every id was given once. The clients must
     /// be paused.
-    pub async fn assert_kept(&self, cluster: &Cluster) {
+    pub(crate) async fn assert_kept(&self, cluster: &Cluster) {
         let (jobs, completed, ids) = {
             let told = self.told();
             (told.jobs.clone(), told.completed.clone(), told.ids.clone())
@@ -124,8 +124,12 @@ impl Load {
         }
         // The same request is the same job for ever.
         let (request_id, job_id) = jobs.first_key_value().expect("a job was acknowledged");
-        let clients = self.clients();
-        let again = eventually("an answer", || async { clients.try_submit(request_id, 0).await }).await;
+        let (clients, turns) = (self.clients(), AtomicUsize::new(0));
+        let again = eventually("an answer", || async {
+            let turn = turns.fetch_add(1, Ordering::Relaxed);
+            clients.try_submit(request_id, turn).await
+        })
+        .await;
         assert_eq!(again, *job_id, "{request_id} was submitted twice");
         for job_id in jobs.values() {
             assert_eq!(cluster.ended(*job_id).await.state(), JobState::Completed, "job {job_id}");

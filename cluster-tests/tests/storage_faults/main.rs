@@ -31,8 +31,8 @@ async fn on_disks() -> Cluster {
 }
 
 /// Three nodes with faults preloaded.
-async fn with_faults() -> Cluster {
-    let mut cluster = Cluster::prepare(3, SETTINGS);
+async fn with_faults(settings: &[&str]) -> Cluster {
+    let mut cluster = Cluster::prepare(3, settings);
     for id in 1..=3 {
         cluster.preload_faults(id);
     }
@@ -149,7 +149,7 @@ async fn s35_a_failing_sync_ends_its_node_and_is_not_tried_again() {
     if !may("fsync", shim::TOOLS) {
         return;
     }
-    let mut cluster = with_faults().await;
+    let mut cluster = with_faults(SETTINGS).await;
     let mut load = Load::start(&mut cluster);
     load.progress(JOBS).await;
     for leads in [false, true] {
@@ -171,13 +171,20 @@ async fn s35_a_cluster_goes_on_while_every_sync_takes_300_ms_longer() {
     if !may("fsync", shim::TOOLS) {
         return;
     }
-    let mut cluster = with_faults().await;
+    // Saving a vote takes two syncs, and elections must wait for it, as the node's own warning says.
+    let slow = [SETTINGS, &["raft.election-timeout-min=2s", "raft.election-timeout-max=4s"]].concat();
+    let mut cluster = with_faults(&slow).await;
     let mut load = Load::start(&mut cluster);
     load.progress(JOBS).await;
     for id in 1..=3 {
         cluster.faults(id).delay_syncs(300);
     }
     load.progress(JOBS).await;
+    // An election too: its votes are saved on the same disks.
+    let leader = cluster.leader().await;
+    cluster.kill_node(leader);
+    load.progress(1).await;
+    cluster.start_node(leader);
     for id in 1..=3 {
         let bites = cluster.faults(id).bites();
         assert!(bites.syncs_delayed >= 3, "node {id}: {bites:?}");

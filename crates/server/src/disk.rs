@@ -2,8 +2,9 @@
 //!
 //! Invariant: nothing here touches the disk, so that it works when nothing else does.
 
+use crate::config::{Config, milliseconds};
 use ferry_raft::{Raft, Role};
-use ferry_store::disk::{Disk, Pending};
+use ferry_store::disk::{Disk, Pending, SAVING_THE_VOTE};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -16,7 +17,8 @@ const GIVE_WAY_PART: u32 = 5;
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Waits until something has been asked of the disk for as long as `stall_timeout` without an answer.
-pub(crate) async fn stalled(disk: &Disk, raft: &Raft, stall_timeout: Duration) -> Pending {
+pub(crate) async fn stalled(disk: &Disk, raft: &Raft, config: &Config) -> Pending {
+    let stall_timeout = config.storage.stall_timeout;
     let mut warned = false;
     loop {
         sleep(LOOK_INTERVAL).await;
@@ -30,8 +32,23 @@ pub(crate) async fn stalled(disk: &Disk, raft: &Raft, stall_timeout: Duration) -
                 }
                 hand_over(raft).await;
             }
+            Some(pending) if pending.action == SAVING_THE_VOTE => warn_of_slow_votes(&pending, config),
             Some(_) | None => warned = false,
         }
+    }
+}
+
+/// A candidate waits for a vote no longer than the shortest election timeout, and a vote counts once it is saved: on a
+/// disk that takes longer no leader is ever elected.
+fn warn_of_slow_votes(pending: &Pending, config: &Config) {
+    let patience = config.raft.election_timeout_min;
+    if pending.elapsed >= patience {
+        warn!(
+            elapsed_ms = milliseconds(pending.elapsed),
+            election_timeout_min_ms = milliseconds(patience),
+            "the disk is too slow for elections: saving a vote takes longer than a candidate waits for it; raise \
+             raft.election-timeout-min and raft.election-timeout-max on every node, or give this one a faster disk"
+        );
     }
 }
 

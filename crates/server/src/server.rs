@@ -206,13 +206,12 @@ struct Running {
 impl Running {
     /// Runs until told to stop, or until a part of the node ends by itself.
     async fn until(mut self, stop: CancellationToken) -> Result<(), ServeError> {
-        let stall_timeout = self.node.config.storage.stall_timeout;
         let outcome = tokio::select! {
             () = stop.cancelled() => {
                 disk::hand_over(&self.node.raft).await;
                 Ok(())
             }
-            stalled = disk::stalled(&self.disk, &self.node.raft, stall_timeout) => {
+            stalled = disk::stalled(&self.disk, &self.node.raft, &self.node.config) => {
                 // What would close the node in order waits for the same disk.
                 let folder = self.node.config.data_dir.clone();
                 return Err(ServeError::DiskStalled { folder, action: stalled.action, seconds: stalled.elapsed.as_secs() });

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// The action in which a vote is saved, on which elections wait.
+pub const SAVING_THE_VOTE: &str = "saving the vote";
+
 /// What the disk of one node is doing; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Disk {

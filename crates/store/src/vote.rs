@@ -1,6 +1,6 @@
 //! The vote: a small file of its own, durable when `save` returns, whole or as it was after a crash.
 
-use crate::disk::Disk;
+use crate::disk::{Disk, SAVING_THE_VOTE};
 use crate::files::{self, FileError};
 use std::path::PathBuf;
 
@@ -62,6 +62,6 @@ impl VoteFile {
     /// Replaces the vote; durable on return.
     pub fn save(&self, vote: &[u8]) -> Result<(), VoteError> {
         let bytes = [&crc32c::crc32c(vote).to_be_bytes(), vote].concat();
-        Ok(self.disk.during("saving the vote", || files::write_atomically(&self.path, &bytes))?)
+        Ok(self.disk.during(SAVING_THE_VOTE, || files::write_atomically(&self.path, &bytes))?)
     }
 }
