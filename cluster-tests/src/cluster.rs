@@ -10,6 +10,7 @@ use ferry_proto::v1::{
     CheckInvariantsRequest, GetJobRequest, GetStatusRequest, Job, JobState, ListSegmentsRequest, Segment, SnapshotRef,
     SubmitJobRequest, TargetRef,
 };
+use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +22,8 @@ use tonic::transport::{Channel, Endpoint};
 pub struct Cluster {
     dir: TempDir,
     settings: Vec<String>,
+    /// What each process has in its environment beside ours, by the name of its log.
+    environments: BTreeMap<String, Vec<(String, String)>>,
     /// The nodes that the cluster began with.
     founders: BTreeMap<u64, String>,
     /// All nodes there ever were.
@@ -43,11 +46,26 @@ impl Cluster {
     /// # Panics
     /// When they do not come up.
     pub async fn start_with(nodes: u64, settings: &[&str]) -> Self {
+        Self::start_in(nodes, settings, |_| BTreeMap::new()).await
+    }
+
+    /// The same with more in the environment of some processes, by their names, such as `node-1` or `worker-left`; made
+    /// from the cluster's own folder.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    pub async fn start_in(
+        nodes: u64,
+        settings: &[&str],
+        environments: impl FnOnce(&Path) -> BTreeMap<String, Vec<(String, String)>>,
+    ) -> Self {
         let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect();
         let dir = tempfile::tempdir().expect("a folder can be made");
         let founders: BTreeMap<u64, String> = (1..=nodes).map(|id| (id, free_address())).collect();
         let addresses = founders.clone();
-        let mut cluster = Self { dir, settings, founders, addresses, nodes: BTreeMap::new(), workers: BTreeMap::new() };
+        let environments = environments(dir.path());
+        let (nodes_running, workers) = (BTreeMap::new(), BTreeMap::new());
+        let mut cluster = Self { dir, settings, environments, founders, addresses, nodes: nodes_running, workers };
         for id in 1..=nodes {
             cluster.start_node(id);
         }
@@ -77,7 +95,7 @@ impl Cluster {
             arguments.extend(["--peers".to_owned(), peers.join(",")]);
         }
         arguments.extend_from_slice(&self.settings);
-        let process = Process::start(&arguments, &self.path(&format!("node-{id}.log")));
+        let process = self.process(&format!("node-{id}"), &arguments);
         self.nodes.insert(id, process);
     }
 
@@ -112,6 +130,22 @@ impl Cluster {
         self.nodes.remove(&id).expect("the node runs").kill();
     }
 
+    /// SIGSTOP for a node: it does nothing any more, and nobody is told.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze_node(&self, id: u64) {
+        self.nodes.get(&id).expect("the node runs").signal(Signal::SIGSTOP);
+    }
+
+    /// SIGCONT for a node: it goes on as if no time had passed.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn thaw_node(&self, id: u64) {
+        self.nodes.get(&id).expect("the node runs").signal(Signal::SIGCONT);
+    }
+
     /// A node's process.
     pub fn node(&mut self, id: u64) -> &mut Process {
         self.nodes.get_mut(&id).expect("the node runs")
@@ -122,8 +156,41 @@ impl Cluster {
         let endpoints: Vec<&str> = self.addresses.values().map(String::as_str).collect();
         let slots = slots.to_string();
         let arguments = ["worker", "--endpoints", &endpoints.join(","), "--name", name, "--slots", &slots];
-        let process = Process::start(&arguments, &self.path(&format!("worker-{name}.log")));
+        let process = self.process(&format!("worker-{name}"), &arguments.map(str::to_owned));
         self.workers.insert(name.to_owned(), process);
+    }
+
+    fn process(&self, name: &str, arguments: &[String]) -> Process {
+        let environment = self.environments.get(name).map(Vec::as_slice).unwrap_or_default();
+        Process::start_in(arguments, &self.path(&format!("{name}.log")), environment)
+    }
+
+    /// What a worker printed so far.
+    #[must_use]
+    pub fn worker_log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(&format!("worker-{name}.log"))).unwrap_or_default()
+    }
+
+    /// A node's own view, while it runs.
+    pub async fn leads(&self, id: u64) -> bool {
+        let status = self.status(id).get_status(GetStatusRequest { local_only: true }).await;
+        status.is_ok_and(|status| status.get_ref().leader_id == id)
+    }
+
+    /// The node that leads, once one other than these says so of itself.
+    ///
+    /// # Panics
+    /// When none does in time.
+    pub async fn leader_but(&self, but: &[u64]) -> u64 {
+        eventually("another leader", || async {
+            for id in self.running().into_iter().filter(|id| !but.contains(id)) {
+                if self.leads(id).await {
+                    return Some(id);
+                }
+            }
+            None
+        })
+        .await
     }
 
     /// SIGKILL for a worker.
@@ -198,18 +265,7 @@ impl Cluster {
     /// # Panics
     /// When none does in time.
     pub async fn leader(&self) -> u64 {
-        eventually("a leader", || async {
-            for id in self.running() {
-                let request = GetStatusRequest { local_only: true };
-                if let Ok(status) = self.status(id).get_status(request).await
-                    && status.get_ref().leader_id == id
-                {
-                    return Some(id);
-                }
-            }
-            None
-        })
-        .await
+        self.leader_but(&[]).await
     }
 
     /// A job as a node answers with the default consistency.

@@ -21,10 +21,20 @@ impl Process {
     /// When the binary is not built or cannot be started.
     #[must_use]
     pub fn start<S: AsRef<OsStr>>(arguments: &[S], log: &Path) -> Self {
+        Self::start_in(arguments, log, &[])
+    }
+
+    /// The same with more in its environment.
+    ///
+    /// # Panics
+    /// When the binary is not built or cannot be started.
+    #[must_use]
+    pub fn start_in<S: AsRef<OsStr>>(arguments: &[S], log: &Path, environment: &[(String, String)]) -> Self {
         let open = || File::options().create(true).append(true).open(log).expect("the log can be opened");
         let child = Command::new(binary())
             .args(arguments)
             .env_remove("FERRY_ENDPOINTS")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(open())
             .stderr(open())
