@@ -105,6 +105,14 @@ impl Cluster {
         self.start_node(id);
     }
 
+    /// Gives a running node away: it does not count as one that runs any more.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn take_node(&mut self, id: u64) -> Process {
+        self.nodes.remove(&id).expect("the node runs")
+    }
+
     /// SIGTERM for a node, and waits until it has ended; its exit code.
     ///
     /// # Panics

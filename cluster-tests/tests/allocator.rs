@@ -15,8 +15,8 @@ const COLLECTION: i64 = 200;
 const LOSSES: usize = 12;
 /// Clients that ask one node.
 const CLIENTS_PER_NODE: u32 = 2;
-/// Small, so that windows are reserved and left behind all the time.
-const WINDOW: &str = "leadership.allocator-window=50";
+/// Small, so that windows are used up, but no leader is without one for long.
+const WINDOW: &str = "leadership.allocator-window=200";
 
 /// What every client was given: first id, count, and by which node.
 type Given = Arc<Mutex<Vec<(i64, u32, u64)>>>;
@@ -26,7 +26,7 @@ async fn allocate(cluster: Arc<Mutex<Cluster>>, node: u64, seed: u32, stop: Arc<
     let mut ids = cluster.lock().await.ids(node);
     let mut count = seed;
     while !stop.load(Ordering::Relaxed) {
-        count = count * 31 % 97 + 1;
+        count = count * 31 % 19 + 1;
         let mut request = tonic::Request::new(AllocateIdsRequest { count });
         request.set_timeout(std::time::Duration::from_secs(2));
         match ids.allocate_ids(request).await {
@@ -44,7 +44,7 @@ async fn allocate(cluster: Arc<Mutex<Cluster>>, node: u64, seed: u32, stop: Arc<
 async fn lose_a_leader(cluster: &Mutex<Cluster>, loss: usize) {
     let mut cluster = cluster.lock().await;
     let leader = cluster.leader().await;
-    if loss % 2 == 0 {
+    if loss.is_multiple_of(2) {
         cluster.kill_node(leader);
         cluster.leader().await;
         cluster.start_node(leader);
@@ -57,7 +57,7 @@ async fn lose_a_leader(cluster: &Mutex<Cluster>, loss: usize) {
 
 /// Enough was given out by whoever leads now, so that the next loss meets a window that is in use.
 async fn more_is_given(given: &Given, than: usize) {
-    eventually("more ids", || async { (given.lock().await.len() > than + 20).then_some(()) }).await;
+    eventually("more ids", || async { (given.lock().await.len() > than + 60).then_some(()) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
