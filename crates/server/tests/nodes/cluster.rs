@@ -239,6 +239,40 @@ async fn without_a_leader_a_node_says_so_and_still_answers_what_it_can() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watch_and_a_wait_on_a_node_that_is_cut_off_end_and_a_stale_watch_stays() {
+    let mut cluster = Cluster::start(3).await;
+    let answer = cluster.nodes[0].jobs().submit_job(submit(&sample())).await.unwrap();
+    let job_id = answer.into_inner().job.unwrap().job_id;
+    let mut jobs = cluster.nodes[0].jobs();
+    let watch = |consistency: v1::Consistency| v1::WatchJobRequest { job_id, consistency: consistency.into() };
+    let mut fresh = jobs.watch_job(watch(v1::Consistency::Linearizable)).await.unwrap().into_inner();
+    let mut stale = jobs.watch_job(watch(v1::Consistency::Stale)).await.unwrap().into_inner();
+    for watch in [&mut fresh, &mut stale] {
+        assert_eq!(watch.message().await.unwrap().unwrap().job.unwrap().job_id, job_id);
+    }
+    let mut waiter = cluster.nodes[0].jobs();
+    let waiting =
+        tokio::spawn(async move { waiter.wait_job(v1::WaitJobRequest { job_id, ..Default::default() }).await });
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    let ends = async {
+        while fresh.message().await?.is_some() {}
+        Ok::<(), tonic::Status>(())
+    };
+    let waited = async { waiting.await.unwrap().map(|_| ()) };
+    for ended in [ends.await, waited.await] {
+        let status = ended.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert!(status.message().contains("another node"), "{status:?}");
+    }
+    let more = tokio::time::timeout(std::time::Duration::from_millis(200), async {
+        while stale.message().await.unwrap().is_some() {}
+    });
+    assert!(more.await.is_err(), "whoever asked for what the node has keeps the watch");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_without_a_quorum_answers_a_write_before_its_client_gives_up() {
     let mut cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;
