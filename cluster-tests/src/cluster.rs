@@ -1,6 +1,7 @@
 //! A cluster of real processes: nodes with real disks and sockets, workers, and plain gRPC clients to each of them.
 
-use crate::process::{Process, free_address};
+use crate::faults::{Disk, Shim};
+use crate::process::{Launch, Process, free_address};
 use crate::{eventually, file_uri};
 use ferry_proto::v1::allocator_service_client::AllocatorServiceClient;
 use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
@@ -18,18 +19,23 @@ use tempfile::TempDir;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
+mod storage;
+
 /// Nodes and workers; all killed when dropped.
 pub struct Cluster {
-    dir: TempDir,
+    // Fields are dropped in this order: a disk can be unmounted, and a folder removed, only once nobody uses it.
+    nodes: BTreeMap<u64, Process>,
+    workers: BTreeMap<String, Process>,
+    disks: BTreeMap<u64, Disk>,
+    /// By the names of processes, such as `node-1` or `worker-left`, which are those of their logs too.
+    shims: BTreeMap<String, Shim>,
+    launches: BTreeMap<String, Launch>,
     settings: Vec<String>,
-    /// What each process has in its environment beside ours, by the name of its log.
-    environments: BTreeMap<String, Vec<(String, String)>>,
     /// The nodes that the cluster began with.
     founders: BTreeMap<u64, String>,
     /// All nodes there ever were.
     addresses: BTreeMap<u64, String>,
-    nodes: BTreeMap<u64, Process>,
-    workers: BTreeMap<String, Process>,
+    dir: TempDir,
 }
 
 impl Cluster {
@@ -46,37 +52,53 @@ impl Cluster {
     /// # Panics
     /// When they do not come up.
     pub async fn start_with(nodes: u64, settings: &[&str]) -> Self {
-        Self::start_in(nodes, settings, |_| BTreeMap::new()).await
+        let mut cluster = Self::prepare(nodes, settings);
+        cluster.start_all().await;
+        cluster
     }
 
-    /// The same with more in the environment of some processes, by their names, such as `node-1` or `worker-left`; made
-    /// from the cluster's own folder.
+    /// The same, before any node is started, so that nodes can be given disks and faults of their own.
     ///
     /// # Panics
-    /// When they do not come up.
-    pub async fn start_in(
-        nodes: u64,
-        settings: &[&str],
-        environments: impl FnOnce(&Path) -> BTreeMap<String, Vec<(String, String)>>,
-    ) -> Self {
+    /// When no folder can be made.
+    #[must_use]
+    pub fn prepare(nodes: u64, settings: &[&str]) -> Self {
         let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect();
         let dir = tempfile::tempdir().expect("a folder can be made");
         let founders: BTreeMap<u64, String> = (1..=nodes).map(|id| (id, free_address())).collect();
-        let addresses = founders.clone();
-        let environments = environments(dir.path());
-        let (nodes_running, workers) = (BTreeMap::new(), BTreeMap::new());
-        let mut cluster = Self { dir, settings, environments, founders, addresses, nodes: nodes_running, workers };
-        for id in 1..=nodes {
-            cluster.start_node(id);
+        Self {
+            nodes: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            shims: BTreeMap::new(),
+            launches: BTreeMap::new(),
+            settings,
+            addresses: founders.clone(),
+            founders,
+            dir,
         }
-        cluster.leader().await;
-        cluster
+    }
+
+    /// Starts every node that the cluster begins with and waits until one leads.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    pub async fn start_all(&mut self) {
+        for id in self.founders.keys().copied().collect::<Vec<_>>() {
+            self.start_node(id);
+        }
+        self.leader().await;
+    }
+
+    /// What a node is started with from its next start on.
+    pub fn launch(&mut self, id: u64) -> &mut Launch {
+        self.launch_of(&format!("node-{id}"))
     }
 
     /// Starts a node, for the first time or again: one of those that the cluster began with knows all of them, one that
     /// came later knows nobody.
     pub fn start_node(&mut self, id: u64) {
-        let data_dir = self.path(&format!("node-{id}"));
+        let data_dir = self.data_folder(id);
         let mut arguments = [
             "server",
             "--id",
@@ -95,7 +117,7 @@ impl Cluster {
             arguments.extend(["--peers".to_owned(), peers.join(",")]);
         }
         arguments.extend_from_slice(&self.settings);
-        let process = self.process(&format!("node-{id}"), &arguments);
+        let process = self.start_process(&format!("node-{id}"), &arguments);
         self.nodes.insert(id, process);
     }
 
@@ -127,7 +149,7 @@ impl Cluster {
     /// When it does not run, or its folder cannot be removed.
     pub fn wipe_node(&mut self, id: u64) {
         self.kill_node(id);
-        std::fs::remove_dir_all(self.path(&format!("node-{id}"))).expect("the folder can be removed");
+        std::fs::remove_dir_all(self.data_folder(id)).expect("the folder can be removed");
     }
 
     /// SIGKILL for a node.
@@ -164,13 +186,17 @@ impl Cluster {
         let endpoints: Vec<&str> = self.addresses.values().map(String::as_str).collect();
         let slots = slots.to_string();
         let arguments = ["worker", "--endpoints", &endpoints.join(","), "--name", name, "--slots", &slots];
-        let process = self.process(&format!("worker-{name}"), &arguments.map(str::to_owned));
+        let process = self.start_process(&format!("worker-{name}"), &arguments.map(str::to_owned));
         self.workers.insert(name.to_owned(), process);
     }
 
-    fn process(&self, name: &str, arguments: &[String]) -> Process {
-        let environment = self.environments.get(name).map(Vec::as_slice).unwrap_or_default();
-        Process::start_in(arguments, &self.path(&format!("{name}.log")), environment)
+    fn launch_of(&mut self, process: &str) -> &mut Launch {
+        self.launches.entry(process.to_owned()).or_default()
+    }
+
+    fn start_process(&mut self, name: &str, arguments: &[String]) -> Process {
+        let log = self.path(&format!("{name}.log"));
+        self.launch_of(name).start(arguments, &log)
     }
 
     /// What a worker printed so far.

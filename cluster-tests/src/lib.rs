@@ -3,6 +3,7 @@
 //! Invariant: every process started here is killed when its value is dropped, whatever became of the test.
 
 pub mod cluster;
+pub mod faults;
 pub mod process;
 pub mod tree;
 

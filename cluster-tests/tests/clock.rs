@@ -1,13 +1,11 @@
 //! Wall clocks that jump by thirty days on any node, and outages: cluster time goes on as if nothing had happened.
 //!
-//! The clocks are moved by libfaketime, which each process loads with a file of its own that says by how much; it leaves
-//! the monotonic clock alone.
+//! The clocks are moved by the library that each process preloads; it leaves the monotonic clock alone.
 
 use cluster_tests::cluster::{Cluster, submit_request};
+use cluster_tests::faults::Shim;
 use cluster_tests::{PATIENCE, eventually, tree};
 use ferry_proto::v1::{Job, JobOptions, JobState, ListTasksRequest, ResumeJobRequest};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const COLLECTION: i64 = 200;
@@ -20,50 +18,22 @@ const SHORT: Duration = Duration::from_secs(8);
 /// Later than its timeout by more than this, a job has outlived more than failovers.
 const LATE_MAX: Duration = Duration::from_secs(30);
 
-/// Where Debian puts the library.
-fn faketime() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").expect("there is /usr/lib").flatten();
-    let library = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.is_file());
-    library.expect("libfaketime is not installed: `apt-get install faketime`")
-}
-
-fn clock_file(folder: &Path, process: &str) -> PathBuf {
-    folder.join(format!("clock-{process}"))
+/// A cluster and a worker to come, whose clocks are wrong, each in its own way, from the start.
+async fn start(settings: &[&str]) -> Cluster {
+    let mut cluster = Cluster::prepare(NODES, settings);
+    for (id, days) in (1..=NODES).zip([30, -30, 0]) {
+        cluster.preload_faults(id);
+        jump(cluster.faults(id), days);
+    }
+    cluster.preload_worker_faults(WORKER);
+    jump(cluster.worker_faults(WORKER), 7);
+    cluster.start_all().await;
+    cluster
 }
 
 /// Moves a wall clock away from the true time; the running process sees it at its next look.
-fn set_clock(folder: &Path, process: &str, days: i32) {
-    let (file, next) = (clock_file(folder, process), folder.join(format!("clock-{process}.next")));
-    std::fs::write(&next, format!("{days:+}d\n")).expect("a clock can be written");
-    std::fs::rename(next, file).expect("a clock can be moved");
-}
-
-/// Every process has its clock, and each is wrong in its own way from the start.
-fn clocks(folder: &Path) -> BTreeMap<String, Vec<(String, String)>> {
-    let processes = (1..=NODES).map(|id| format!("node-{id}")).chain([format!("worker-{WORKER}")]);
-    let environment = |process: &str| {
-        let file = clock_file(folder, process).display().to_string();
-        [
-            ("LD_PRELOAD", faketime().display().to_string()),
-            ("FAKETIME_TIMESTAMP_FILE", file),
-            ("FAKETIME_NO_CACHE", "1".to_owned()),
-            ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
-    };
-    processes
-        .zip([30, -30, 0, 7])
-        .map(|(process, days)| {
-            set_clock(folder, &process, days);
-            let environment = environment(&process);
-            (process, environment)
-        })
-        .collect()
-}
-
-fn jump(cluster: &Cluster, process: &str, days: i32) {
-    set_clock(&cluster.path(""), process, days);
+fn jump(clock: &Shim, days: i64) {
+    clock.shift_clock(days * i64::try_from(DAY.as_secs()).expect("small"));
 }
 
 /// Submits through the leader; answers the id, and the moments between which the submit was committed.
@@ -117,7 +87,7 @@ async fn times_out_in_time(cluster: &Cluster, job_id: i64, submitted: [Instant; 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s32_wall_clocks_jump_by_thirty_days_and_no_timeout_retention_or_lease_notices() {
-    let mut cluster = Cluster::start_in(NODES, &["leadership.lease=4s"], clocks).await;
+    let mut cluster = start(&["leadership.lease=4s"]).await;
     tree::make(&cluster.path("source"), 40, 64 * 1024);
     cluster.start_worker(WORKER, 2);
     let (patient, _) = submit(&cluster, COLLECTION, waits(LONG)).await;
@@ -134,12 +104,12 @@ async fn s32_wall_clocks_jump_by_thirty_days_and_no_timeout_retention_or_lease_n
         let (short, submitted) = submit(&cluster, COLLECTION + 10 + round, waits(SHORT)).await;
         // The leader's clock jumps while the timeout runs, and so do those of its followers and of the worker.
         for id in 1..=NODES {
-            jump(&cluster, &format!("node-{id}"), if id == leader { days } else { -days });
+            jump(cluster.faults(id), if id == leader { days } else { -days });
         }
-        jump(&cluster, &format!("worker-{WORKER}"), -days);
+        jump(cluster.worker_faults(WORKER), -days);
         let (stamped, _) = submit(&cluster, COLLECTION + 20 + round, waits(LONG)).await;
         let off = days_off(any_job(&cluster, stamped).await.submitted_at_ms);
-        assert_eq!(off, i64::from(days), "the leader's wall clock did not jump");
+        assert_eq!(off, days, "the leader's wall clock did not jump");
         if round > 0 {
             cluster.kill_node(leader);
             cluster.leader().await;
@@ -181,7 +151,7 @@ async fn leases_were_kept(cluster: &Cluster, job_id: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s32_an_outage_of_all_nodes_does_not_count_towards_a_timeout() {
-    let mut cluster = Cluster::start_in(NODES, &[], clocks).await;
+    let mut cluster = start(&[]).await;
     tree::make(&cluster.path("source"), 2, 1_000);
     let (job_id, submitted) = submit(&cluster, COLLECTION, waits(SHORT)).await;
     for id in cluster.running() {
@@ -191,7 +161,7 @@ async fn s32_an_outage_of_all_nodes_does_not_count_towards_a_timeout() {
     // The fault itself: longer than the timeout, for the true time and for every wall clock.
     tokio::time::sleep(SHORT).await;
     for id in 1..=NODES {
-        jump(&cluster, &format!("node-{id}"), 30);
+        jump(cluster.faults(id), 30);
     }
     let outage = down.elapsed();
     (1..=NODES).for_each(|id| cluster.start_node(id));

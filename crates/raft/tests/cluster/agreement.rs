@@ -8,7 +8,7 @@ use ferry_proto::internal::v1::raft_service_client::RaftServiceClient;
 use ferry_raft::{ConfirmError, ProposeError, Role};
 use ferry_store::{Options, Store};
 use futures::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tonic::{Code, Request};
 
 #[tokio::test(flavor = "multi_thread")]
