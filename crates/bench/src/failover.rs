@@ -102,7 +102,8 @@ impl Failover {
         for round in 1..=self.transfers {
             let (leader, term) = cluster.leader().await?;
             let asked_at = Instant::now();
-            let transferred = operator.transfer_leadership(0).await.context("the leadership was not handed over")?.message;
+            let transferred =
+                operator.transfer_leadership(0).await.context("the leadership was not handed over")?.message;
             writer.another(WRITES_BETWEEN).await;
             let gap = writer.longest_gap_since(asked_at);
             phase.gaps.push(gap);
