@@ -4,6 +4,7 @@
 
 use crate::deadline;
 use crate::status::{LEADER_ID, invalid, of_read};
+use ferry_planted::Bug;
 use ferry_proto::v1::Consistency;
 use ferry_raft::Raft;
 use ferry_store::rows::RowsView;
@@ -118,11 +119,16 @@ impl Reads {
         let consistency = Consistency::try_from(consistency)
             .map_err(|_| invalid("consistency", format!("is {consistency}, which is none: see enum Consistency")))?;
         let deadline = self.deadline(metadata);
-        if let Some(revision) = revision_min(metadata)? {
+        if let Some(revision) = revision_min(metadata)?
+            && !ferry_planted::is(Bug::MinRevisionIgnored)
+        {
             self.wait_applied(revision, deadline).await?;
         }
         match consistency {
             Consistency::Unspecified | Consistency::Linearizable => {
+                if ferry_planted::is(Bug::StaleReadAsLinearizable) {
+                    return Ok(self.read(None));
+                }
                 self.confirm(deadline).await?;
                 Ok(self.read(None))
             }

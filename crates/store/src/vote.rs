@@ -1,6 +1,7 @@
 //! The vote: a small file of its own, durable when `save` returns, whole or as it was after a crash.
 
 use crate::files::{self, FileError};
+use ferry_planted::Bug;
 use std::path::PathBuf;
 
 /// The vote cannot be read or written.
@@ -45,6 +46,9 @@ impl VoteFile {
     /// Replaces the vote; durable on return.
     pub fn save(&self, vote: &[u8]) -> Result<(), VoteError> {
         let bytes = [&crc32c::crc32c(vote).to_be_bytes(), vote].concat();
+        if ferry_planted::is(Bug::VoteNotSynced) {
+            return Ok(files::write_unsynced(&self.path, &bytes)?);
+        }
         Ok(files::write_atomically(&self.path, &bytes)?)
     }
 }
