@@ -95,7 +95,7 @@ mod tests {
         sample.get_job(1, 0, 10, 5);
         sample.get_job(2, 5, 15, 4);
         sample.get_job(2, 20, 30, 5);
-        sample.stale_job(3, 1_000, 1_010, 4, 985);
+        sample.stale_job(3, 1_000, 1_010, 4, 995);
         assert_eq!(check(&sample.trace()), []);
     }
 
@@ -119,7 +119,7 @@ mod tests {
     fn a_stale_answer_that_is_older_than_it_says_is_noticed() {
         let mut sample = Sample::new();
         sample.get_job(1, 0, 10, 5);
-        sample.stale_job(2, 1_000, 1_010, 4, 985);
+        sample.stale_job(2, 1_000, 1_010, 4, 995);
         assert_eq!(check(&sample.trace()), []);
         sample.stale_job(2, 1_000, 1_010, 4, 900);
         only(&check(&sample.trace()), "says 900 ms, but lacks revision 5");

@@ -6,6 +6,7 @@ use super::history::{Answer, Operation, Outcome, Promise, Request};
 use super::recorder::History;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +35,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub(crate) fn new(endpoints: BTreeMap<u64, String>, history: History) -> Self {
+        Self {
+            endpoints: Endpoints::new(endpoints),
+            history,
+            board: Board::default(),
+            calm: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
     pub(crate) fn is_calm(&self) -> bool {
         self.calm.load(Ordering::Relaxed)
     }

@@ -74,10 +74,15 @@ impl Caller {
     async fn submit_as(&mut self, node: u64, request: Request, submission: &Submission) -> Called {
         let ask = Ask::new(node, request, Promise::Write);
         let message = submission.request.clone();
-        self.call(ask, message, |channel, request| async move { jobs(channel).submit_job(request).await }, |answer| {
-            let already_existed = answer.already_existed;
-            answer.job.map_or(Answer::None, |job| Answer::Submitted { job: JobFact::of(job), already_existed })
-        })
+        self.call(
+            ask,
+            message,
+            |channel, request| async move { jobs(channel).submit_job(request).await },
+            |answer| {
+                let already_existed = answer.already_existed;
+                answer.job.map_or(Answer::None, |job| Answer::Submitted { job: JobFact::of(job), already_existed })
+            },
+        )
         .await
     }
 

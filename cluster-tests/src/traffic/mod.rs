@@ -25,14 +25,12 @@ pub(crate) use caller::{Caller, Shared};
 pub(crate) use calls::How;
 pub(crate) use plans::{FOREIGN_CONTENT, GROUP_LABEL};
 
-use board::Board;
-use endpoints::Endpoints;
 use plans::Plans;
 use sources::Sources;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -90,13 +88,7 @@ impl Traffic {
         });
         let sources = made.await.expect("the sources can be made");
         let plans = Arc::new(Plans::new(sources, settings.folder.join("targets"), settings.seed));
-        let shared = Arc::new(Shared {
-            endpoints: Endpoints::new(settings.endpoints.clone()),
-            history: History::begin(&settings.folder),
-            board: Board::default(),
-            calm: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(settings.endpoints.clone(), History::begin(&settings.folder)));
         let mut traffic = Self { shared, clients: JoinSet::new() };
         traffic.start_clients(&settings, &plans);
         traffic

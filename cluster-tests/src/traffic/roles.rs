@@ -1,8 +1,8 @@
 //! What each kind of client does, over and over: submit, control, read, allocate, look at every node.
 
 use super::board::pick;
-use super::calls::How;
 use super::caller::Caller;
+use super::calls::How;
 use super::history::{Answer, Outcome, Promise};
 use super::plans::{GROUPS, Plan, Plans};
 use super::submission::Submission;

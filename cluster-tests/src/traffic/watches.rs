@@ -57,14 +57,7 @@ async fn open(channel: Channel, job_id: i64) -> Result<States, Status> {
 }
 
 /// The first state reflects everything that was acknowledged before; later ones say only what their node has.
-fn note(
-    caller: &Caller,
-    node: u64,
-    job: i64,
-    shown: u32,
-    called_us: u64,
-    state: ferry_proto::v1::WatchJobResponse,
-) {
+fn note(caller: &Caller, node: u64, job: i64, shown: u32, called_us: u64, state: ferry_proto::v1::WatchJobResponse) {
     let promise = if shown == 0 { Promise::Linearizable } else { Promise::Local };
     let mut metadata = MetadataMap::new();
     metadata.insert("ferry-revision", MetadataValue::from(state.revision));
