@@ -39,7 +39,7 @@ pub(crate) fn terms(trace: &Trace<'_>) -> Vec<Violation> {
 
 /// Invariants and digests.
 pub(crate) fn rows(trace: &Trace<'_>) -> Vec<Violation> {
-    let mut digests: BTreeMap<u64, (u64, u64, &Operation)> = BTreeMap::new();
+    let mut told: BTreeMap<u64, (u64, &Option<String>, &Operation)> = BTreeMap::new();
     let mut violations = Vec::new();
     for operation in trace.operations {
         let Answer::Check { violations: broken, rows, digest } = &operation.answer else { continue };
@@ -48,9 +48,8 @@ pub(crate) fn rows(trace: &Trace<'_>) -> Vec<Violation> {
             violations.push(Violation::new(ROWS, sentence, &[operation]));
         }
         let Some(revision) = operation.revision else { continue };
-        let this = (*rows, digest.unwrap_or(0));
-        let (known_rows, known_digest, by) = *digests.entry(revision).or_insert((this.0, this.1, operation));
-        if (known_rows, known_digest) != this {
+        let (known_rows, known_digest, by) = *told.entry(revision).or_insert((*rows, digest, operation));
+        if (known_rows, known_digest) != (*rows, digest) {
             let sentence = format!("two nodes have other rows at revision {revision}");
             violations.push(Violation::new(ROWS, sentence, &[by, operation]));
         }
@@ -70,7 +69,7 @@ mod tests {
     }
 
     fn checked(sample: &mut Sample, node: u64, revision: u64, digest: u64) -> &mut Operation {
-        let answer = Answer::Check { violations: Vec::new(), rows: 5, digest: Some(digest) };
+        let answer = Answer::Check { violations: Vec::new(), rows: 5, digest: Some(digest.to_string()) };
         sample.add(node, Request::Check, (0, 1), revision, answer)
     }
 

@@ -277,7 +277,7 @@ pub enum Answer {
         /// Rows that were looked at.
         rows: u64,
         /// Digest over all rows; none where the node does not say.
-        digest: Option<u64>,
+        digest: Option<String>,
     },
 }
 
