@@ -221,7 +221,7 @@ impl Caller {
         self.call(how.ask(Request::Check), message, send, |answer| Answer::Check {
             violations: answer.violations,
             rows: answer.rows_checked,
-            digest: None,
+            digest: Some(answer.rows_digest),
         })
         .await
     }
