@@ -11,6 +11,7 @@ use ferry_proto::v1::{
     CheckInvariantsRequest, GetJobRequest, GetStatusRequest, Job, JobState, ListSegmentsRequest, Segment, SnapshotRef,
     SubmitJobRequest, TargetRef,
 };
+use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,8 +27,9 @@ pub struct Cluster {
     nodes: BTreeMap<u64, Process>,
     workers: BTreeMap<String, Process>,
     disks: BTreeMap<u64, Disk>,
-    shims: BTreeMap<u64, Shim>,
-    launches: BTreeMap<u64, Launch>,
+    /// By the names of processes, such as `node-1` or `worker-left`, which are those of their logs too.
+    shims: BTreeMap<String, Shim>,
+    launches: BTreeMap<String, Launch>,
     settings: Vec<String>,
     /// The nodes that the cluster began with.
     founders: BTreeMap<u64, String>,
@@ -90,7 +92,7 @@ impl Cluster {
 
     /// What a node is started with from its next start on.
     pub fn launch(&mut self, id: u64) -> &mut Launch {
-        self.launches.entry(id).or_default()
+        self.launch_of(&format!("node-{id}"))
     }
 
     /// Starts a node, for the first time or again: one of those that the cluster began with knows all of them, one that
@@ -115,8 +117,7 @@ impl Cluster {
             arguments.extend(["--peers".to_owned(), peers.join(",")]);
         }
         arguments.extend_from_slice(&self.settings);
-        let log = self.path(&format!("node-{id}.log"));
-        let process = self.launch(id).start(&arguments, &log);
+        let process = self.start_process(&format!("node-{id}"), &arguments);
         self.nodes.insert(id, process);
     }
 
@@ -124,6 +125,14 @@ impl Cluster {
     pub fn start_newcomer(&mut self, id: u64) {
         self.addresses.insert(id, free_address());
         self.start_node(id);
+    }
+
+    /// Gives a running node away: it does not count as one that runs any more.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn take_node(&mut self, id: u64) -> Process {
+        self.nodes.remove(&id).expect("the node runs")
     }
 
     /// SIGTERM for a node, and waits until it has ended; its exit code.
@@ -151,6 +160,22 @@ impl Cluster {
         self.nodes.remove(&id).expect("the node runs").kill();
     }
 
+    /// SIGSTOP for a node: it does nothing any more, and nobody is told.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze_node(&self, id: u64) {
+        self.nodes.get(&id).expect("the node runs").signal(Signal::SIGSTOP);
+    }
+
+    /// SIGCONT for a node: it goes on as if no time had passed.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn thaw_node(&self, id: u64) {
+        self.nodes.get(&id).expect("the node runs").signal(Signal::SIGCONT);
+    }
+
     /// A node's process.
     pub fn node(&mut self, id: u64) -> &mut Process {
         self.nodes.get_mut(&id).expect("the node runs")
@@ -161,8 +186,45 @@ impl Cluster {
         let endpoints: Vec<&str> = self.addresses.values().map(String::as_str).collect();
         let slots = slots.to_string();
         let arguments = ["worker", "--endpoints", &endpoints.join(","), "--name", name, "--slots", &slots];
-        let process = Process::start(&arguments, &self.path(&format!("worker-{name}.log")));
+        let process = self.start_process(&format!("worker-{name}"), &arguments.map(str::to_owned));
         self.workers.insert(name.to_owned(), process);
+    }
+
+    fn launch_of(&mut self, process: &str) -> &mut Launch {
+        self.launches.entry(process.to_owned()).or_default()
+    }
+
+    fn start_process(&mut self, name: &str, arguments: &[String]) -> Process {
+        let log = self.path(&format!("{name}.log"));
+        self.launch_of(name).start(arguments, &log)
+    }
+
+    /// What a worker printed so far.
+    #[must_use]
+    pub fn worker_log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(&format!("worker-{name}.log"))).unwrap_or_default()
+    }
+
+    /// A node's own view, while it runs.
+    pub async fn leads(&self, id: u64) -> bool {
+        let status = self.status(id).get_status(GetStatusRequest { local_only: true }).await;
+        status.is_ok_and(|status| status.get_ref().leader_id == id)
+    }
+
+    /// The node that leads, once one other than these says so of itself.
+    ///
+    /// # Panics
+    /// When none does in time.
+    pub async fn leader_but(&self, but: &[u64]) -> u64 {
+        eventually("another leader", || async {
+            for id in self.running().into_iter().filter(|id| !but.contains(id)) {
+                if self.leads(id).await {
+                    return Some(id);
+                }
+            }
+            None
+        })
+        .await
     }
 
     /// SIGKILL for a worker.
@@ -237,18 +299,7 @@ impl Cluster {
     /// # Panics
     /// When none does in time.
     pub async fn leader(&self) -> u64 {
-        eventually("a leader", || async {
-            for id in self.running() {
-                let request = GetStatusRequest { local_only: true };
-                if let Ok(status) = self.status(id).get_status(request).await
-                    && status.get_ref().leader_id == id
-                {
-                    return Some(id);
-                }
-            }
-            None
-        })
-        .await
+        self.leader_but(&[]).await
     }
 
     /// A job as a node answers with the default consistency.

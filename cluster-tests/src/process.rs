@@ -110,6 +110,12 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Its exit code, once it has ended by itself.
+    #[must_use]
+    pub fn code(&mut self) -> Option<i32> {
+        self.child.try_wait().ok().flatten().and_then(|status| status.code())
+    }
+
     /// What it printed so far.
     #[must_use]
     pub fn printed(&self) -> String {

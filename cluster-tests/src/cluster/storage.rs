@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use crate::faults::{Disk, Shim};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 impl Cluster {
     /// Where a node keeps its data.
@@ -30,10 +30,19 @@ impl Cluster {
 
     /// Preloads faults into a node, from its next start on.
     pub fn preload_faults(&mut self, id: u64) {
-        let shim = Shim::new(&self.path(&format!("faults-{id}")), &self.data_folder(id));
-        let launch = self.launch(id);
+        self.preload(format!("node-{id}"), &self.data_folder(id));
+    }
+
+    /// Preloads faults into a worker, from its next start on.
+    pub fn preload_worker_faults(&mut self, name: &str) {
+        self.preload(format!("worker-{name}"), &self.path(""));
+    }
+
+    fn preload(&mut self, process: String, folder: &Path) {
+        let shim = Shim::new(&self.path(&format!("faults-{process}")), folder);
+        let launch = self.launch_of(&process);
         *launch = std::mem::take(launch).with(shim.environment());
-        self.shims.insert(id, shim);
+        self.shims.insert(process, shim);
     }
 
     /// The faults of a node.
@@ -42,7 +51,16 @@ impl Cluster {
     /// When none were preloaded.
     #[must_use]
     pub fn faults(&self, id: u64) -> &Shim {
-        self.shims.get(&id).expect("faults are preloaded into the node")
+        self.shims.get(&format!("node-{id}")).expect("faults are preloaded into the node")
+    }
+
+    /// The faults of a worker.
+    ///
+    /// # Panics
+    /// When none were preloaded.
+    #[must_use]
+    pub fn worker_faults(&self, name: &str) -> &Shim {
+        self.shims.get(&format!("worker-{name}")).expect("faults are preloaded into the worker")
     }
 
     /// The power of these nodes goes at once, and comes back: their disks are mounted again, nothing is started.

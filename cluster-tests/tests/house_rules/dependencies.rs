@@ -9,7 +9,8 @@ use toml::{Table, Value};
 use crate::{assert_no_complaints, assert_one_complaint, tree};
 
 /// Each crate and the crates of ours that it may know; it may know fewer.
-const KNOWS: [(&str, &[&str]); 10] = [
+const KNOWS: [(&str, &[&str]); 12] = [
+    ("planted", &[]),
     ("machine", &[]),
     ("proto", &[]),
     ("store", &["machine", "proto"]),
@@ -21,7 +22,11 @@ const KNOWS: [(&str, &[&str]); 10] = [
     ("server", &["machine", "proto", "store", "raft", "snapshot"]),
     // The output of the commands is the wire's own messages as JSON, so the cli names their types.
     ("cli", &["server", "worker", "client", "snapshot", "proto"]),
+    ("bench", &["client", "proto"]),
 ];
+
+/// What any crate may know: without its feature it is empty.
+const KNOWN_TO_ALL: &str = "planted";
 
 /// The map for newcomers, whose table of crates says the same.
 const MAP: &str = "ARCHITECTURE.md";
@@ -33,10 +38,13 @@ const CLUSTER_TESTS_KNOW: &[&str] = &["client", "proto"];
 const KNOWN_TO_ONE: [(&str, &str); 2] = [("openraft", "raft"), ("rocksdb", "store")];
 
 /// The machine is pure: nothing it is built from can reach a clock, a file or a thread.
-const MACHINE_DEPENDS_ON: &[&str] = &["thiserror"];
+const MACHINE_DEPENDS_ON: &[&str] = &["ferry-planted", "thiserror"];
 
 /// A feature that a crate may have for the tests of others; what it needs is optional, and no product is built with it.
 const FEATURE_OF_TESTS: &str = "testing";
+
+/// The feature that puts bugs into the binary: chosen on the command line alone.
+const FEATURE_OF_BUGS: &str = "planted-bugs";
 
 /// Names that say nothing about what belongs there, so everything ends there.
 const NAMES_WITHOUT_MEANING: [&str; 6] = ["common", "helper", "helpers", "misc", "util", "utils"];
@@ -134,7 +142,8 @@ fn arrows_that_do_not_go_down(root: &Path) -> Vec<String> {
             complaints.push(format!("crates/{} is not in the table of crates: give it its place there", package.name));
             continue;
         };
-        let forbidden = Package::ours(&package.normal).filter(|known| !allowed.contains(known));
+        let may = |known: &str| allowed.contains(&known) || known == KNOWN_TO_ALL;
+        let forbidden = Package::ours(&package.normal).filter(|known| !may(known));
         complaints.extend(forbidden.map(|known| format!("{} must not know {known}", package.name)));
     }
     complaints
@@ -200,8 +209,8 @@ fn products_with_the_feature_of_tests(root: &Path) -> Vec<String> {
             ["dependencies", "build-dependencies"].into_iter().flat_map(|kind| dependency_tables(&manifest, kind));
         let chosen = tables.flatten().filter(|(name, _)| name.starts_with("ferry-"));
         let chosen = chosen.flat_map(|(_, entry)| strings(entry.get("features")));
-        if defaults.chain(chosen).any(|feature| feature == FEATURE_OF_TESTS) {
-            complaints.push(format!("{folder}: the feature `{FEATURE_OF_TESTS}` is for dev-dependencies alone"));
+        for feature in defaults.chain(chosen).filter(|feature| [FEATURE_OF_TESTS, FEATURE_OF_BUGS].contains(feature)) {
+            complaints.push(format!("{folder}: the feature `{feature}` is for tests alone"));
         }
     }
     complaints
@@ -350,6 +359,11 @@ fn an_impure_machine_and_empty_names_are_noticed() {
     assert_no_complaints(&products_with_the_feature_of_tests(root.path()));
     let root = crates(&[("machine", &machine), ("store", &format!("[dependencies]\n{uses}"))]);
     assert_one_complaint(&products_with_the_feature_of_tests(root.path()), "crates/store: the feature `testing`");
+    let bugs = "[dependencies]\nferry-planted = { workspace = true, features = [\"planted-bugs\"] }\n";
+    let root = crates(&[("server", bugs)]);
+    assert_one_complaint(&products_with_the_feature_of_tests(root.path()), "crates/server: the feature `planted-bugs`");
+    let root = crates(&[("cli", "[features]\ndefault = [\"planted-bugs\"]\n")]);
+    assert_one_complaint(&products_with_the_feature_of_tests(root.path()), "crates/cli: the feature `planted-bugs`");
     let root = tree::repository_of(&[("crates/a/src/helpers/mod.rs", ""), ("crates/a/src/lib.rs", "")]);
     assert_one_complaint(&names_without_meaning(root.path()), "crates/a/src/helpers/mod.rs");
     let root = crates(&[("util", "")]);

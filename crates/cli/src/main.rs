@@ -9,6 +9,8 @@ mod exit;
 mod logs;
 mod mappings;
 mod output;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod progress;
 mod prompt;
 mod shutdown;
@@ -20,9 +22,15 @@ use connection::Connection;
 use output::{Format, Output};
 use std::process::ExitCode;
 
+/// What `ferry --version` says.
+#[cfg(not(feature = "planted-bugs"))]
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+#[cfg(feature = "planted-bugs")]
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " with planted bugs, for the chaos suite alone");
+
 /// Ferry copies segments into a running cluster's storage: all of a job's targets become visible at once, or none.
 #[derive(Debug, Parser)]
-#[command(name = "ferry", version, about, max_term_width = 120, disable_help_subcommand = true)]
+#[command(name = "ferry", version = VERSION, about, max_term_width = 120, disable_help_subcommand = true)]
 struct Cli {
     #[command(flatten)]
     connection: Connection,
@@ -39,6 +47,10 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logs::start(cli.log_format, cli.command.log_level());
+    #[cfg(feature = "planted-bugs")]
+    if let Err(error) = planted::choose() {
+        return exit::report(&error);
+    }
     let context = Context { connection: cli.connection, output: Output::new(cli.output) };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -2,6 +2,7 @@
 //! to lead. A wall clock is read for display alone, so one that jumps changes nothing.
 
 use ferry_machine::time::{Stamp, Time};
+use ferry_planted::Bug;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The clock of one leadership; it dies with it.
@@ -19,6 +20,9 @@ impl Clock {
 
     /// The stamp of an entry that is proposed now; never earlier than one given before.
     pub(crate) fn stamp(&self) -> Stamp {
+        if ferry_planted::is(Bug::WallClockIsTime) {
+            return Stamp { at: Time(wall_ms()), wall_ms: wall_ms() };
+        }
         let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         Stamp { at: self.base.plus(elapsed_ms), wall_ms: wall_ms() }
     }

@@ -5,7 +5,7 @@ use crate::errors::{ConfirmError, Leader, ProposeError, ReadError};
 use crate::gate::Gate;
 use crate::leadership::{Lead, Term, led_term};
 use crate::propose::{Ask, Proposed};
-use crate::read::{Confirmed, Round, RoundError, Rounds, leader_of};
+use crate::read::{Confirmed, Round, RoundError, Rounds, leader_of, replaced};
 use crate::state::Progress;
 use crate::status::{self, Status};
 use crate::types::Core;
@@ -188,6 +188,11 @@ impl Raft {
             }
         };
         timeout_at(deadline, known).await.ok().flatten()
+    }
+
+    /// Ends when another node than `former` is known to lead.
+    pub async fn other_leader(&self, former: u64) {
+        replaced(&self.inner.core, former).await;
     }
 
     /// The term that this node leads. It shows only after the barrier: everything that former leaders committed is

@@ -2,8 +2,10 @@
 //! is answered only by a round that began after it asked.
 
 use crate::gate::Gate;
+use crate::leadership::led_term;
 use crate::peers::{Lane, Peers};
 use crate::types::{Core, Metrics};
+use ferry_planted::Bug;
 use ferry_proto::internal::v1 as proto;
 use futures::future::BoxFuture;
 use openraft::ReadPolicy;
@@ -83,6 +85,9 @@ impl Rounds {
 
 /// One round on this node, which leads: a heartbeat answered by a quorum, sent after the call.
 pub(crate) async fn local_round(core: Core) -> Round {
+    if ferry_planted::is(Bug::LeaderReadsUnconfirmed) {
+        return unconfirmed(&core.metrics().borrow_watched());
+    }
     match core.get_read_linearizer(ReadPolicy::ReadIndex).await {
         Ok(linearizer) => {
             let read = linearizer.read_log_id();
@@ -94,6 +99,12 @@ pub(crate) async fn local_round(core: Core) -> Round {
         }
         Err(RaftError::Fatal(_)) => Err(RoundError::Stopped),
     }
+}
+
+/// What a planted bug takes for a round: what this node believes of itself.
+fn unconfirmed(metrics: &Metrics) -> Round {
+    let term = led_term(metrics).ok_or(RoundError::NotLeader)?;
+    Ok(Confirmed { term: term.number(), index: metrics.last_applied.map_or(0, |applied| applied.index) })
 }
 
 /// One round on this node, which follows: asks the leader, whose own rounds are shared in turn.
@@ -118,7 +129,7 @@ pub(crate) async fn remote_round(core: Core, peers: Peers, gate: Gate) -> Round 
 }
 
 /// Ends when this node knows of another leader.
-async fn replaced(core: &Core, leader: u64) {
+pub(crate) async fn replaced(core: &Core, leader: u64) {
     let mut metrics = core.metrics();
     while metrics.borrow_and_update().current_leader.is_none_or(|now| now == leader) {
         if metrics.changed().await.is_err() {

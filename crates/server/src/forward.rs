@@ -11,7 +11,7 @@ use ferry_raft::Raft;
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -36,6 +36,8 @@ const LEADER_ONLY: [&str; 12] = [
 ];
 /// A new look for the leader after a connection was refused.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
+/// A leader that hangs or vanished is waited for this long once another one leads.
+const DEPOSED_ANSWERS_FOR: Duration = Duration::from_millis(500);
 /// What the length prefix of a message adds to it.
 const PREFIX_BYTES: usize = 5;
 
@@ -105,10 +107,15 @@ impl Forwarder {
                 return Ok(Route::Here(request));
             }
             let channel = self.channels.get(&address).ok_or_else(|| no_leader(Some(id)))?;
-            match send(channel, request, given).await {
+            let answered = tokio::select! {
+                answered = send(channel, request, given) => answered,
+                () = self.deposed(id) => Err(Unsent::Perhaps("it does not answer, and leads no more".to_owned())),
+            };
+            match answered {
                 Ok(response) => return Ok(Route::Answered(response)),
                 Err(Unsent::Never) if Instant::now() + RETRY_INTERVAL < deadline => {
-                    tokio::time::sleep(RETRY_INTERVAL).await;
+                    // Either that one comes back, or another leads: what is first is tried.
+                    let _ = timeout(RETRY_INTERVAL, self.raft.other_leader(id)).await;
                 }
                 Err(Unsent::Never) => return Err(no_leader(Some(id))),
                 Err(Unsent::Perhaps(reason)) => {
@@ -123,6 +130,12 @@ impl Forwarder {
                 }
             }
         }
+    }
+
+    /// Ends when another node leads and the former leader had the time to answer what it was still asked.
+    async fn deposed(&self, leader: u64) {
+        self.raft.other_leader(leader).await;
+        sleep(DEPOSED_ANSWERS_FOR).await;
     }
 
     async fn whole(&self, body: Body) -> Result<Bytes, Status> {

@@ -66,6 +66,13 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileErro
     sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
+/// What a planted bug takes for the above: the file is replaced as a whole, but not durably.
+pub(crate) fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let temporary = path.with_extension("tmp");
+    fs::write(&temporary, bytes).named("write", &temporary)?;
+    fs::rename(&temporary, path).named("rename the temporary file to", path)
+}
+
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), FileError> {
     File::open(folder).and_then(|handle| handle.sync_all()).named("sync the folder", folder)

@@ -14,6 +14,7 @@ use self::mark::Mark;
 use crate::disk::Disk;
 use crate::files::{FileError, next_step_of_engine};
 use crate::options::Engine;
+use ferry_planted::Bug;
 use rocksdb::{ColumnFamily, DB, ReadOptions, WriteBatch};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -129,6 +130,9 @@ impl Log {
 
     /// Calls back after the next group sync, which covers all that was appended before this call.
     pub fn when_durable(&self, done: Durable) {
+        if ferry_planted::is(Bug::LogNotSynced) {
+            return done(Ok(()));
+        }
         self.flusher.join(done);
     }
 

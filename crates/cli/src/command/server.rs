@@ -7,7 +7,12 @@ use ferry_server::config::{Config, Overrides};
 use std::path::PathBuf;
 
 /// Variables of the environment that are not a node's options.
-const OTHER_VARIABLES: [&str; 2] = ["FERRY_ENDPOINTS", "FERRY_LOG"];
+const OTHER_VARIABLES: &[&str] = &[
+    "FERRY_ENDPOINTS",
+    "FERRY_LOG",
+    #[cfg(feature = "planted-bugs")]
+    ferry_planted::VARIABLE,
+];
 
 /// Run one node of a cluster.
 #[derive(Debug, Args)]

@@ -12,11 +12,16 @@ use crate::read;
 use crate::row::{Job, JobSpec, JobState, JobTotals, Mapping, Request, Row, Segment, SegmentState, Settle};
 use crate::tables::Tables;
 use crate::time::Time;
+use ferry_planted::Bug;
 
 /// One page: opens a draft, continues it, or is answered with what its request id stands for.
 pub(super) fn page(desk: &mut Desk<'_>, page: &SubmitPage) -> Result<Outcome, Rejection> {
     validate::page(page)?;
     let Some(request) = read::request(&desk.rows, &page.request_id) else { return open(desk, page) };
+    let has_ended = |job| derive::ended(&job).is_some();
+    if ferry_planted::is(Bug::RequestIdForgotten) && read::job(&desk.rows, request.job).is_some_and(has_ended) {
+        return open(desk, page);
+    }
     if request.hash != page.request_hash {
         return Err(Rejection::RequestIdReused { request_id: page.request_id.clone(), job: request.job });
     }
@@ -153,6 +158,9 @@ fn free_target(desk: &Desk<'_>, job: JobId, index: u64, target: SegmentId) -> Re
 
 /// Whether the holder of a target can never write to it again, nor ever made it visible.
 fn taken_over(desk: &Desk<'_>, segment: &Segment) -> bool {
+    if ferry_planted::is(Bug::TargetLockIgnored) {
+        return true;
+    }
     if segment.state == SegmentState::Flushed {
         return false;
     }

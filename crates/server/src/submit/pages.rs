@@ -10,6 +10,7 @@ use ferry_machine::limits;
 use ferry_machine::outcome::{Outcome, Rejection};
 use ferry_machine::row::{Job, JobState, Row};
 use ferry_machine::tables::Read;
+use ferry_planted::Bug;
 use ferry_raft::{ProposeError, Raft};
 use tonic::Status;
 
@@ -29,7 +30,7 @@ pub(crate) fn known(view: &impl Read, checked: &CheckedSubmit) -> Result<Option<
         return Err(of_rejection(&reused));
     }
     match view.get(&Key::Job(request.job)) {
-        Some(Row::Job(job)) if is_draft(&job) => Ok(None),
+        Some(Row::Job(job)) if is_draft(&job) || ferry_planted::is(Bug::RequestIdForgotten) => Ok(None),
         _ => Ok(Some(request.job)),
     }
 }

@@ -9,6 +9,7 @@ use crate::codec::{key, rows};
 use ferry_machine::key::Key;
 use ferry_machine::row::Row;
 use ferry_machine::tables::{Read, Tables};
+use ferry_planted::Bug;
 use rocksdb::{ReadOptions, WriteBatch, WriteOptions};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -37,6 +38,9 @@ impl<'a> Batch<'a> {
             return Err(error);
         }
         let mut batch = WriteBatch::default();
+        if ferry_planted::is(Bug::AppliedBesideRows) {
+            self.base.note_applied_beside(&seal(applied.0, applied.1.clone()))?;
+        }
         batch.put(APPLIED, seal(applied.0, applied.1));
         if let Some(membership) = membership {
             batch.put(MEMBERSHIP, membership);

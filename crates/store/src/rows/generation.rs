@@ -4,7 +4,8 @@ use super::{GENERATION, RowsError};
 use crate::codec::CodecError;
 use crate::files::{self, FileError};
 use crate::options::Engine;
-use rocksdb::DB;
+use ferry_planted::Bug;
+use rocksdb::{DB, WriteOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -54,7 +55,21 @@ impl Generation {
     /// Index and marker of the last entry applied.
     pub(crate) fn applied(&self) -> Result<Option<(u64, Vec<u8>)>, RowsError> {
         let value = self.db.get(APPLIED).map_err(|source| self.engine_error(source))?;
+        let value = if ferry_planted::is(Bug::AppliedBesideRows) { self.applied_beside()?.or(value) } else { value };
         Ok(value.and_then(unseal))
+    }
+
+    /// Where a planted bug notes how far the rows are.
+    fn beside(&self) -> PathBuf {
+        self.path().join("applied")
+    }
+
+    pub(super) fn note_applied_beside(&self, applied: &[u8]) -> Result<(), FileError> {
+        files::write_unsynced(&self.beside(), applied)
+    }
+
+    fn applied_beside(&self) -> Result<Option<Vec<u8>>, FileError> {
+        files::read_optional(&self.beside())
     }
 
     /// The membership last written.
@@ -67,6 +82,16 @@ impl Generation {
         rocksdb::checkpoint::Checkpoint::new(&self.db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(folder))
             .map_err(|source| self.engine_error(source))
+    }
+
+    /// What a planted bug does to an installed checkpoint.
+    pub(super) fn lose_last_row(&self) -> Result<(), RowsError> {
+        let mut cursor = self.db.raw_iterator();
+        cursor.seek_to_last();
+        let Some(last) = cursor.key() else { return Ok(()) };
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.db.delete_opt(last, &options).map_err(|source| self.engine_error(source))
     }
 
     /// The folder goes with the last view.

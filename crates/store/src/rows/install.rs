@@ -4,6 +4,7 @@ use super::generation::{self, Generation};
 use super::{GENERATION, Rows, RowsError};
 use crate::checkpoints::{Manifest, ManifestError};
 use crate::files::{self, FileError, Named};
+use ferry_planted::Bug;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
@@ -66,6 +67,9 @@ impl Rows {
         files::sync_folder(&self.folder)?;
         let next = Generation::open(folder, &self.engine, false)?;
         manifest.expect(&next)?;
+        if ferry_planted::is(Bug::CheckpointLosesRow) {
+            next.lose_last_row()?;
+        }
         Ok(next)
     }
 }

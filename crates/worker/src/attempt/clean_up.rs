@@ -7,6 +7,7 @@ use crate::folder::{Folder, FolderError};
 use crate::permit::Permit;
 use crate::place::{Place, blocking, with_retries};
 use crate::plan::Plan;
+use ferry_planted::Bug;
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::{Assign, CleanedUp};
 use futures::{StreamExt, TryStreamExt};
@@ -42,6 +43,9 @@ fn underivable(fault: Fault) -> Fault {
 
 async fn delete_all(plan: &Plan, permit: &Permit, at_once: usize) -> Result<(), Fault> {
     let mut keys: Vec<&str> = plan.own_target_keys().collect();
+    if ferry_planted::is(Bug::CleanUpForgetsFile) {
+        keys.pop();
+    }
     for _ in 0..ROUNDS_MAX {
         keys = present(&plan.target, keys, permit, at_once).await?;
         if keys.is_empty() {

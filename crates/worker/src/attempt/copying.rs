@@ -6,6 +6,7 @@ use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::{Place, blocking, with_retries};
 use crate::plan::{Measured, Plan};
+use ferry_planted::Bug;
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::{Assign, Copied, VerifyMode};
 use futures::StreamExt;
@@ -18,10 +19,13 @@ pub(super) async fn run(
     mut reports: Reports,
 ) -> Result<Outcome, Fault> {
     let plan = permit.unless_ended(Plan::of(assign, &runner.stores, runner.request_timeout)).await??;
-    let measured = permit.unless_ended(plan.measure(&permit, runner.files_at_once)).await??;
+    let mut measured = permit.unless_ended(plan.measure(&permit, runner.files_at_once)).await??;
     if !assign.claimed {
         check_free(&plan.target, &measured, &permit, runner.files_at_once).await?;
         reports.claim(measured.total_bytes(), &permit).await?;
+    }
+    if ferry_planted::is(Bug::LastFileSkipped) {
+        measured.files.pop();
     }
     let key = reports.key;
     let (source, target) = (plan.source, plan.target);

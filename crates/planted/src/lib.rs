@@ -1,0 +1,66 @@
+//! Bugs for the chaos suite to catch: a checker that never caught one proves nothing.
+//!
+//! Invariant: without the feature `planted-bugs`, which no default build has, [`is`] is the constant `false` and no site of
+//! a bug is in the program. With it, a process has one bug at most, chosen once, at its start.
+
+#[cfg(feature = "planted-bugs")]
+mod choice;
+
+#[cfg(feature = "planted-bugs")]
+pub use choice::{UnknownBug, VARIABLE, is, plant, planted};
+
+/// A bug: what breaks; what lets it bite; what must catch it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// A vote is answered before it is durable. Power loss right after an election; a node's term goes back, or a term has
+    /// two leaders.
+    VoteNotSynced,
+    /// An entry counts as durable before it is synced. Power loss on all nodes; what was acknowledged is gone (revision
+    /// replay, lost ids and jobs).
+    LogNotSynced,
+    /// How far the log is applied is kept beside the rows, not in their batch: a restart replays nothing, though the rows are
+    /// those of the last flush. Kill -9 and a restart; the rows of the nodes differ, the machine's `check`.
+    AppliedBesideRows,
+    /// A linearizable read answers with the rows as they are, without a read index. A follower that lags; the revision
+    /// replay's real-time order, the linearizability check.
+    StaleReadAsLinearizable,
+    /// A leader confirms reads and leases by itself, without a quorum. A leader that is paused or cut off; the revision
+    /// replay's real-time order, the linearizability check.
+    LeaderReadsUnconfirmed,
+    /// `ferry-min-revision` is ignored by stale reads. A follower that lags; a client's revisions go back.
+    MinRevisionIgnored,
+    /// A new leader goes on with the window of ids before its own. Any change of the leader; two callers have one id.
+    IdWindowReused,
+    /// A result counts although its job was canceled: the job completes. Cancels among running copies; a terminal state
+    /// changes (revision replay, watches).
+    LateResultAccepted,
+    /// Settling leaves the last segment of each page as it was. None needed; the machine's `check`.
+    SettleForgetsSegment,
+    /// A target is visible as soon as its task is completed. None needed; a target Flushed whose job is not Completed.
+    EarlyPublication,
+    /// A request id is forgotten once its job has ended. A leader that dies before it answers a submit; two jobs of one request
+    /// id, or a retry that is refused.
+    RequestIdForgotten,
+    /// Cluster time is the leader's wall clock. A clock that jumps; jobs time out before their time.
+    WallClockIsTime,
+    /// A worker leaves out the last file of a task. None needed; a file of a Completed job is missing.
+    LastFileSkipped,
+    /// A clean-up leaves the last file of a task. Cancels among running copies; a file of a Canceled job is left.
+    CleanUpForgetsFile,
+    /// An installed checkpoint lacks its last row. A follower that lags behind the log, or is wiped; the rows of the nodes
+    /// differ.
+    CheckpointLosesRow,
+    /// A watch and a wait end without the job's final state. None needed; a wait that answers with a job that runs.
+    WatchMissesEnd,
+    /// A target that a live job holds is given to another one. Submits that share targets; the machine's `check`, two live
+    /// jobs with one target.
+    TargetLockIgnored,
+}
+
+/// Whether this process has the bug: without the feature, never.
+#[cfg(not(feature = "planted-bugs"))]
+#[inline(always)]
+#[must_use]
+pub const fn is(_bug: Bug) -> bool {
+    false
+}
