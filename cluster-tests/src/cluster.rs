@@ -1,6 +1,7 @@
 //! A cluster of real processes: nodes with real disks and sockets, workers, and plain gRPC clients to each of them.
 
-use crate::process::{Process, free_address};
+use crate::faults::{Disk, Shim};
+use crate::process::{Launch, Process, free_address};
 use crate::{eventually, file_uri};
 use ferry_proto::v1::allocator_service_client::AllocatorServiceClient;
 use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
@@ -10,6 +11,7 @@ use ferry_proto::v1::{
     CheckInvariantsRequest, GetJobRequest, GetStatusRequest, Job, JobState, ListSegmentsRequest, Segment, SnapshotRef,
     SubmitJobRequest, TargetRef,
 };
+use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,16 +19,23 @@ use tempfile::TempDir;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
+mod storage;
+
 /// Nodes and workers; all killed when dropped.
 pub struct Cluster {
-    dir: TempDir,
+    // Fields are dropped in this order: a disk can be unmounted, and a folder removed, only once nobody uses it.
+    nodes: BTreeMap<u64, Process>,
+    workers: BTreeMap<String, Process>,
+    disks: BTreeMap<u64, Disk>,
+    /// By the names of processes, such as `node-1` or `worker-left`, which are those of their logs too.
+    shims: BTreeMap<String, Shim>,
+    launches: BTreeMap<String, Launch>,
     settings: Vec<String>,
     /// The nodes that the cluster began with.
     founders: BTreeMap<u64, String>,
     /// All nodes there ever were.
     addresses: BTreeMap<u64, String>,
-    nodes: BTreeMap<u64, Process>,
-    workers: BTreeMap<String, Process>,
+    dir: TempDir,
 }
 
 impl Cluster {
@@ -43,22 +52,53 @@ impl Cluster {
     /// # Panics
     /// When they do not come up.
     pub async fn start_with(nodes: u64, settings: &[&str]) -> Self {
+        let mut cluster = Self::prepare(nodes, settings);
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// The same, before any node is started, so that nodes can be given disks and faults of their own.
+    ///
+    /// # Panics
+    /// When no folder can be made.
+    #[must_use]
+    pub fn prepare(nodes: u64, settings: &[&str]) -> Self {
         let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect();
         let dir = tempfile::tempdir().expect("a folder can be made");
         let founders: BTreeMap<u64, String> = (1..=nodes).map(|id| (id, free_address())).collect();
-        let addresses = founders.clone();
-        let mut cluster = Self { dir, settings, founders, addresses, nodes: BTreeMap::new(), workers: BTreeMap::new() };
-        for id in 1..=nodes {
-            cluster.start_node(id);
+        Self {
+            nodes: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            shims: BTreeMap::new(),
+            launches: BTreeMap::new(),
+            settings,
+            addresses: founders.clone(),
+            founders,
+            dir,
         }
-        cluster.leader().await;
-        cluster
+    }
+
+    /// Starts every node that the cluster begins with and waits until one leads.
+    ///
+    /// # Panics
+    /// When they do not come up.
+    pub async fn start_all(&mut self) {
+        for id in self.founders.keys().copied().collect::<Vec<_>>() {
+            self.start_node(id);
+        }
+        self.leader().await;
+    }
+
+    /// What a node is started with from its next start on.
+    pub fn launch(&mut self, id: u64) -> &mut Launch {
+        self.launch_of(&format!("node-{id}"))
     }
 
     /// Starts a node, for the first time or again: one of those that the cluster began with knows all of them, one that
     /// came later knows nobody.
     pub fn start_node(&mut self, id: u64) {
-        let data_dir = self.path(&format!("node-{id}"));
+        let data_dir = self.data_folder(id);
         let mut arguments = [
             "server",
             "--id",
@@ -77,7 +117,7 @@ impl Cluster {
             arguments.extend(["--peers".to_owned(), peers.join(",")]);
         }
         arguments.extend_from_slice(&self.settings);
-        let process = Process::start(&arguments, &self.path(&format!("node-{id}.log")));
+        let process = self.start_process(&format!("node-{id}"), &arguments);
         self.nodes.insert(id, process);
     }
 
@@ -85,6 +125,14 @@ impl Cluster {
     pub fn start_newcomer(&mut self, id: u64) {
         self.addresses.insert(id, free_address());
         self.start_node(id);
+    }
+
+    /// Gives a running node away: it does not count as one that runs any more.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn take_node(&mut self, id: u64) -> Process {
+        self.nodes.remove(&id).expect("the node runs")
     }
 
     /// SIGTERM for a node, and waits until it has ended; its exit code.
@@ -101,7 +149,7 @@ impl Cluster {
     /// When it does not run, or its folder cannot be removed.
     pub fn wipe_node(&mut self, id: u64) {
         self.kill_node(id);
-        std::fs::remove_dir_all(self.path(&format!("node-{id}"))).expect("the folder can be removed");
+        std::fs::remove_dir_all(self.data_folder(id)).expect("the folder can be removed");
     }
 
     /// SIGKILL for a node.
@@ -110,6 +158,22 @@ impl Cluster {
     /// When it does not run.
     pub fn kill_node(&mut self, id: u64) {
         self.nodes.remove(&id).expect("the node runs").kill();
+    }
+
+    /// SIGSTOP for a node: it does nothing any more, and nobody is told.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze_node(&self, id: u64) {
+        self.nodes.get(&id).expect("the node runs").signal(Signal::SIGSTOP);
+    }
+
+    /// SIGCONT for a node: it goes on as if no time had passed.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn thaw_node(&self, id: u64) {
+        self.nodes.get(&id).expect("the node runs").signal(Signal::SIGCONT);
     }
 
     /// A node's process.
@@ -122,8 +186,45 @@ impl Cluster {
         let endpoints: Vec<&str> = self.addresses.values().map(String::as_str).collect();
         let slots = slots.to_string();
         let arguments = ["worker", "--endpoints", &endpoints.join(","), "--name", name, "--slots", &slots];
-        let process = Process::start(&arguments, &self.path(&format!("worker-{name}.log")));
+        let process = self.start_process(&format!("worker-{name}"), &arguments.map(str::to_owned));
         self.workers.insert(name.to_owned(), process);
+    }
+
+    fn launch_of(&mut self, process: &str) -> &mut Launch {
+        self.launches.entry(process.to_owned()).or_default()
+    }
+
+    fn start_process(&mut self, name: &str, arguments: &[String]) -> Process {
+        let log = self.path(&format!("{name}.log"));
+        self.launch_of(name).start(arguments, &log)
+    }
+
+    /// What a worker printed so far.
+    #[must_use]
+    pub fn worker_log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(&format!("worker-{name}.log"))).unwrap_or_default()
+    }
+
+    /// A node's own view, while it runs.
+    pub async fn leads(&self, id: u64) -> bool {
+        let status = self.status(id).get_status(GetStatusRequest { local_only: true }).await;
+        status.is_ok_and(|status| status.get_ref().leader_id == id)
+    }
+
+    /// The node that leads, once one other than these says so of itself.
+    ///
+    /// # Panics
+    /// When none does in time.
+    pub async fn leader_but(&self, but: &[u64]) -> u64 {
+        eventually("another leader", || async {
+            for id in self.running().into_iter().filter(|id| !but.contains(id)) {
+                if self.leads(id).await {
+                    return Some(id);
+                }
+            }
+            None
+        })
+        .await
     }
 
     /// SIGKILL for a worker.
@@ -198,18 +299,7 @@ impl Cluster {
     /// # Panics
     /// When none does in time.
     pub async fn leader(&self) -> u64 {
-        eventually("a leader", || async {
-            for id in self.running() {
-                let request = GetStatusRequest { local_only: true };
-                if let Ok(status) = self.status(id).get_status(request).await
-                    && status.get_ref().leader_id == id
-                {
-                    return Some(id);
-                }
-            }
-            None
-        })
-        .await
+        self.leader_but(&[]).await
     }
 
     /// A job as a node answers with the default consistency.

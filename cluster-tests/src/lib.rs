@@ -2,8 +2,11 @@
 //!
 //! Invariant: every process started here is killed when its value is dropped, whatever became of the test.
 
+pub mod checkers;
 pub mod cluster;
+pub mod faults;
 pub mod process;
+pub mod traffic;
 pub mod tree;
 
 use std::future::Future;

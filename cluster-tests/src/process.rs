@@ -2,16 +2,60 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 /// A running process.
 pub struct Process {
     child: Child,
     log: PathBuf,
+}
+
+/// What a process is started with beside its arguments: variables, and a command that it runs under.
+#[derive(Debug, Clone, Default)]
+pub struct Launch {
+    environment: Vec<(String, String)>,
+    prefix: Vec<String>,
+}
+
+impl Launch {
+    /// With these variables in its environment too.
+    #[must_use]
+    pub fn with(mut self, environment: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment.extend(environment);
+        self
+    }
+
+    /// Under a command that becomes the process, such as `ip netns exec NAME`; an earlier one stays outside of it.
+    #[must_use]
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.prefix.extend(command.iter().map(|word| (*word).to_owned()));
+        self
+    }
+
+    /// Starts `ferry` with these arguments; what it prints goes to `log`.
+    ///
+    /// # Panics
+    /// When the binary is not built or cannot be started.
+    #[must_use]
+    pub fn start<S: AsRef<OsStr>>(&self, arguments: &[S], log: &Path) -> Process {
+        let open = || File::options().create(true).append(true).open(log).expect("the log can be opened");
+        let mut words = self.prefix.iter().map(OsString::from).chain([binary().into_os_string()]);
+        let child = Command::new(words.next().expect("the binary at least"))
+            .args(words)
+            .args(arguments)
+            .env_remove("FERRY_ENDPOINTS")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(open())
+            .stderr(open())
+            .spawn()
+            .expect("the binary can be started");
+        Process { child, log: log.to_path_buf() }
+    }
 }
 
 impl Process {
@@ -21,16 +65,7 @@ impl Process {
     /// When the binary is not built or cannot be started.
     #[must_use]
     pub fn start<S: AsRef<OsStr>>(arguments: &[S], log: &Path) -> Self {
-        let open = || File::options().create(true).append(true).open(log).expect("the log can be opened");
-        let child = Command::new(binary())
-            .args(arguments)
-            .env_remove("FERRY_ENDPOINTS")
-            .stdin(Stdio::null())
-            .stdout(open())
-            .stderr(open())
-            .spawn()
-            .expect("the binary can be started");
-        Self { child, log: log.to_path_buf() }
+        Launch::default().start(arguments, log)
     }
 
     /// Sends a signal.
@@ -56,9 +91,29 @@ impl Process {
         self.child.wait().expect("the process can be waited for").code()
     }
 
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, once it has; none while it runs.
+    ///
+    /// # Panics
+    /// When the process cannot be waited for.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the process can be waited for")
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Its exit code, once it has ended by itself.
+    #[must_use]
+    pub fn code(&mut self) -> Option<i32> {
+        self.child.try_wait().ok().flatten().and_then(|status| status.code())
     }
 
     /// What it printed so far.

@@ -65,7 +65,7 @@ async fn watch_for_early_flush(cluster: Arc<Cluster>, job_id: i64, stop: Arc<Ato
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_survives_the_death_of_its_leader_at_ten_moments() {
+async fn s30_a_job_survives_the_death_of_its_leader_at_ten_moments() {
     let mut cluster = Cluster::start(3).await;
     let source = cluster.path("source");
     tree::make(&source, SEGMENTS, FILE_BYTES);

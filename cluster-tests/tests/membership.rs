@@ -169,10 +169,12 @@ async fn a_removed_node_is_gone_and_does_not_come_back_under_its_id() {
     refused(
         &cluster,
         4,
-        &["was a node of this cluster before", "empty its folder", "4 or higher"],
+        &["ids are never used again", "an empty folder", "4 or higher"],
         &["add-node", "--id", "3", "--address", &cluster.addresses()[&3].clone()],
     );
     let nowhere = free_address();
+    let used = ["ids are never used again", "4 or higher"];
+    refused(&cluster, 4, &used, &["add-node", "--id", "3", "--address", &nowhere]);
     let missing = ["start it there first", "ferry server --id 4"];
     refused(&cluster, 4, &missing, &["add-node", "--id", "4", "--address", &nowhere]);
     refused(

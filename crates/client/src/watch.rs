@@ -86,7 +86,8 @@ impl JobWatch {
         Ok(self.stream.insert(stream))
     }
 
-    async fn open(&self) -> Result<(String, Streaming<WatchJobResponse>), Error> {
+    // Not `&self`: a watch can be sent to another thread, but not shared with one.
+    async fn open(&mut self) -> Result<(String, Streaming<WatchJobResponse>), Error> {
         let manner = Manner { streaming: true, ..self.client.short() };
         let opened = self
             .client

@@ -4,6 +4,7 @@
 use crate::errors::MembershipError;
 use crate::handle::Raft;
 use crate::propose::other_leader;
+use crate::state::node_id_highest;
 use crate::status::Member;
 use crate::types::Metrics;
 use crate::types::{Node, Types};
@@ -63,9 +64,13 @@ impl Raft {
         }
     }
 
-    /// Makes exactly these nodes the voters; they must be known as learners or voters. Former voters leave.
-    pub async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<u64, MembershipError> {
-        self.committed(self.inner.core.change_membership(voters, false).await)
+    /// The lowest id that a new node can have: ids only grow, so that no former member's is ever used again. The leader
+    /// has applied what it needs for this before it leads.
+    pub fn next_node_id(&self) -> Result<u64, MembershipError> {
+        let highest = node_id_highest(&self.inner.rows);
+        let highest = highest.map_err(|error| MembershipError::Unknown { reason: error.to_string() })?;
+        let members = self.status().members.into_keys();
+        Ok(members.fold(highest, u64::max).saturating_add(1))
     }
 
     async fn change(&self, change: ChangeMembers<u64, Node>) -> Result<(), MembershipError> {

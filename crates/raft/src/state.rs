@@ -50,6 +50,12 @@ impl Progress {
     }
 }
 
+/// The highest id that any node had, up to the last membership that is applied; it only grows.
+pub(crate) fn node_id_highest(rows: &Rows) -> io::Result<u64> {
+    let kept = rows.membership().map_err(io::Error::other)?;
+    kept.map_or(Ok(0), |bytes| wire::node_id_highest_from_bytes(&bytes)).map_err(io::Error::other)
+}
+
 /// The rows of this node as openraft sees them.
 pub(crate) struct StateMachine {
     rows: Arc<Rows>,
@@ -85,7 +91,7 @@ impl StateMachine {
             Payload::Normal(batch) => (None, Some(batch)),
             Payload::Membership(membership) => {
                 let stored = StoredMembership::new(Some(entry.log_id), membership);
-                (Some(wire::stored_membership_to_bytes(&stored)), None)
+                (Some(wire::kept_membership_to_bytes(&stored, node_id_highest(&self.rows)?)), None)
             }
         };
         let (stamp, commands) = match &batch {

@@ -80,6 +80,7 @@ pub(crate) fn stored_membership_to_proto(stored: &StoredMembership) -> proto::Ra
     proto::RaftStoredMembership {
         log_id: stored.log_id().map(log_id_to_proto),
         membership: Some(membership_to_proto(stored.membership())),
+        node_id_highest: 0,
     }
 }
 
@@ -91,8 +92,16 @@ pub(crate) fn stored_membership_from_proto(
     Ok(StoredMembership::new(stored.log_id.map(log_id_from_proto), membership))
 }
 
-pub(crate) fn stored_membership_to_bytes(stored: &StoredMembership) -> Vec<u8> {
-    stored_membership_to_proto(stored).encode_to_vec()
+/// What is kept with the rows: the membership, and the highest id that a node of it or of an earlier one had.
+pub(crate) fn kept_membership_to_bytes(stored: &StoredMembership, node_id_highest: u64) -> Vec<u8> {
+    proto::RaftStoredMembership { node_id_highest, ..stored_membership_to_proto(stored) }.encode_to_vec()
+}
+
+/// The highest id that a node had up to a membership that is kept with the rows.
+pub(crate) fn node_id_highest_from_bytes(bytes: &[u8]) -> Result<u64, WireError> {
+    let kept = proto::RaftStoredMembership::decode(bytes)?;
+    let members = kept.membership.unwrap_or_default().addresses.into_keys();
+    Ok(members.fold(kept.node_id_highest, u64::max))
 }
 
 pub(crate) fn stored_membership_from_bytes(bytes: &[u8]) -> Result<StoredMembership, WireError> {
@@ -236,7 +245,15 @@ mod tests {
         let stored =
             [StoredMembership::default(), StoredMembership::new(Some(LogId::new_term_index(1, 5)), membership())];
         for stored in stored {
-            assert_eq!(stored_membership_from_bytes(&stored_membership_to_bytes(&stored)).unwrap(), stored);
+            assert_eq!(stored_membership_from_bytes(&kept_membership_to_bytes(&stored, 9)).unwrap(), stored);
+        }
+    }
+
+    #[test]
+    fn the_highest_id_of_a_node_is_that_of_a_member_or_of_a_former_one() {
+        let stored = StoredMembership::new(Some(LogId::new_term_index(1, 5)), membership());
+        for (former, highest) in [(0, 3), (2, 3), (9, 9)] {
+            assert_eq!(node_id_highest_from_bytes(&kept_membership_to_bytes(&stored, former)), Ok(highest));
         }
     }
 

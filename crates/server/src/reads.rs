@@ -11,6 +11,7 @@ use ferry_store::rows::RowsView;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Response, Status};
@@ -41,12 +42,21 @@ struct Freshness {
     began: Instant,
     /// Milliseconds after `began`; zero: never.
     fresh_at_ms: AtomicU64,
+    /// False once a round has failed and the last good one is too long ago: nothing that happens reaches this node.
+    in_touch: watch::Sender<bool>,
 }
 
 impl Freshness {
     fn note(&self, at: Instant) {
         let at_ms = crate::config::milliseconds(at.saturating_duration_since(self.began)).max(1);
         self.fresh_at_ms.fetch_max(at_ms, Ordering::Relaxed);
+        self.in_touch.send_if_modified(|in_touch| !std::mem::replace(in_touch, true));
+    }
+
+    fn note_failure(&self) {
+        if self.age_ms() >= FRESH_MS {
+            self.in_touch.send_if_modified(|in_touch| std::mem::replace(in_touch, false));
+        }
     }
 
     fn age_ms(&self) -> u64 {
@@ -94,7 +104,8 @@ pub(crate) struct Stamp {
 
 impl Reads {
     pub(crate) fn new(raft: Raft, timeout: Duration) -> Self {
-        let freshness = Freshness { began: Instant::now(), fresh_at_ms: AtomicU64::new(0) };
+        let (fresh_at_ms, in_touch) = (AtomicU64::new(0), watch::Sender::new(true));
+        let freshness = Freshness { began: Instant::now(), fresh_at_ms, in_touch };
         Self { raft, timeout, freshness: Arc::new(freshness) }
     }
 
@@ -131,6 +142,12 @@ impl Reads {
     /// Whether a leader confirmed a moment ago that this node is up to date: only then can it serve.
     pub(crate) fn is_fresh(&self) -> bool {
         self.freshness.age_ms() < FRESH_MS
+    }
+
+    /// Ends once this node has lost touch with the cluster: whoever waits here for news would wait in vain.
+    pub(crate) async fn out_of_touch(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.freshness.in_touch.subscribe().wait_for(|in_touch| !in_touch).await;
     }
 
     /// The rows as they are on this node after a change that it has applied itself.
@@ -174,7 +191,9 @@ impl Reads {
     pub(crate) async fn keep_fresh(self) {
         loop {
             // A failed round leaves the age growing, which is what it is for.
-            let _ = self.confirm(Instant::now() + FRESHNESS_TIMEOUT).await;
+            if self.confirm(Instant::now() + FRESHNESS_TIMEOUT).await.is_err() {
+                self.freshness.note_failure();
+            }
             tokio::time::sleep(FRESHNESS_INTERVAL).await;
         }
     }

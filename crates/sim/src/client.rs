@@ -3,6 +3,7 @@
 
 use crate::bug::Bug;
 use crate::consensus::Answer;
+use crate::life::SEGMENTS;
 use crate::queue::Event;
 use crate::random::Random;
 use crate::settings::ID_START;
@@ -80,6 +81,29 @@ impl Submit {
         }
     }
 
+    /// The one of which a life is told: in two pages, with targets of its own, and time enough for everything.
+    pub(crate) fn of_life() -> Self {
+        let mapping =
+            |index: u64| IdMapping { source: segment(100 + index), target: segment(1 + index), partition_id: 0 };
+        let options = JobOptions {
+            timeout_ms: Some(600_000),
+            retention_ms: 8_000,
+            segments_per_task_max: 2,
+            attempts_max: 3,
+            ..JobOptions::default()
+        };
+        Self {
+            request_id: "the request".to_owned(),
+            spec: JobSpec { options, build_ids: 2, ..bare_spec(SEGMENTS) },
+            mappings: (0..SEGMENTS).map(mapping).collect(),
+            page_size: 3,
+            next: 0,
+            breaks_off: None,
+            away_until: 0,
+            done: false,
+        }
+    }
+
     /// Whether its client has nothing more to ask.
     pub(crate) fn is_done(&self) -> bool {
         self.done
@@ -113,13 +137,15 @@ fn spec(segments: u64, huge: bool, random: &mut Random) -> JobSpec {
         on_exhausted: if random.percent(30) { ExhaustedPolicy::Pause } else { ExhaustedPolicy::Fail },
         ..JobOptions::default()
     };
+    JobSpec { build_ids: u32::try_from(random.between(0, 2)).unwrap_or_default(), options, ..bare_spec(segments) }
+}
+
+fn bare_spec(segments: u64) -> JobSpec {
     JobSpec {
         source_uri: "file:///source".to_owned(),
         target_uri: "file:///target".to_owned(),
         collection_id: 2,
         segments,
-        build_ids: u32::try_from(random.between(0, 2)).unwrap_or_default(),
-        options,
         ..JobSpec::default()
     }
 }

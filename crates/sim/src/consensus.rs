@@ -124,7 +124,13 @@ impl World {
             self.answered(&proposal, None);
             return;
         }
+        if self.dies_before(&proposal) {
+            return;
+        }
         let answer = self.append(&proposal);
+        if self.dies_after(&proposal) {
+            return;
+        }
         if self.faults_on && self.random.percent(1) {
             self.count("fault: outcome unknown to the proposer");
             self.answered(&proposal, None);
@@ -176,9 +182,14 @@ impl World {
     /// The nodes see to it that one of them leads.
     pub(crate) fn elect(&mut self) {
         self.queue.push(self.now + ELECTION_INTERVAL_MS, Event::Elect);
-        if self.leader.is_none_or(|leader| !self.quorum(leader)) {
+        if self.leader.is_none_or(|leader| !self.quorum(leader) || !self.leads(leader)) {
             self.change_leader();
         }
+    }
+
+    /// One that was restarted leads no more, however soon it is back.
+    fn leads(&self, node: usize) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.leadership.is_some())
     }
 
     /// A node begins a new term; what the old leader had under way lands before, or never.

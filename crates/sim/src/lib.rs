@@ -11,6 +11,7 @@ mod clock;
 mod consensus;
 mod fault;
 mod leader;
+mod life;
 mod link;
 mod oracle;
 mod queue;
@@ -25,6 +26,7 @@ mod world;
 use std::collections::BTreeMap;
 
 pub use bug::Bug;
+pub use life::{Death, Ending, Life, LifeReport};
 pub use settings::Scale;
 
 /// What is simulated.

@@ -68,6 +68,7 @@ impl World {
         let task = task_of(&proposal.command).and_then(|task| view::task(&self.rows, task));
         self.oracle.task_before = task.map(|(_, task)| task);
         self.judge_forgotten(proposal);
+        self.note_end(&proposal.command);
         let worker = self.worker_of(&proposal.command);
         self.oracle.leases_before = worker.map(|worker| self.leases_of(worker)).unwrap_or_default();
     }

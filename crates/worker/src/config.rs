@@ -28,7 +28,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Bytes per second over everything it copies; 0 is no limit.
     pub bandwidth_per_second: ByteSize,
-    /// How long one request to a store may take. The cluster has to know it: a clean-up waits for this long.
+    /// How long one request to a store may take; not longer than the nodes' `leadership.request-timeout`, for which a
+    /// clean-up waits: they refuse the worker otherwise.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
     /// How long a worker that is told to end waits for its attempts to stop and be given back.

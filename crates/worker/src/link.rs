@@ -91,6 +91,8 @@ enum Visit {
     Elsewhere(String),
     /// It led, until the stream broke.
     Led,
+    /// It led, and said in the end who leads now.
+    HandedOver(String),
     /// It could not be reached, or did not answer.
     Failed(String),
 }
@@ -105,6 +107,15 @@ pub(crate) async fn run(endpoints: Vec<String>, events: mpsc::Sender<Event>) {
         match visit(&address, &events).await {
             Visit::Elsewhere(leader) => {
                 tracing::debug!(%address, %leader, "this node does not lead");
+                if route.follow(leader) {
+                    continue;
+                }
+            }
+            Visit::HandedOver(leader) => {
+                tracing::info!(%address, %leader, "the leadership was handed over");
+                route.arrived();
+                pauses = self::pauses();
+                said.clear();
                 if route.follow(leader) {
                     continue;
                 }
@@ -182,10 +193,13 @@ async fn converse(channel: Channel, requests: mpsc::Receiver<SessionRequest>, ev
         Err(_) => return Visit::Failed("no answer in time".into()),
     };
     let mut next = first;
+    let mut welcomed = false;
     loop {
         match next.and_then(|answer| answer.message) {
+            Some(Message::Leader(leader)) if welcomed => return Visit::HandedOver(leader.address),
             Some(Message::Leader(leader)) => return Visit::Elsewhere(leader.address),
             Some(message) => {
+                welcomed = true;
                 if events.send(Event::Message(message)).await.is_err() {
                     return Visit::Led;
                 }

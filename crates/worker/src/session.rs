@@ -70,6 +70,7 @@ impl Session {
             labels: config.labels.clone().into_iter().collect(),
             running: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            request_timeout_ms: u64::try_from(config.request_timeout.as_millis()).unwrap_or(u64::MAX),
         };
         Session {
             hello,

@@ -26,7 +26,6 @@ named![
     AddNodeResponse,
     AllocateIdsResponse,
     CancelJobResponse,
-    CheckInvariantsResponse,
     DrainWorkerResponse,
     ExplainJobResponse,
     GetJobResponse,

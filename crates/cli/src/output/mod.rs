@@ -7,7 +7,7 @@ mod table;
 
 pub(crate) use jobs::{explanation, job, job_state, jobs, plan};
 pub(crate) use json::Named;
-pub(crate) use rows::{checks, cluster_time, ids, leader, nodes, segment, segments, task, tasks, worker, workers};
+pub(crate) use rows::{cluster_time, ids, leader, nodes, segment, segments, task, tasks, worker, workers};
 pub(crate) use table::{fields, grid};
 
 use clap::ValueEnum;

@@ -5,7 +5,7 @@ use super::table::{fields, grid};
 use crate::units::{show_bytes, show_duration, show_time};
 use comfy_table::Table;
 use ferry_proto::v1::{
-    AllocateIdsResponse, CheckInvariantsResponse, GetStatusResponse, Node, NodeRole, Segment, SegmentState, Task,
+    AllocateIdsResponse, GetStatusResponse, Node, NodeRole, Segment, SegmentState, Task,
     TaskState, TransferLeadershipResponse, Worker, WorkerState,
 };
 use std::time::Duration;
@@ -179,15 +179,6 @@ fn role(node: &Node) -> &'static str {
         NodeRole::Candidate => "Candidate",
         NodeRole::Learner => "Learner",
     }
-}
-
-/// What a check of the invariants found.
-pub(crate) fn checks(response: &CheckInvariantsResponse) -> Table {
-    let violations = match response.violations.as_slice() {
-        [] => "none".to_owned(),
-        violations => violations.join("\n"),
-    };
-    fields(vec![("rows checked", response.rows_checked.to_string()), ("violations", violations)])
 }
 
 /// A block of ids.

@@ -7,6 +7,7 @@ mod explain;
 mod flows;
 mod limits;
 mod scenarios;
+mod scenarios_of_collection;
 mod scenarios_of_submits;
 mod scenarios_of_workers;
 mod story;

@@ -189,13 +189,52 @@ async fn a_node_is_added_made_a_voter_and_given_the_lead() {
     let added = raft.add_learner(4, cluster.addresses[&4].clone()).await.unwrap();
     cluster.raft(4).wait_applied(added, deadline()).await.unwrap();
     assert!(!raft.status().members[&4].voter);
-    let changed = raft.set_voters(BTreeSet::from([1, 2, 3, 4])).await.unwrap();
-    cluster.raft(4).wait_applied(changed, deadline()).await.unwrap();
+    raft.add_voter(4).await.unwrap();
     assert!(raft.status().members.values().all(|member| member.voter));
+    until("the newcomer knows that it votes", || {
+        let status = cluster.raft(4).status();
+        std::future::ready(status.members.get(&4).filter(|member| member.voter).map(|_| ()))
+    })
+    .await;
     raft.transfer_leader(4, deadline()).await.unwrap();
     let mut leadership = cluster.raft(4).leadership();
     leadership.wait_for(Option::is_some).await.unwrap();
     assert_eq!(cluster.raft(4).status().role, Role::Leader);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_highest_id_of_a_removed_node_is_remembered_on_every_node_and_by_a_checkpoint() {
+    let mut cluster = Cluster::planned(6, |config| {
+        (config.checkpoint_every_entries, config.log_keep_entries) = (20, 0);
+    });
+    let first_voters: BTreeMap<u64, String> =
+        cluster.addresses.iter().filter(|(id, _)| **id <= 3).map(|(id, address)| (*id, address.clone())).collect();
+    for id in 1..=3 {
+        cluster.start_with_peers(id, first_voters.clone()).await;
+    }
+    let (leader, _) = cluster.leader().await;
+    let raft = cluster.raft(leader).clone();
+    assert_eq!(raft.next_node_id(), Ok(4));
+    // A learner that never comes up had the id all the same.
+    raft.add_learner(6, cluster.addresses[&6].clone()).await.unwrap();
+    assert_eq!(raft.next_node_id(), Ok(7));
+    raft.remove_member(6).await.unwrap();
+    let proposed = cluster.propose(Command::ReserveIds { count: 1 }).await;
+    cluster.all_applied(proposed.index).await;
+    for id in 1..=3 {
+        assert!(!cluster.raft(id).status().members.contains_key(&6));
+        assert_eq!(cluster.raft(id).next_node_id(), Ok(7), "node {id}");
+    }
+    // A node that learns of it by a checkpoint alone.
+    until("the log no longer reaches back to the removal", || async {
+        cluster.propose(Command::ReserveIds { count: 1 }).await;
+        (raft.status().purged_index > Some(proposed.index)).then_some(())
+    })
+    .await;
+    cluster.start_with_peers(5, BTreeMap::new()).await;
+    let added = raft.add_learner(5, cluster.addresses[&5].clone()).await.unwrap();
+    cluster.raft(5).wait_applied(added, deadline()).await.unwrap();
+    assert_eq!(cluster.raft(5).next_node_id(), Ok(7), "by a checkpoint");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,6 +34,7 @@ impl Leader {
     pub(crate) async fn open_session(&self, mut incoming: Streaming<SessionRequest>) -> Result<Responses, Status> {
         let Some(leadership) = self.current() else { return Err(Status::unavailable("this node does not lead")) };
         let hello = hello(&mut incoming).await?;
+        check_request_timeout(&hello, leadership.config.request_timeout_ms())?;
         let registering = leadership.registrations.read().await;
         let worker = register(&leadership, &hello).await?;
         let (outgoing, responses) = mpsc::channel(OUTGOING_MAX);
@@ -55,6 +56,18 @@ async fn hello(incoming: &mut Streaming<SessionRequest>) -> Result<v1::Hello, St
         Some(FromWorker::Hello(hello)) => Ok(hello),
         _ => Err(Status::invalid_argument("the first message of a session must be `hello`")),
     }
+}
+
+/// A clean-up waits for as long as the nodes are told that a worker's request can take: a longer one could write after it.
+fn check_request_timeout(hello: &v1::Hello, longest_ms: u64) -> Result<(), Status> {
+    if hello.request_timeout_ms <= longest_ms {
+        return Ok(());
+    }
+    Err(Status::failed_precondition(format!(
+        "worker {:?} has a `request-timeout` of {} ms, and the nodes wait {longest_ms} ms before they clean up after it \
+         (`leadership.request-timeout`): shorten the worker's, or lengthen that of every node first",
+        hello.name, hello.request_timeout_ms
+    )))
 }
 
 async fn register(leadership: &Leadership, hello: &v1::Hello) -> Result<WorkerId, Status> {

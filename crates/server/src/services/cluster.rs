@@ -1,10 +1,8 @@
 //! ClusterService: how the nodes stand, asked of each of them, and the recount of the invariants.
 
 use super::Services;
+use super::digest::Digested;
 use crate::wire;
-use ferry_machine::id::WorkerId;
-use ferry_machine::key::Key;
-use ferry_machine::tables::Read;
 use ferry_machine::view;
 use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
 use ferry_proto::v1::cluster_service_server::ClusterService;
@@ -14,15 +12,12 @@ use ferry_proto::v1::{
     TransferLeadershipResponse,
 };
 use futures::future::join_all;
-use std::ops::Bound;
 use std::time::Duration;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, async_trait};
 
 /// A node that does not answer within this time counts as not reachable.
 const PEER_TIMEOUT: Duration = Duration::from_millis(1_000);
-/// Rows read from the store at once while they are counted.
-const ROWS_AT_ONCE: usize = 1_000;
 
 #[async_trait]
 impl ClusterService for Services {
@@ -42,11 +37,12 @@ impl ClusterService for Services {
         // Every row is read, which takes as long as it takes: not on a thread that others wait for.
         let checked = tokio::task::spawn_blocking(move || {
             let violations = ferry_machine::check(&reading.view);
-            (violations, count_rows(&reading.view), reading)
+            (violations, Digested::of(&reading.view), reading)
         });
-        let (violations, rows_checked, reading) = checked.await.map_err(|error| Status::internal(error.to_string()))?;
+        let (violations, digested, reading) = checked.await.map_err(|error| Status::internal(error.to_string()))?;
         let violations = violations.iter().map(ToString::to_string).collect();
-        reading.answer(CheckInvariantsResponse { violations, rows_checked })
+        let Digested { rows, digest } = digested;
+        reading.answer(CheckInvariantsResponse { violations, rows_checked: rows, rows_digest: digest })
     }
 
     async fn add_node(&self, request: Request<AddNodeRequest>) -> Result<Response<AddNodeResponse>, Status> {
@@ -149,20 +145,6 @@ impl Services {
         let answer = timeout(PEER_TIMEOUT, client.get_status(GetStatusRequest { local_only: true })).await;
         let answer = answer.ok()?.ok()?.into_inner();
         (answer.node_id == id).then_some(answer)
-    }
-}
-
-fn count_rows(read: &impl Read) -> u64 {
-    let end = Key::LostWorker(WorkerId(i64::MAX));
-    let mut from = Bound::Unbounded;
-    let mut count = 0;
-    loop {
-        let rows = read.scan(from, &end, ROWS_AT_ONCE);
-        count += rows.len() as u64;
-        match rows.into_iter().next_back() {
-            Some((last, _)) => from = Bound::Excluded(last),
-            None => return count,
-        }
     }
 }
 

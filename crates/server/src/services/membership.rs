@@ -82,6 +82,11 @@ impl Services {
         Ok(to)
     }
 
+    /// Ids only grow, so that one that was used before is told from a new one without a list of all.
+    fn next_node_id(&self) -> Result<u64, Status> {
+        self.raft.next_node_id().map_err(|error| of_membership(&error))
+    }
+
     async fn add_learner(&self, node_id: u64, address: String) -> Result<(), Status> {
         let members = self.raft.status().members;
         match members.get(&node_id) {
@@ -90,12 +95,12 @@ impl Services {
                 return Err(Status::already_exists(format!(
                     "node {node_id} is a member already, at {}: give the new node an id of its own, {} or higher",
                     member.address,
-                    next_id(&members)
+                    self.next_node_id()?
                 )));
             }
             None => {}
         }
-        check_newcomer(node_id, &address, &members)?;
+        check_newcomer(node_id, &address, &members, self.next_node_id()?)?;
         self.check_joining(node_id, &address).await?;
         self.raft.add_learner(node_id, address).await.map(|_| ()).map_err(|error| of_membership(&error))
     }
@@ -119,7 +124,7 @@ impl Services {
         Err(Status::failed_precondition(format!(
             "node {node_id} at {address} {whose}: stop it, empty its folder, and start it without --peers under a new \
              id, {} or higher; then add that",
-            next_id(&self.raft.status().members).max(node_id.saturating_add(1))
+            self.next_node_id()?.max(node_id.saturating_add(1))
         )))
     }
 
@@ -200,26 +205,20 @@ fn check_arguments(node_id: u64, address: &str) -> Result<(), Status> {
     if valid { Ok(()) } else { Err(invalid("address", "is no host:port: write it as in \"10.0.0.4:7401\"")) }
 }
 
-/// Neither its id nor its address belongs, or as far as can be told belonged, to another node.
-fn check_newcomer(node_id: u64, address: &str, members: &Members) -> Result<(), Status> {
+/// Neither its id nor its address belongs to another node, and its id never did.
+fn check_newcomer(node_id: u64, address: &str, members: &Members, next: u64) -> Result<(), Status> {
     if let Some((id, _)) = members.iter().find(|(_, member)| member.address == address) {
         return Err(Status::already_exists(format!(
             "{address} is the address of node {id}: give node {node_id} an address of its own, or remove node {id} first"
         )));
     }
-    let next = next_id(members);
     if node_id < next {
         return Err(Status::failed_precondition(format!(
-            "node id {node_id} may have been used before, and ids are never used again: start the node under id {next} \
-             or higher"
+            "node id {node_id} is not above every id that a node of this cluster ever had, and ids are never used again: \
+             start the node with an empty folder under id {next} or higher"
         )));
     }
     Ok(())
-}
-
-/// Ids only grow, so that one that was used before is told from a new one without a list of all.
-fn next_id(members: &Members) -> u64 {
-    members.keys().next_back().map_or(1, |last| last.saturating_add(1))
 }
 
 /// It has no cluster, no log, and no peers with which it could begin one.

@@ -1,6 +1,7 @@
 //! The gRPC services, one file each: wire -> checked command or read -> wire, and nothing else.
 
 mod cluster;
+mod digest;
 mod ids;
 mod jobs;
 mod membership;

@@ -1,7 +1,7 @@
 //! WatchJob and WaitJob: fed by what is applied on the node they are connected to, several changes told as one.
 //!
-//! Invariant: the states a watch shows are states the job was in, in their order, the last of them included; a
-//! client that went away keeps nothing.
+//! Invariant: the states a watch shows are states the job was in, in their order, the last of them included; one that
+//! is linearizable ends when its node hears of no changes any more; a client that went away keeps nothing.
 
 use super::Services;
 use super::jobs::read_job;
@@ -34,6 +34,8 @@ struct JobWatch {
     changes: watch::Receiver<u64>,
     told: Option<v1::Job>,
     looked_at: Instant,
+    /// Its client wants to know what the node has, however old that is.
+    stale: bool,
     /// A place among the node's watches, given back with the watch.
     _place: OwnedSemaphorePermit,
 }
@@ -111,7 +113,8 @@ impl JobWatch {
         let reading = services.reads.open(consistency, metadata).await?;
         let job = read_job(&reading, id)?;
         let (services, told, looked_at) = (services.clone(), Some(job.clone()), Instant::now());
-        let watch = Self { services, id, changes, told, looked_at, _place: place };
+        let stale = consistency == i32::from(v1::Consistency::Stale);
+        let watch = Self { services, id, changes, told, looked_at, stale, _place: place };
         Ok((watch, Told::of(&reading, job)))
     }
 
@@ -121,12 +124,19 @@ impl JobWatch {
             if self.told.as_ref().is_none_or(has_ended) {
                 return None;
             }
-            tokio::select! {
-                changed = self.changes.changed() => changed.ok()?,
-                () = self.services.stopping.cancelled() => {
-                    self.told = None;
-                    return Some(Err(Status::unavailable("this node is stopping: watch on another node")));
+            let ended = tokio::select! {
+                changed = self.changes.changed() => {
+                    changed.ok()?;
+                    None
                 }
+                () = self.services.stopping.cancelled() => Some("this node is stopping: watch on another node"),
+                () = self.services.reads.out_of_touch(), if !self.stale => {
+                    Some("this node hears of no leader and of no changes any more: watch on another node")
+                }
+            };
+            if let Some(reason) = ended {
+                self.told = None;
+                return Some(Err(Status::unavailable(reason)));
             }
             sleep_until(self.looked_at + LOOK_INTERVAL).await;
             self.changes.borrow_and_update();

@@ -14,7 +14,12 @@ use ferry_proto::v1::session_response::Message;
 use ferry_proto::v1::worker_service_server::WorkerService;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use std::time::Duration;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming, async_trait};
+
+/// How long a session whose leadership has ended is kept open for the name of the next leader.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl WorkerService for Services {
@@ -32,7 +37,9 @@ impl WorkerService for Services {
         self.leadership(deadline).await?;
         let responses = self.leader.open_session(request.into_inner()).await?;
         let responses = responses.take_until(self.stopping.clone().cancelled_owned());
-        Ok(self.reads.stamp().answer(responses.boxed()))
+        let services = self.clone();
+        let farewell = stream::once(async move { services.farewell().await }).filter_map(std::future::ready);
+        Ok(self.reads.stamp().answer(responses.chain(farewell).boxed()))
     }
 
     async fn list_workers(
@@ -69,6 +76,13 @@ impl WorkerService for Services {
 }
 
 impl Services {
+    /// The last message of a session whose node leads no more: where to go on. None where there is nothing better to
+    /// say than the end of the stream.
+    async fn farewell(&self) -> Option<Result<v1::SessionResponse, Status>> {
+        let (leader_id, address) = self.raft.wait_leader(Instant::now() + FAREWELL_TIMEOUT).await?;
+        (leader_id != self.config.id).then(|| Ok(response(Message::Leader(v1::Leader { address, leader_id }))))
+    }
+
     async fn drain(&self, id: i64, draining: bool) -> Result<(crate::reads::Stamp, v1::Worker), Status> {
         if id <= 0 {
             return Err(invalid("worker_id", format!("is {id}: name a worker by its positive id")));
@@ -86,6 +100,9 @@ impl Services {
 /// What a node that does not lead answers: who does, and the end.
 fn elsewhere(leader: Option<(u64, String)>) -> BoxStream<'static, Result<v1::SessionResponse, Status>> {
     let (leader_id, address) = leader.unwrap_or_default();
-    let message = Message::Leader(v1::Leader { address, leader_id });
-    stream::iter([Ok(v1::SessionResponse { message: Some(message) })]).boxed()
+    stream::iter([Ok(response(Message::Leader(v1::Leader { address, leader_id })))]).boxed()
+}
+
+fn response(message: Message) -> v1::SessionResponse {
+    v1::SessionResponse { message: Some(message) }
 }

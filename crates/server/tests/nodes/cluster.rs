@@ -124,6 +124,27 @@ async fn a_worker_that_calls_a_follower_hears_who_leads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_requests_outlast_what_clean_ups_wait_for_is_refused() {
+    let cluster = Cluster::start(1).await;
+    let hello = |request_timeout_ms| {
+        let hello = v1::Hello { name: "w".into(), incarnation: 1, slots: 1, request_timeout_ms, ..Default::default() };
+        let message = Some(v1::session_request::Message::Hello(hello));
+        // The stream stays open, as that of a worker does.
+        tokio_stream::StreamExt::chain(tokio_stream::iter([v1::SessionRequest { message }]), tokio_stream::pending())
+    };
+    let mut workers = cluster.nodes[0].workers();
+    let status = workers.session(hello(30_001)).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    for word in ["30001 ms", "30000 ms", "`request-timeout`", "`leadership.request-timeout`"] {
+        assert!(status.message().contains(word), "{word}: {}", status.message());
+    }
+    let mut session = workers.session(hello(30_000)).await.unwrap().into_inner();
+    let first = session.message().await.unwrap().and_then(|response| response.message);
+    assert!(matches!(first, Some(v1::session_response::Message::Welcome(_))), "{first:?}");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ids_from_all_nodes_at_once_never_overlap() {
     let cluster = Cluster::start(3).await;
     let mut asks = Vec::new();
@@ -235,6 +256,40 @@ async fn without_a_leader_a_node_says_so_and_still_answers_what_it_can() {
     })
     .await;
     assert_eq!(get(&alone.admin, "/livez").await.0, 200);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_and_a_wait_on_a_node_that_is_cut_off_end_and_a_stale_watch_stays() {
+    let mut cluster = Cluster::start(3).await;
+    let answer = cluster.nodes[0].jobs().submit_job(submit(&sample())).await.unwrap();
+    let job_id = answer.into_inner().job.unwrap().job_id;
+    let mut jobs = cluster.nodes[0].jobs();
+    let watch = |consistency: v1::Consistency| v1::WatchJobRequest { job_id, consistency: consistency.into() };
+    let mut fresh = jobs.watch_job(watch(v1::Consistency::Linearizable)).await.unwrap().into_inner();
+    let mut stale = jobs.watch_job(watch(v1::Consistency::Stale)).await.unwrap().into_inner();
+    for watch in [&mut fresh, &mut stale] {
+        assert_eq!(watch.message().await.unwrap().unwrap().job.unwrap().job_id, job_id);
+    }
+    let mut waiter = cluster.nodes[0].jobs();
+    let waiting =
+        tokio::spawn(async move { waiter.wait_job(v1::WaitJobRequest { job_id, ..Default::default() }).await });
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    let ends = async {
+        while fresh.message().await?.is_some() {}
+        Ok::<(), tonic::Status>(())
+    };
+    let waited = async { waiting.await.unwrap().map(|_| ()) };
+    for ended in [ends.await, waited.await] {
+        let status = ended.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert!(status.message().contains("another node"), "{status:?}");
+    }
+    let more = tokio::time::timeout(std::time::Duration::from_millis(200), async {
+        while stale.message().await.unwrap().is_some() {}
+    });
+    assert!(more.await.is_err(), "whoever asked for what the node has keeps the watch");
     cluster.stop_all().await;
 }
 

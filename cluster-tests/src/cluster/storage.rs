@@ -1,0 +1,88 @@
+//! Nodes whose data lies on disks of their own, and whose syncs, writes and clocks can be made to fail.
+
+use super::Cluster;
+use crate::faults::{Disk, Shim};
+use std::path::{Path, PathBuf};
+
+impl Cluster {
+    /// Where a node keeps its data.
+    #[must_use]
+    pub fn data_folder(&self, id: u64) -> PathBuf {
+        match self.disks.get(&id) {
+            Some(disk) => disk.folder().join("data"),
+            None => self.path(&format!("node-{id}")),
+        }
+    }
+
+    /// Gives a node, before its first start, a disk of its own of so many bytes.
+    pub fn put_on_disk(&mut self, id: u64, bytes: u64) {
+        let disk = Disk::create(&self.path(&format!("disk-{id}")), bytes);
+        self.disks.insert(id, disk);
+    }
+
+    /// The disk of a node.
+    ///
+    /// # Panics
+    /// When it has none of its own.
+    pub fn disk(&mut self, id: u64) -> &mut Disk {
+        self.disks.get_mut(&id).expect("the node has a disk of its own")
+    }
+
+    /// Preloads faults into a node, from its next start on.
+    pub fn preload_faults(&mut self, id: u64) {
+        self.preload(format!("node-{id}"), &self.data_folder(id));
+    }
+
+    /// Preloads faults into a worker, from its next start on.
+    pub fn preload_worker_faults(&mut self, name: &str) {
+        self.preload(format!("worker-{name}"), &self.path(""));
+    }
+
+    fn preload(&mut self, process: String, folder: &Path) {
+        let shim = Shim::new(&self.path(&format!("faults-{process}")), folder);
+        let launch = self.launch_of(&process);
+        *launch = std::mem::take(launch).with(shim.environment());
+        self.shims.insert(process, shim);
+    }
+
+    /// The faults of a node.
+    ///
+    /// # Panics
+    /// When none were preloaded.
+    #[must_use]
+    pub fn faults(&self, id: u64) -> &Shim {
+        self.shims.get(&format!("node-{id}")).expect("faults are preloaded into the node")
+    }
+
+    /// The faults of a worker.
+    ///
+    /// # Panics
+    /// When none were preloaded.
+    #[must_use]
+    pub fn worker_faults(&self, name: &str) -> &Shim {
+        self.shims.get(&format!("worker-{name}")).expect("faults are preloaded into the worker")
+    }
+
+    /// The power of these nodes goes at once, and comes back: their disks are mounted again, nothing is started.
+    ///
+    /// # Panics
+    /// When one of them does not run, or has no disk of its own.
+    pub fn lose_power(&mut self, ids: &[u64]) {
+        for id in ids {
+            self.disk(*id).lose_power();
+        }
+        for id in ids {
+            self.kill_node(*id);
+            self.disk(*id).restore_power();
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // The threads of a node that wait for a frozen disk cannot be killed, and the node would be waited for.
+        for disk in self.disks.values_mut() {
+            disk.thaw();
+        }
+    }
+}
