@@ -26,10 +26,10 @@ pub struct RaftOptions {
     /// How often the leader shows that it lives.
     #[serde(with = "humantime_serde")]
     pub heartbeat_interval: Duration,
-    /// A follower that hears nothing for a random time from here ...
+    /// A follower that hears nothing for `election-timeout-max`, and then for a random time from here ...
     #[serde(with = "humantime_serde")]
     pub election_timeout_min: Duration,
-    /// ... to here stands for election.
+    /// ... to here, stands for election; until the first of the two has passed, it votes for nobody else either.
     #[serde(with = "humantime_serde")]
     pub election_timeout_max: Duration,
 }
@@ -37,9 +37,9 @@ pub struct RaftOptions {
 impl Default for RaftOptions {
     fn default() -> Self {
         Self {
-            heartbeat_interval: Duration::from_millis(50),
-            election_timeout_min: Duration::from_millis(250),
-            election_timeout_max: Duration::from_millis(500),
+            heartbeat_interval: Duration::from_millis(40),
+            election_timeout_min: Duration::from_millis(80),
+            election_timeout_max: Duration::from_millis(250),
         }
     }
 }
