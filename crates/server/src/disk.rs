@@ -11,6 +11,8 @@ use tracing::{info, warn};
 
 /// How often the disk is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Looks further apart than this say that the whole process was paused, not that the disk took so long.
+const PAUSED_AFTER: Duration = Duration::from_secs(1);
 /// A leader gives way after this part of the time after which the node ends.
 const GIVE_WAY_PART: u32 = 5;
 /// How long a leader waits for its successor.
@@ -20,9 +22,16 @@ const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) async fn stalled(disk: &Disk, raft: &Raft, config: &Config) -> Pending {
     let stall_timeout = config.storage.stall_timeout;
     let mut warned = false;
+    let (mut looked_at, mut awake_since) = (Instant::now(), Instant::now());
     loop {
         sleep(LOOK_INTERVAL).await;
-        match disk.longest() {
+        if looked_at.elapsed() > PAUSED_AFTER {
+            awake_since = Instant::now();
+        }
+        looked_at = Instant::now();
+        let longest =
+            disk.longest().map(|pending| Pending { elapsed: pending.elapsed.min(awake_since.elapsed()), ..pending });
+        match longest {
             Some(pending) if pending.elapsed >= stall_timeout => return pending,
             Some(pending) if pending.elapsed >= stall_timeout / GIVE_WAY_PART => {
                 if !warned {
