@@ -12,8 +12,8 @@ pub use choice::{UnknownBug, VARIABLE, is, plant, planted};
 /// A bug: what breaks; what lets it bite; what must catch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
-    /// A vote is answered before it is durable. Power loss right after an election; a node's term goes back, or a term has
-    /// two leaders.
+    /// A vote is answered seconds before it is written. A death soon after an election, of all nodes best; a node's term goes
+    /// back, or a term has two leaders.
     VoteNotSynced,
     /// An entry counts as durable before it is synced. Power loss on all nodes; what was acknowledged is gone (revision
     /// replay, lost ids and jobs).

@@ -35,7 +35,8 @@ impl Config {
     /// The defaults for a node.
     ///
     /// A gap in writes after the death of a leader lasts its lease (`election_max_ms`) and a random part of the
-    /// election range, of which the luckier follower's counts: 330 to 500 ms here, and the few round trips of the election.
+    /// election range, of which the luckier follower's counts: 400 to 500 ms here, and the few round trips of the election.
+    /// A voter that takes longer than `election_min_ms` to sync its vote is not heard, so that is not to be much shorter.
     /// The lease is six heartbeats long. One follower that does not hear the leader elects nobody: those that do hear it
     /// refuse even the question (the pre-vote), so only a leader that stalls for longer than its lease is replaced.
     #[must_use]
@@ -45,7 +46,7 @@ impl Config {
             address: address.into(),
             peers: BTreeMap::new(),
             heartbeat_ms: 40,
-            election_min_ms: 80,
+            election_min_ms: 150,
             election_max_ms: 250,
             checkpoint_every_entries: 20_000,
             log_keep_entries: 20_000,

@@ -120,8 +120,7 @@ impl Store {
         let (log, promised) = Log::open(&folder.join("raft"), &folder.join("durable"), &engine)
             .map_err(|error| log_error(folder, error))?;
         let identity = claim(folder, node_id)?;
-        let vote = VoteFile::new(folder.join("vote"), engine.disk().clone());
-        vote.load()?;
+        let vote = VoteFile::open(folder.join("vote"), engine.disk().clone())?;
         let log = Arc::new(log);
         let disk = engine.disk().clone();
         let rows = Rows::open(&folder.join("state"), engine, Arc::clone(&log)).map_err(rows_error)?;

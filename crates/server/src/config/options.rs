@@ -38,7 +38,7 @@ impl Default for RaftOptions {
     fn default() -> Self {
         Self {
             heartbeat_interval: Duration::from_millis(40),
-            election_timeout_min: Duration::from_millis(80),
+            election_timeout_min: Duration::from_millis(150),
             election_timeout_max: Duration::from_millis(250),
         }
     }
