@@ -52,11 +52,13 @@ pub struct StorageOptions {
     pub memory: Size,
     /// A checkpoint is made after this many log entries.
     pub checkpoint_interval_entries: u64,
+    /// Log entries kept behind a checkpoint: a node that lags by fewer catches up from the log, others get a checkpoint.
+    pub log_keep_entries: u64,
 }
 
 impl Default for StorageOptions {
     fn default() -> Self {
-        Self { memory: Size(128 << 20), checkpoint_interval_entries: 20_000 }
+        Self { memory: Size(128 << 20), checkpoint_interval_entries: 20_000, log_keep_entries: 20_000 }
     }
 }
 
