@@ -2,6 +2,7 @@
 //!
 //! Invariant: every process started here is killed when its value is dropped, whatever became of the test.
 
+pub mod chaos;
 pub mod checkers;
 pub mod cluster;
 pub mod faults;

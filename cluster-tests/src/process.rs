@@ -148,15 +148,17 @@ pub fn ferry<S: AsRef<OsStr>>(arguments: &[S]) -> Output {
         .expect("the binary can be started")
 }
 
-/// The binary, which the test command builds before the tests: beside the folder of this test's own executable.
+/// The binary, which the test command builds before the tests: beside this executable or the folder that it lies in.
 ///
 /// # Panics
 /// When it is not built.
 #[must_use]
 pub fn binary() -> PathBuf {
     let own = std::env::current_exe().expect("a test knows its own path");
-    let profile = own.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
-    let binary = profile.join("ferry");
+    // Tests lie in target/PROFILE/deps, the programs of this package in target/PROFILE.
+    let folders: Vec<&Path> = own.ancestors().skip(1).take(2).collect();
+    let binary = folders.iter().map(|folder| folder.join("ferry")).find(|binary| binary.is_file());
+    let binary = binary.unwrap_or_else(|| folders[0].join("ferry"));
     assert!(binary.is_file(), "{} is not built: run `cargo build -p ferry-cli` first", binary.display());
     binary
 }

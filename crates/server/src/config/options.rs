@@ -55,11 +55,18 @@ pub struct StorageOptions {
     /// A node ends when a write or sync has taken this long; a leader gives way after a fifth of it.
     #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
+    /// Log entries kept behind a checkpoint: a node that lags by fewer catches up from the log, others get a checkpoint.
+    pub log_keep_entries: u64,
 }
 
 impl Default for StorageOptions {
     fn default() -> Self {
-        Self { memory: Size(128 << 20), checkpoint_interval_entries: 20_000, stall_timeout: Duration::from_secs(10) }
+        Self {
+            memory: Size(128 << 20),
+            checkpoint_interval_entries: 20_000,
+            stall_timeout: Duration::from_secs(10),
+            log_keep_entries: 20_000,
+        }
     }
 }
 

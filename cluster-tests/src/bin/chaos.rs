@@ -1,0 +1,117 @@
+//! `chaos`: runs the chaos suite for some minutes from a seed, and ends with 0 only if nothing was contradicted.
+
+use clap::Parser;
+use cluster_tests::chaos::{Nemesis, Settings, Trouble, conductor, sandbox};
+use cluster_tests::faults::privileges;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Real processes, a real network, real faults, and checkers for everything that was answered.
+#[derive(Debug, Parser)]
+#[command(name = "chaos")]
+struct Arguments {
+    /// How long faults are injected; healing and checking come on top.
+    #[arg(long, default_value_t = 5.0)]
+    minutes: f64,
+    /// Of everything that is drawn [default: another one each time].
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Nodes the cluster begins with.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=5))]
+    nodes: u64,
+    /// Only these faults.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
+    nemesis: Vec<Nemesis>,
+    /// All faults but these; the variable FERRY_LEAVE_OUT names more.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
+    leave_out: Vec<Nemesis>,
+    /// Where the run writes; kept when it fails [default: a new folder for temporary files].
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Name every fault, and run nothing.
+    #[arg(long)]
+    list: bool,
+    /// Set by the program for the copy of itself that runs in the sandbox.
+    #[arg(long, hide = true)]
+    inside_the_sandbox: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.list {
+        Nemesis::all().for_each(|nemesis| println!("{nemesis}"));
+        return ExitCode::SUCCESS;
+    }
+    let ended = if arguments.inside_the_sandbox {
+        inside(arguments)
+    } else {
+        sandbox::enter(std::env::args_os().skip(1)).map(|never| match never {})
+    };
+    ended.unwrap_or_else(|trouble| {
+        eprintln!("chaos: {trouble}");
+        ExitCode::from(2)
+    })
+}
+
+fn inside(arguments: Arguments) -> Result<ExitCode, Trouble> {
+    let settings = settings(arguments)?;
+    sandbox::prepare()?;
+    eprintln!(
+        "chaos: seed {}, {} nodes, {} minutes, in {}",
+        settings.seed,
+        settings.nodes,
+        settings.minutes,
+        settings.folder.display()
+    );
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Trouble(format!("the runtime: {error}")))?;
+    let folder = settings.folder.clone();
+    let report = runtime.block_on(async {
+        tokio::select! {
+            report = conductor::run(settings) => report,
+            () = asked_to_end() => Err(Trouble("asked to end".to_owned())),
+        }
+    })?;
+    println!("{report}");
+    if !report.passed() {
+        return Ok(ExitCode::FAILURE);
+    }
+    // What is left is images and logs of a run that nobody has to look into.
+    std::fs::remove_dir_all(&folder).map_err(|error| Trouble(format!("{}: {error}", folder.display())))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first process of a sandbox gets no signal that it does not ask for.
+async fn asked_to_end() {
+    if let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    } else {
+        std::future::pending().await
+    }
+}
+
+fn settings(arguments: Arguments) -> Result<Settings, Trouble> {
+    let mut nemeses: Vec<Nemesis> =
+        if arguments.nemesis.is_empty() { Nemesis::all().collect() } else { arguments.nemesis };
+    nemeses.sort_unstable();
+    nemeses.dedup();
+    nemeses.retain(|nemesis| !arguments.leave_out.contains(nemesis));
+    nemeses.retain(|nemesis| privileges::may(nemesis.name(), nemesis.tools()));
+    if nemeses.is_empty() {
+        return Err(Trouble("every fault is left out: leave one in".to_owned()));
+    }
+    let seed = arguments.seed.unwrap_or_else(rand::random);
+    let folder = match arguments.dir {
+        Some(folder) => folder,
+        None => tempfile::Builder::new()
+            .prefix("ferry-chaos-")
+            .tempdir()
+            .map_err(|error| Trouble(format!("a folder for the run: {error}")))?
+            .keep(),
+    };
+    std::fs::create_dir_all(&folder).map_err(|error| Trouble(format!("{}: {error}", folder.display())))?;
+    Ok(Settings { minutes: arguments.minutes, seed, nodes: arguments.nodes, nemeses, folder })
+}
