@@ -27,7 +27,7 @@ impl LogStore {
         Self { log, vote }
     }
 
-    fn read(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+    pub(crate) fn read(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         if from >= to_exclusive {
             return Ok(Vec::new());
         }
@@ -41,7 +41,7 @@ impl LogStore {
 }
 
 /// Entries that begin where they should: rows without the effect of one would differ from those of all other nodes.
-fn unbroken(from: u64, entries: Vec<Entry>) -> io::Result<Vec<Entry>> {
+pub(crate) fn unbroken(from: u64, entries: Vec<Entry>) -> io::Result<Vec<Entry>> {
     match entries.first() {
         Some(first) if first.log_id.index != from => Err(io::Error::other(format!(
             "entry {from} of the raft log is to be applied but is not there: remove this node from the cluster \

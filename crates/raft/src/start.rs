@@ -131,9 +131,20 @@ fn assemble(config: Config, store: Store, core: Core, gate: Gate, peers: Peers, 
         remote_task,
     ];
     let tasks = Tasks(Mutex::new(tasks));
-    let rows = store.rows;
-    let inner =
-        Inner { core, config, rows, progress, gate, lead, announced, proposals, local_rounds, remote_rounds, tasks };
+    let inner = Inner {
+        core,
+        config,
+        rows: store.rows,
+        checkpoints: store.checkpoints,
+        progress,
+        gate,
+        lead,
+        announced,
+        proposals,
+        local_rounds,
+        remote_rounds,
+        tasks,
+    };
     Raft { inner: Arc::new(inner) }
 }
 

@@ -84,7 +84,7 @@ impl StateMachine {
     }
 
     /// Applies one entry: its commands in order, each to what the one before it left.
-    fn apply_entry(&self, entry: Entry) -> io::Result<Answers> {
+    pub(crate) fn apply_entry(&self, entry: Entry) -> io::Result<Answers> {
         let marker = (entry.log_id.index, wire::log_id_to_bytes(entry.log_id));
         let (membership, batch) = match entry.payload {
             Payload::Blank => (None, None),

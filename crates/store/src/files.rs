@@ -73,6 +73,11 @@ pub(crate) fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<(), FileError>
     fs::rename(&temporary, path).named("rename the temporary file to", path)
 }
 
+/// Gives a file or folder another name in the same file system; `sync_folder` makes that durable.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).named("rename to", to)
+}
+
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), FileError> {
     File::open(folder).and_then(|handle| handle.sync_all()).named("sync the folder", folder)

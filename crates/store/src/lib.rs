@@ -15,6 +15,7 @@
 //! incoming/                 checkpoints on their way in
 //! ```
 
+pub mod backup;
 pub mod checkpoints;
 pub mod codec;
 pub mod disk;
