@@ -52,11 +52,20 @@ pub struct StorageOptions {
     pub memory: Size,
     /// A checkpoint is made after this many log entries.
     pub checkpoint_interval_entries: u64,
+    /// Log entries kept behind a checkpoint: a node that lags by fewer catches up from the log, others get a checkpoint.
+    pub log_keep_entries: u64,
+    /// A checkpoint is also made after this many bytes of log entries, however few they are.
+    pub checkpoint_interval_bytes: Size,
 }
 
 impl Default for StorageOptions {
     fn default() -> Self {
-        Self { memory: Size(128 << 20), checkpoint_interval_entries: 20_000 }
+        Self {
+            memory: Size(128 << 20),
+            checkpoint_interval_entries: 20_000,
+            log_keep_entries: 20_000,
+            checkpoint_interval_bytes: Size(64 << 20),
+        }
     }
 }
 
