@@ -23,6 +23,8 @@ pub struct Config {
     pub election_max_ms: u64,
     /// Entries between two checkpoints: what a restart has to apply again, at most.
     pub checkpoint_every_entries: u64,
+    /// The same in bytes of entries, whichever comes first: large entries take long to apply though they are few.
+    pub checkpoint_every_bytes: u64,
     /// Entries kept behind a checkpoint: a node that lags by less catches up from the log.
     pub log_keep_entries: u64,
     /// A proposal that is not decided after this long is answered as unknown.
@@ -49,6 +51,7 @@ impl Config {
             election_min_ms: 150,
             election_max_ms: 250,
             checkpoint_every_entries: 20_000,
+            checkpoint_every_bytes: 64 * 1024 * 1024,
             log_keep_entries: 20_000,
             propose_timeout_ms: 5_000,
             id_start: 1 << 40,

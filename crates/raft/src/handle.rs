@@ -230,7 +230,7 @@ impl Raft {
     #[must_use]
     pub fn status(&self) -> Status {
         let metrics = self.inner.core.metrics().borrow_watched().clone();
-        status::status(&metrics, self.applied_index(), self.inner.gate.cluster_id())
+        status::status(&metrics, &self.inner.progress, self.inner.gate.cluster_id())
     }
 
     /// Ends when raft has stopped on this node, and says why. The process must end then: nothing it still answers

@@ -35,6 +35,18 @@ impl LogStore {
         entries.into_iter().map(|(_, bytes)| wire::entry_from_bytes(bytes).map_err(io::Error::other)).collect()
     }
 
+    /// Bytes of the entries from `from` on and before `to_exclusive`; no more are counted once they reach `bytes_max`.
+    pub(crate) fn bytes_between(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> io::Result<usize> {
+        let (mut next, mut bytes) = (from, 0);
+        while next < to_exclusive && bytes < bytes_max {
+            let entries = self.log.read(next, to_exclusive, READ_BYTES_MAX).map_err(io::Error::other)?;
+            let Some((last, _)) = entries.last() else { break };
+            next = last + 1;
+            bytes += entries.iter().map(|(_, entry)| entry.len()).sum::<usize>();
+        }
+        Ok(bytes)
+    }
+
     fn purged(&self) -> io::Result<Option<LogId>> {
         read_marker(self.log.purged().map_err(io::Error::other)?)
     }

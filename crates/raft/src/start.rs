@@ -1,5 +1,6 @@
 //! Starting raft on a node: from an empty folder as one of a new cluster's first voters, or from what is on disk.
 
+use crate::checkpoint::ask_for_checkpoints;
 use crate::config::Config;
 use crate::errors::StartError;
 use crate::gate::Gate;
@@ -19,6 +20,7 @@ use ferry_store::node::NodeFile;
 use ferry_store::rows::Rows;
 use openraft::errors::{InitializeError, RaftError};
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -39,6 +41,7 @@ impl Raft {
         let state = StateMachine::new(store.rows.clone(), store.checkpoints.clone(), progress.clone())
             .map_err(|error| StartError::Disk(error.to_string()))?;
         let log = LogStore::new(store.log.clone(), store.vote.clone());
+        count_replay(&config, &store, &log, &progress).map_err(|error| StartError::Disk(error.to_string()))?;
         let network = Network { node_id: config.node_id, peers: peers.clone() };
         let core = Core::new(config.node_id, openraft_config, network, log, state)
             .await
@@ -50,6 +53,15 @@ impl Raft {
         let service = PeerService { core, gate, checkpoints, local_rounds: raft.inner.local_rounds.clone() };
         Ok((raft, service.into_server()))
     }
+}
+
+/// What was applied before this start and is in no checkpoint counts for the next one.
+fn count_replay(config: &Config, store: &Store, log: &LogStore, progress: &Progress) -> io::Result<()> {
+    let from = store.checkpoints.current().map_or(0, |checkpoint| checkpoint.manifest().index + 1);
+    let applied = *progress.index().borrow();
+    let bytes_max = usize::try_from(config.checkpoint_every_bytes).unwrap_or(usize::MAX);
+    progress.uncovered(log.bytes_between(from, applied + 1, bytes_max)?);
+    Ok(())
 }
 
 fn check_peers(config: &Config) -> Result<(), StartError> {
@@ -127,6 +139,7 @@ fn assemble(config: Config, store: Store, core: Core, gate: Gate, peers: Peers, 
         tokio::spawn(leadership.run()),
         tokio::spawn(Proposer::new(core.clone(), lead.clone(), queue).run()),
         tokio::spawn(learn_cluster(store.node, store.rows.clone(), progress.index(), gate.clone(), core.clone())),
+        tokio::spawn(ask_for_checkpoints(core.clone(), progress.clone(), config.checkpoint_every_bytes.max(1))),
         local_task,
         remote_task,
     ];

@@ -188,6 +188,7 @@ fn raft_config(config: &Config) -> ferry_raft::Config {
         election_max_ms: milliseconds(config.raft.election_timeout_max),
         checkpoint_every_entries: config.storage.checkpoint_interval_entries,
         log_keep_entries: config.storage.log_keep_entries,
+        checkpoint_every_bytes: config.storage.checkpoint_interval_bytes.0,
         propose_timeout_ms: milliseconds(config.limits.request_timeout),
         id_start: config.cluster.id_start,
         ..ferry_raft::Config::new(config.id, config.advertised())

@@ -57,6 +57,8 @@ pub struct StorageOptions {
     pub stall_timeout: Duration,
     /// Log entries kept behind a checkpoint: a node that lags by fewer catches up from the log, others get a checkpoint.
     pub log_keep_entries: u64,
+    /// A checkpoint is also made after this many bytes of log entries, however few they are.
+    pub checkpoint_interval_bytes: Size,
 }
 
 impl Default for StorageOptions {
@@ -66,6 +68,7 @@ impl Default for StorageOptions {
             checkpoint_interval_entries: 20_000,
             stall_timeout: Duration::from_secs(10),
             log_keep_entries: 20_000,
+            checkpoint_interval_bytes: Size(64 << 20),
         }
     }
 }

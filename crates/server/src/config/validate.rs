@@ -28,6 +28,11 @@ impl Config {
             "storage.stall-timeout",
             "is less than 1s: a disk that is only busy would end the node",
         )?;
+        require(
+            storage.checkpoint_interval_bytes.0 >= 64 << 10,
+            "storage.checkpoint-interval-bytes",
+            "is less than 64KiB: a checkpoint that often would be all the node does",
+        )?;
         let message = self.limits.request_message.0;
         require(
             (64 << 10..=1 << 30).contains(&message),
