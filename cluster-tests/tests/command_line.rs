@@ -1,7 +1,7 @@
 //! The binary as a person or a script uses it: data on stdout, exit codes, and errors that tell the next step.
 
 use cluster_tests::cluster::Cluster;
-use cluster_tests::process::{Process, ferry, free_address};
+use cluster_tests::process::{Process, binary, ferry, free_address};
 use cluster_tests::{eventually, file_uri, sample, tree};
 use serde_json::Value;
 use std::path::Path;
@@ -244,4 +244,13 @@ async fn an_embedded_cluster_stays_up_until_it_is_told_to_stop() {
     let status = ferry(&["--endpoints", &endpoints, "cluster", "status", "-o", "json"]);
     assert_eq!(json(&status)["nodes"].as_array().map(Vec::len), Some(3));
     assert_eq!(dev.terminate(), Some(0));
+}
+
+#[test]
+fn the_binary_has_no_planted_bugs() {
+    let mark = b"FERRY_PLANTED_BUG";
+    let path = binary();
+    let binary = std::fs::read(&path).expect("the binary can be read");
+    let found = binary.windows(mark.len()).any(|window| window == mark);
+    assert!(!found, "{} was built with `planted-bugs`, which is for the chaos suite alone", path.display());
 }

@@ -178,7 +178,10 @@ impl State {
                 bandwidth: bandwidth.unwrap_or(self.bandwidth),
                 ..self
             }),
-            Step::Refused(of_cancel) => (!lives && !(of_cancel && self.phase == Phase::Canceled)).then_some(self),
+            Step::Refused(of_cancel) => {
+                let fits = if of_cancel { matches!(self.phase, Phase::Completed | Phase::Failed) } else { !lives };
+                fits.then_some(self)
+            }
             Step::Ends(phase) if lives => Some(Self { phase, ..self }),
             Step::Cancels | Step::Pauses(_) | Step::Updates(..) | Step::Ends(_) => None,
         }

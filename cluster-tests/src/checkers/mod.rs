@@ -19,6 +19,7 @@ mod samples;
 mod targets;
 mod trace;
 mod violation;
+mod watches;
 
 pub use ending::Ending;
 pub use files::FilesSeen;
@@ -74,7 +75,7 @@ pub async fn verify(history: &History, ending: &Ending) -> Verdict {
 
 /// Every checker that needs nothing but the history.
 fn replay(trace: &Trace<'_>) -> Vec<Violation> {
-    let checkers: [fn(&Trace<'_>) -> Vec<Violation>; 10] = [
+    let checkers: [fn(&Trace<'_>) -> Vec<Violation>; 11] = [
         order::check,
         jobs::check,
         existence::check,
@@ -85,6 +86,7 @@ fn replay(trace: &Trace<'_>) -> Vec<Violation> {
         targets::check,
         nodes::terms,
         nodes::rows,
+        watches::check,
     ];
     checkers.into_iter().flat_map(|check| check(trace)).collect()
 }

@@ -16,6 +16,8 @@ const RESOLVE_INTERVAL: Duration = Duration::from_millis(250);
 const RESOLVE_TRIES: u32 = 4;
 /// Submits in a hundred after which an old one is repeated.
 const OLD_PERCENT: u32 = 15;
+/// A small job is copied about as fast as this.
+const CANCEL_WITHIN_MS: u64 = 80;
 /// Most ids of one allocation: some are more than a leader's whole window.
 const IDS_MAX: u32 = 15_000;
 
@@ -63,7 +65,10 @@ async fn submit(caller: &mut Caller, submission: &Arc<Submission>) {
     while !caller.shared.is_stopped() {
         let Some(operation) = caller.submit(node, submission).await else { return };
         match &operation.outcome {
-            Outcome::Ok => return submitted(caller, node, submission).await,
+            Outcome::Ok => {
+                let job = operation.jobs().next().map_or(0, |job| job.job_id);
+                return submitted(caller, node, submission, job).await;
+            }
             Outcome::Refused(..) => return,
             Outcome::Unknown(..) => {
                 node = caller.other_node(node);
@@ -73,15 +78,23 @@ async fn submit(caller: &mut Caller, submission: &Arc<Submission>) {
     }
 }
 
-/// Now and then the same submit again elsewhere, or its request id with another request.
-async fn submitted(caller: &mut Caller, node: u64, submission: &Arc<Submission>) {
+/// Now and then the same submit again elsewhere, its request id with another request, or a cancel.
+async fn submitted(caller: &mut Caller, node: u64, submission: &Arc<Submission>, job: i64) {
     caller.shared.board.note_answered(submission);
     let other = caller.other_node(node);
     match caller.random.random_range(0..100) {
         0..12 => drop(caller.submit(other, submission).await),
         12..18 => drop(caller.reuse(other, &Plans::reused(submission)).await),
+        18..28 => cancel_at_work(caller, other, job).await,
         _ => {}
     }
+}
+
+/// Cancels a job while its first copies are on their way, so that results come late.
+async fn cancel_at_work(caller: &mut Caller, node: u64, job: i64) {
+    let wait_ms = caller.random.random_range(0..CANCEL_WITHIN_MS);
+    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+    caller.cancel(node, job).await;
 }
 
 /// Submits that name the same targets, at once, on different nodes.

@@ -4,6 +4,12 @@ use ferry_client::Code;
 use ferry_proto::v1::{Job, JobState};
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the threads of a process that has failed get to end.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a process that has failed lives at the longest.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Every way a command can end; the numbers are promised to scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +91,15 @@ fn exit_of_code(code: Code) -> Exit {
             Exit::Failed
         }
     }
+}
+
+/// Ends the process in a moment, whatever it still waits for: a thread in a disk that hangs, or one of RocksDB's that
+/// is joined at exit, must not keep a node that has said why it ends.
+pub(crate) fn soon() {
+    std::thread::spawn(|| {
+        std::thread::sleep(EXIT_TIMEOUT);
+        std::process::abort();
+    });
 }
 
 /// Writes the error to stderr and gives its exit code.

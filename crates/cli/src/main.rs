@@ -58,7 +58,12 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(cli.command.run(&context)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::report(&error),
+        Err(error) => {
+            let code = exit::report(&error);
+            exit::soon();
+            runtime.shutdown_timeout(exit::CLOSE_TIMEOUT);
+            code
+        }
     }
 }
 

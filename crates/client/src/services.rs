@@ -7,12 +7,13 @@ use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
 use ferry_proto::v1::segment_service_client::SegmentServiceClient;
 use ferry_proto::v1::worker_service_client::WorkerServiceClient;
 use ferry_proto::v1::{
-    AddNodeRequest, AddNodeResponse, AllocateIdsRequest, AllocateIdsResponse, CheckInvariantsRequest,
-    CheckInvariantsResponse, DrainWorkerRequest, DrainWorkerResponse, GetSegmentRequest, GetSegmentResponse,
-    GetStatusRequest, GetStatusResponse, ListSegmentsRequest, ListSegmentsResponse, ListWorkersRequest,
-    ListWorkersResponse, RemoveNodeRequest, RemoveNodeResponse, TransferLeadershipRequest, TransferLeadershipResponse,
-    UndrainWorkerRequest, UndrainWorkerResponse,
+    AddNodeRequest, AddNodeResponse, AllocateIdsRequest, AllocateIdsResponse, BackupRequest, BackupResponse,
+    CheckInvariantsRequest, CheckInvariantsResponse, DrainWorkerRequest, DrainWorkerResponse, GetSegmentRequest,
+    GetSegmentResponse, GetStatusRequest, GetStatusResponse, ListSegmentsRequest, ListSegmentsResponse,
+    ListWorkersRequest, ListWorkersResponse, RemoveNodeRequest, RemoveNodeResponse, TransferLeadershipRequest,
+    TransferLeadershipResponse, UndrainWorkerRequest, UndrainWorkerResponse,
 };
+use tonic::Streaming;
 
 impl Client {
     /// One target segment.
@@ -79,6 +80,15 @@ impl Client {
     ) -> Result<Answer<CheckInvariantsResponse>, Error> {
         self.call(self.long(self.shared.options.timeout), request, |channel, request| async move {
             ClusterServiceClient::new(channel).check_invariants(request).await
+        })
+        .await
+    }
+
+    /// The rows of a node as one file, piece by piece; a stream that broke is begun anew.
+    pub async fn backup(&self, request: BackupRequest) -> Result<Answer<Streaming<BackupResponse>>, Error> {
+        let manner = Manner { streaming: true, ..self.long(self.shared.options.timeout) };
+        self.call(manner, request, |channel, request| async move {
+            ClusterServiceClient::new(channel).backup(request).await
         })
         .await
     }

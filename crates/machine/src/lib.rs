@@ -14,6 +14,7 @@ pub mod limits;
 pub mod outcome;
 pub mod plan;
 mod read;
+pub mod restore;
 pub mod row;
 pub mod tables;
 #[cfg(any(test, feature = "testing"))]

@@ -41,53 +41,6 @@ fn names() -> Vec<&'static str> {
     Bug::ALL.iter().map(|bug| bug.name()).collect()
 }
 
-impl Bug {
-    /// All of them.
-    pub const ALL: [Self; 17] = [
-        Self::VoteNotSynced,
-        Self::LogNotSynced,
-        Self::AppliedBesideRows,
-        Self::StaleReadAsLinearizable,
-        Self::LeaderReadsUnconfirmed,
-        Self::MinRevisionIgnored,
-        Self::IdWindowReused,
-        Self::LateResultAccepted,
-        Self::SettleForgetsSegment,
-        Self::EarlyPublication,
-        Self::RequestIdForgotten,
-        Self::WallClockIsTime,
-        Self::LastFileSkipped,
-        Self::CleanUpForgetsFile,
-        Self::CheckpointLosesRow,
-        Self::WatchMissesEnd,
-        Self::TargetLockIgnored,
-    ];
-
-    /// The name it is chosen by.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::VoteNotSynced => "vote-not-synced",
-            Self::LogNotSynced => "log-not-synced",
-            Self::AppliedBesideRows => "applied-beside-rows",
-            Self::StaleReadAsLinearizable => "stale-read-as-linearizable",
-            Self::LeaderReadsUnconfirmed => "leader-reads-unconfirmed",
-            Self::MinRevisionIgnored => "min-revision-ignored",
-            Self::IdWindowReused => "id-window-reused",
-            Self::LateResultAccepted => "late-result-accepted",
-            Self::SettleForgetsSegment => "settle-forgets-segment",
-            Self::EarlyPublication => "early-publication",
-            Self::RequestIdForgotten => "request-id-forgotten",
-            Self::WallClockIsTime => "wall-clock-is-time",
-            Self::LastFileSkipped => "last-file-skipped",
-            Self::CleanUpForgetsFile => "clean-up-forgets-file",
-            Self::CheckpointLosesRow => "checkpoint-loses-row",
-            Self::WatchMissesEnd => "watch-misses-end",
-            Self::TargetLockIgnored => "target-lock-ignored",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,13 +52,5 @@ mod tests {
         assert_eq!(planted(), None);
         assert_eq!(plant("early-publication"), Ok(Bug::EarlyPublication));
         assert!(is(Bug::EarlyPublication) && !is(Bug::LogNotSynced));
-    }
-
-    #[test]
-    fn every_bug_has_a_name_of_its_own() {
-        let mut names = names();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), Bug::ALL.len());
     }
 }

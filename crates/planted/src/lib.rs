@@ -12,8 +12,8 @@ pub use choice::{UnknownBug, VARIABLE, is, plant, planted};
 /// A bug: what breaks; what lets it bite; what must catch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
-    /// A vote is answered before it is durable. Power loss right after an election; a node's term goes back, or a term has
-    /// two leaders.
+    /// A vote is answered seconds before it is written. A death soon after an election, of all nodes best; a node's term goes
+    /// back, or a term has two leaders.
     VoteNotSynced,
     /// An entry counts as durable before it is synced. Power loss on all nodes; what was acknowledged is gone (revision
     /// replay, lost ids and jobs).
@@ -45,7 +45,7 @@ pub enum Bug {
     WallClockIsTime,
     /// A worker leaves out the last file of a task. None needed; a file of a Completed job is missing.
     LastFileSkipped,
-    /// A clean-up leaves the last file of a task. Cancels among running copies; a file of a Canceled job is left.
+    /// A clean-up leaves the first file of a task. Cancels among running copies; a file of a Canceled job is left.
     CleanUpForgetsFile,
     /// An installed checkpoint lacks its last row. A follower that lags behind the log, or is wiped; the rows of the nodes
     /// differ.
@@ -57,10 +57,69 @@ pub enum Bug {
     TargetLockIgnored,
 }
 
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::VoteNotSynced,
+        Self::LogNotSynced,
+        Self::AppliedBesideRows,
+        Self::StaleReadAsLinearizable,
+        Self::LeaderReadsUnconfirmed,
+        Self::MinRevisionIgnored,
+        Self::IdWindowReused,
+        Self::LateResultAccepted,
+        Self::SettleForgetsSegment,
+        Self::EarlyPublication,
+        Self::RequestIdForgotten,
+        Self::WallClockIsTime,
+        Self::LastFileSkipped,
+        Self::CleanUpForgetsFile,
+        Self::CheckpointLosesRow,
+        Self::WatchMissesEnd,
+        Self::TargetLockIgnored,
+    ];
+
+    /// The name it is chosen by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::VoteNotSynced => "vote-not-synced",
+            Self::LogNotSynced => "log-not-synced",
+            Self::AppliedBesideRows => "applied-beside-rows",
+            Self::StaleReadAsLinearizable => "stale-read-as-linearizable",
+            Self::LeaderReadsUnconfirmed => "leader-reads-unconfirmed",
+            Self::MinRevisionIgnored => "min-revision-ignored",
+            Self::IdWindowReused => "id-window-reused",
+            Self::LateResultAccepted => "late-result-accepted",
+            Self::SettleForgetsSegment => "settle-forgets-segment",
+            Self::EarlyPublication => "early-publication",
+            Self::RequestIdForgotten => "request-id-forgotten",
+            Self::WallClockIsTime => "wall-clock-is-time",
+            Self::LastFileSkipped => "last-file-skipped",
+            Self::CleanUpForgetsFile => "clean-up-forgets-file",
+            Self::CheckpointLosesRow => "checkpoint-loses-row",
+            Self::WatchMissesEnd => "watch-misses-end",
+            Self::TargetLockIgnored => "target-lock-ignored",
+        }
+    }
+}
+
 /// Whether this process has the bug: without the feature, never.
 #[cfg(not(feature = "planted-bugs"))]
 #[inline(always)]
 #[must_use]
 pub const fn is(_bug: Bug) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_has_a_name_of_its_own() {
+        let mut names = Bug::ALL.map(Bug::name);
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    }
 }

@@ -1,8 +1,8 @@
 //! Checkpoints as raft's snapshots: built, sent to a node that lags, received. What is received is handed to raft
 //! only when every byte came and was compared with the manifest: raft cannot take back an installation.
 
-use crate::state::{ImageSnapshot, Meta};
-use crate::types::{Types, Vote};
+use crate::state::{ImageSnapshot, Meta, Progress};
+use crate::types::{Core, Types, Vote};
 use crate::wire;
 use bytes::Bytes;
 use ferry_proto::internal::v1 as proto;
@@ -10,6 +10,7 @@ use ferry_proto::internal::v1::raft_install_checkpoint_request::Part;
 use ferry_store::checkpoints::{BuildError, Checkpoint, Checkpoints, Manifest, ReceiveError, Receiving};
 use futures::{Stream, StreamExt};
 use openraft::RaftSnapshotBuilder;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::storage::Snapshot;
 use std::io;
 use tokio::sync::mpsc;
@@ -36,19 +37,54 @@ pub(crate) fn snapshot_of(checkpoint: Checkpoint) -> io::Result<ImageSnapshot> {
 }
 
 /// Makes checkpoints beside everything else that goes on.
-pub(crate) struct Builder(pub(crate) Checkpoints);
+pub(crate) struct Builder {
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) progress: Progress,
+}
 
 impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = Image;
 
     async fn build_snapshot(&mut self) -> io::Result<ImageSnapshot> {
-        let checkpoints = self.0.clone();
+        let checkpoints = self.checkpoints.clone();
+        // What is applied from here on may or may not be in it; it counts for the next one.
+        let covered_bytes = self.progress.replay_bytes();
         let built: Result<Checkpoint, BuildError> =
             tokio::task::spawn_blocking(move || checkpoints.build()).await.map_err(io::Error::other)?;
         match built {
-            Ok(checkpoint) => snapshot_of(checkpoint),
+            Ok(checkpoint) => {
+                self.progress.covered(covered_bytes);
+                snapshot_of(checkpoint)
+            }
             Err(BuildError::NothingApplied) => Ok(Snapshot { meta: Meta::default(), snapshot: None }),
             Err(error) => Err(io::Error::other(error)),
+        }
+    }
+}
+
+/// Asks for a checkpoint whenever a restart would have to apply too many bytes again; openraft itself counts entries
+/// only. Ends with raft.
+pub(crate) async fn ask_for_checkpoints(core: Core, progress: Progress, bytes_max: u64) {
+    let mut replay_bytes = progress.watch_replay_bytes();
+    let mut metrics = core.metrics();
+    loop {
+        if replay_bytes.wait_for(|bytes| *bytes >= bytes_max).await.is_err() {
+            return;
+        }
+        let newest = metrics.borrow_watched().snapshot;
+        // Counted down before the metrics name a new checkpoint: what is still above the bound is above `newest` too,
+        // so that a newer one than that is to come.
+        if *replay_bytes.borrow() < bytes_max {
+            continue;
+        }
+        // Without effect while one is being made: that one is waited for then.
+        if core.trigger().snapshot().await.is_err() {
+            return;
+        }
+        while metrics.borrow_watched().snapshot == newest {
+            if metrics.changed().await.is_err() {
+                return;
+            }
         }
     }
 }

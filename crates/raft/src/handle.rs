@@ -11,6 +11,7 @@ use crate::status::{self, Status};
 use crate::types::Core;
 use ferry_machine::command::Command;
 use ferry_machine::time::Stamp;
+use ferry_store::checkpoints::Checkpoints;
 use ferry_store::rows::{Rows, RowsView};
 use openraft::async_runtime::watch::WatchReceiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +33,7 @@ pub(crate) struct Inner {
     pub(crate) core: Core,
     pub(crate) config: Config,
     pub(crate) rows: Arc<Rows>,
+    pub(crate) checkpoints: Checkpoints,
     pub(crate) progress: Progress,
     pub(crate) gate: Gate,
     pub(crate) lead: watch::Receiver<Option<Arc<Lead>>>,
@@ -228,7 +230,7 @@ impl Raft {
     #[must_use]
     pub fn status(&self) -> Status {
         let metrics = self.inner.core.metrics().borrow_watched().clone();
-        status::status(&metrics, self.applied_index(), self.inner.gate.cluster_id())
+        status::status(&metrics, &self.inner.progress, self.inner.gate.cluster_id())
     }
 
     /// Ends when raft has stopped on this node, and says why. The process must end then: nothing it still answers

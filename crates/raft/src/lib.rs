@@ -5,6 +5,7 @@
 //! openraft, to the store's log by `log`, to the peers by `network`, and is applied to the rows by `state`.
 
 mod append;
+mod backup;
 mod checkpoint;
 mod clock;
 mod config;
@@ -20,6 +21,7 @@ mod network;
 mod peers;
 mod propose;
 mod read;
+mod restore;
 mod service;
 mod start;
 mod state;
@@ -27,10 +29,12 @@ mod status;
 mod types;
 mod wire;
 
+pub use backup::{Backup, BackupError, offline};
 pub use config::Config;
 pub use errors::{ConfirmError, Leader, MembershipError, ProposeError, ReadError, StartError};
 pub use handle::Raft;
 pub use leadership::Term;
 pub use propose::Proposed;
+pub use restore::{RestoreFailed, Restored, Restoring, restore};
 pub use service::PeerService;
 pub use status::{Member, Role, Status};

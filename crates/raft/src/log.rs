@@ -27,12 +27,24 @@ impl LogStore {
         Self { log, vote }
     }
 
-    fn read(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+    pub(crate) fn read(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         if from >= to_exclusive {
             return Ok(Vec::new());
         }
         let entries = self.log.read(from, to_exclusive, bytes_max).map_err(io::Error::other)?;
         entries.into_iter().map(|(_, bytes)| wire::entry_from_bytes(bytes).map_err(io::Error::other)).collect()
+    }
+
+    /// Bytes of the entries from `from` on and before `to_exclusive`; no more are counted once they reach `bytes_max`.
+    pub(crate) fn bytes_between(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> io::Result<usize> {
+        let (mut next, mut bytes) = (from, 0);
+        while next < to_exclusive && bytes < bytes_max {
+            let entries = self.log.read(next, to_exclusive, READ_BYTES_MAX).map_err(io::Error::other)?;
+            let Some((last, _)) = entries.last() else { break };
+            next = last + 1;
+            bytes += entries.iter().map(|(_, entry)| entry.len()).sum::<usize>();
+        }
+        Ok(bytes)
     }
 
     fn purged(&self) -> io::Result<Option<LogId>> {
@@ -41,7 +53,7 @@ impl LogStore {
 }
 
 /// Entries that begin where they should: rows without the effect of one would differ from those of all other nodes.
-fn unbroken(from: u64, entries: Vec<Entry>) -> io::Result<Vec<Entry>> {
+pub(crate) fn unbroken(from: u64, entries: Vec<Entry>) -> io::Result<Vec<Entry>> {
     match entries.first() {
         Some(first) if first.log_id.index != from => Err(io::Error::other(format!(
             "entry {from} of the raft log is to be applied but is not there: remove this node from the cluster \

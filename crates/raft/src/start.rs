@@ -1,5 +1,6 @@
 //! Starting raft on a node: from an empty folder as one of a new cluster's first voters, or from what is on disk.
 
+use crate::checkpoint::ask_for_checkpoints;
 use crate::config::Config;
 use crate::errors::StartError;
 use crate::gate::Gate;
@@ -19,6 +20,7 @@ use ferry_store::node::NodeFile;
 use ferry_store::rows::Rows;
 use openraft::errors::{InitializeError, RaftError};
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -30,6 +32,7 @@ impl Raft {
     /// peers, so it does not matter which is first. Without peers it begins nothing and waits to be added.
     pub async fn start(config: Config, store: Store) -> Result<(Self, RaftServiceServer<PeerService>), StartError> {
         check_peers(&config)?;
+        check_vote(&store)?;
         let openraft_config = config.for_openraft().map_err(|error| StartError::Config(error.to_string()))?;
         let known = Some(store.node.identity().cluster_id).filter(|id| *id != 0);
         let gate = Gate::new(config.node_id, known);
@@ -38,6 +41,7 @@ impl Raft {
         let state = StateMachine::new(store.rows.clone(), store.checkpoints.clone(), progress.clone())
             .map_err(|error| StartError::Disk(error.to_string()))?;
         let log = LogStore::new(store.log.clone(), store.vote.clone());
+        count_replay(&config, &store, &log, &progress).map_err(|error| StartError::Disk(error.to_string()))?;
         let network = Network { node_id: config.node_id, peers: peers.clone() };
         let core = Core::new(config.node_id, openraft_config, network, log, state)
             .await
@@ -51,12 +55,37 @@ impl Raft {
     }
 }
 
+/// What was applied before this start and is in no checkpoint counts for the next one.
+fn count_replay(config: &Config, store: &Store, log: &LogStore, progress: &Progress) -> io::Result<()> {
+    let from = store.checkpoints.current().map_or(0, |checkpoint| checkpoint.manifest().index + 1);
+    let applied = *progress.index().borrow();
+    let bytes_max = usize::try_from(config.checkpoint_every_bytes).unwrap_or(usize::MAX);
+    progress.uncovered(log.bytes_between(from, applied + 1, bytes_max)?);
+    Ok(())
+}
+
 fn check_peers(config: &Config) -> Result<(), StartError> {
     if config.peers.is_empty() || config.peers.contains_key(&config.node_id) {
         return Ok(());
     }
     let peers: Vec<String> = config.peers.iter().map(|(id, address)| format!("{id}={address}")).collect();
     Err(StartError::NotAmongPeers { node_id: config.node_id, peers: peers.join(", ") })
+}
+
+/// Every entry but the first, which a new cluster's node writes before it votes, comes from a leader, and its vote is
+/// saved before it: a log without a vote has lost it.
+fn check_vote(store: &Store) -> Result<(), StartError> {
+    let disk = |error: &dyn std::fmt::Display| StartError::Disk(error.to_string());
+    if store.vote.load().map_err(|error| disk(&error))?.is_some() {
+        return Ok(());
+    }
+    let last = store.log.last().map_err(|error| disk(&error))?.map(|(index, _)| index);
+    let purged = store.log.purged().map_err(|error| disk(&error))?;
+    let applied = store.rows.applied_index().map_err(|error| disk(&error))?;
+    if last.max(applied) > Some(0) || purged.is_some() {
+        return Err(StartError::Disk(store.vote.missing().to_string()));
+    }
+    Ok(())
 }
 
 /// Writes the first membership into an empty log.
@@ -110,13 +139,25 @@ fn assemble(config: Config, store: Store, core: Core, gate: Gate, peers: Peers, 
         tokio::spawn(leadership.run()),
         tokio::spawn(Proposer::new(core.clone(), lead.clone(), queue).run()),
         tokio::spawn(learn_cluster(store.node, store.rows.clone(), progress.index(), gate.clone(), core.clone())),
+        tokio::spawn(ask_for_checkpoints(core.clone(), progress.clone(), config.checkpoint_every_bytes.max(1))),
         local_task,
         remote_task,
     ];
     let tasks = Tasks(Mutex::new(tasks));
-    let rows = store.rows;
-    let inner =
-        Inner { core, config, rows, progress, gate, lead, announced, proposals, local_rounds, remote_rounds, tasks };
+    let inner = Inner {
+        core,
+        config,
+        rows: store.rows,
+        checkpoints: store.checkpoints,
+        progress,
+        gate,
+        lead,
+        announced,
+        proposals,
+        local_rounds,
+        remote_rounds,
+        tasks,
+    };
     Raft { inner: Arc::new(inner) }
 }
 

@@ -29,11 +29,20 @@ pub(crate) struct Applied {
 pub(crate) struct Progress {
     applied: watch::Sender<Applied>,
     index: watch::Sender<u64>,
+    /// Bytes of the entries that are in the rows but in no checkpoint: a restart may have to apply them again.
+    replay_bytes: watch::Sender<u64>,
+    /// Checkpoints of other nodes that became this node's rows since it started.
+    installed: watch::Sender<u64>,
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        Self { applied: watch::Sender::new(Applied::default()), index: watch::Sender::new(0) }
+        Self {
+            applied: watch::Sender::new(Applied::default()),
+            index: watch::Sender::new(0),
+            replay_bytes: watch::Sender::new(0),
+            installed: watch::Sender::new(0),
+        }
     }
 
     pub(crate) fn reached(&self, log_id: LogId) {
@@ -47,6 +56,33 @@ impl Progress {
 
     pub(crate) fn index(&self) -> watch::Receiver<u64> {
         self.index.subscribe()
+    }
+
+    pub(crate) fn replay_bytes(&self) -> u64 {
+        *self.replay_bytes.borrow()
+    }
+
+    pub(crate) fn watch_replay_bytes(&self) -> watch::Receiver<u64> {
+        self.replay_bytes.subscribe()
+    }
+
+    /// Entries of so many bytes are in the rows and in no checkpoint yet.
+    pub(crate) fn uncovered(&self, bytes: usize) {
+        self.replay_bytes.send_modify(|all| *all = all.saturating_add(bytes as u64));
+    }
+
+    /// A checkpoint has these of the counted bytes.
+    pub(crate) fn covered(&self, bytes: u64) {
+        self.replay_bytes.send_modify(|all| *all = all.saturating_sub(bytes));
+    }
+
+    pub(crate) fn installed(&self) -> u64 {
+        *self.installed.borrow()
+    }
+
+    fn checkpoint_installed(&self) {
+        self.replay_bytes.send_replace(0);
+        self.installed.send_modify(|count| *count += 1);
     }
 }
 
@@ -84,7 +120,7 @@ impl StateMachine {
     }
 
     /// Applies one entry: its commands in order, each to what the one before it left.
-    fn apply_entry(&self, entry: Entry) -> io::Result<Answers> {
+    pub(crate) fn apply_entry(&self, entry: Entry) -> io::Result<Answers> {
         let marker = (entry.log_id.index, wire::log_id_to_bytes(entry.log_id));
         let (membership, batch) = match entry.payload {
             Payload::Blank => (None, None),
@@ -101,6 +137,7 @@ impl StateMachine {
         let written = self.rows.write(marker, membership, |tables| {
             commands.iter().map(|command| ferry_machine::apply(tables, command, stamp)).collect()
         });
+        self.progress.uncovered(batch.map_or(0, |Batch(bytes)| bytes.len()));
         written.map_err(io::Error::other)
     }
 }
@@ -132,14 +169,18 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder(self.checkpoints.clone())
+        Builder { checkpoints: self.checkpoints.clone(), progress: self.progress.clone() }
     }
 
     async fn install_snapshot(&mut self, _meta: &Meta, image: Image) -> io::Result<()> {
         let Some(checkpoint) = image else { return Ok(()) };
         let checkpoints = self.checkpoints.clone();
+        let (index, bytes) =
+            (checkpoint.manifest().index, checkpoint.manifest().files.iter().map(|file| file.size_bytes).sum::<u64>());
         let installed = tokio::task::spawn_blocking(move || checkpoints.install(&checkpoint)).await;
         installed.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        self.progress.checkpoint_installed();
+        tracing::info!(index, bytes, "a checkpoint of another node was installed");
         if let Some(log_id) = self.last_applied()? {
             self.progress.reached(log_id);
         }

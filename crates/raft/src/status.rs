@@ -1,5 +1,6 @@
 //! What a node knows of itself and of its cluster at this moment; figures of other nodes exist on the leader alone.
 
+use crate::state::Progress;
 use crate::types::Metrics;
 use openraft::ServerState;
 use openraft::async_runtime::Instant as _;
@@ -57,13 +58,15 @@ pub struct Status {
     pub checkpoint_index: Option<u64>,
     /// Entries up to this one are gone from its log.
     pub purged_index: Option<u64>,
+    /// Checkpoints of other nodes that became its rows since it started.
+    pub checkpoints_installed: u64,
     /// Every node, this one included.
     pub members: BTreeMap<u64, Member>,
     /// Why raft has stopped on this node, if it has.
     pub stopped: Option<String>,
 }
 
-pub(crate) fn status(metrics: &Metrics, applied_index: u64, cluster_id: Option<u64>) -> Status {
+pub(crate) fn status(metrics: &Metrics, progress: &Progress, cluster_id: Option<u64>) -> Status {
     Status {
         node_id: metrics.id,
         cluster_id,
@@ -72,9 +75,10 @@ pub(crate) fn status(metrics: &Metrics, applied_index: u64, cluster_id: Option<u
         role: role(metrics),
         last_log_index: metrics.last_log_index,
         committed_index: metrics.cluster_committed.map(|log_id| log_id.index),
-        applied_index,
+        applied_index: *progress.index().borrow(),
         checkpoint_index: metrics.snapshot.map(|log_id| log_id.index),
         purged_index: metrics.purged.map(|log_id| log_id.index),
+        checkpoints_installed: progress.installed(),
         members: members(metrics),
         stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
     }

@@ -8,6 +8,7 @@ mod admin;
 mod channels;
 pub mod config;
 mod deadline;
+mod disk;
 mod forward;
 mod gateway;
 mod health;
@@ -23,4 +24,7 @@ mod submit;
 mod wire;
 
 pub use config::{Config, ConfigError, Overrides};
+pub use ferry_raft::{Backup, Restored, Restoring, offline as backup_of_folder, restore};
+pub use ferry_store::backup::read as read_backup;
+pub use ferry_store::backup::{BackupFileError, Header as BackupHeader};
 pub use server::{Listeners, ServeError, Server, run};

@@ -6,7 +6,9 @@
 use ferry_machine::row::{Cluster, Job, JobState, Task, TaskOutcome};
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
+};
 
 /// From 10 ms to about a day, four times more each.
 const LATENCY_BUCKETS_SECONDS: [f64; 12] =
@@ -20,6 +22,9 @@ pub(crate) struct RaftFigures {
     pub(crate) last_log_index: u64,
     pub(crate) committed_index: u64,
     pub(crate) applied_index: u64,
+    pub(crate) checkpoint_index: u64,
+    pub(crate) purged_index: u64,
+    pub(crate) checkpoints_installed: u64,
 }
 
 /// The metrics a process keeps.
@@ -110,6 +115,12 @@ fn raft_families(raft: RaftFigures) -> Result<Vec<MetricFamily>, prometheus::Err
             raft.committed_index,
         ),
         ("ferry_raft_applied_index", "Index of the last entry applied to this node's rows.", raft.applied_index),
+        (
+            "ferry_raft_checkpoint_index",
+            "Index of the last entry in this node's newest checkpoint.",
+            raft.checkpoint_index,
+        ),
+        ("ferry_raft_purged_index", "Index of the last entry that is gone from this node's log.", raft.purged_index),
     ];
     let mut families = Vec::new();
     for (name, help, value) in figures {
@@ -117,6 +128,12 @@ fn raft_families(raft: RaftFigures) -> Result<Vec<MetricFamily>, prometheus::Err
         gauge.set(float(value));
         families.extend(gauge.collect());
     }
+    let installed = Counter::new(
+        "ferry_raft_checkpoints_installed_total",
+        "Checkpoints of other nodes that became this node's rows since it started.",
+    )?;
+    installed.inc_by(float(raft.checkpoints_installed));
+    families.extend(installed.collect());
     Ok(families)
 }
 
@@ -199,7 +216,7 @@ mod tests {
         metrics.task_latency.with_label_values(&["done"]).observe(seconds(1_500));
         let text = metrics.render(RaftFigures::default(), Some(&cluster())).unwrap();
         let typed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-        assert_eq!(typed.len(), 11, "{typed:?}");
+        assert_eq!(typed.len(), 14, "{typed:?}");
         for name in typed.iter().filter_map(|line| line.split(' ').next()) {
             assert!(name.starts_with("ferry_"), "{name}");
             let helps = text.lines().filter(|line| line.starts_with(&format!("# HELP {name} "))).count();

@@ -77,6 +77,9 @@ impl Node {
             last_log_index: status.last_log_index.unwrap_or(0),
             committed_index: status.committed_index.unwrap_or(0),
             applied_index: status.applied_index,
+            checkpoint_index: status.checkpoint_index.unwrap_or(0),
+            purged_index: status.purged_index.unwrap_or(0),
+            checkpoints_installed: status.checkpoints_installed,
         }
     }
 

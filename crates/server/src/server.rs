@@ -8,27 +8,27 @@ pub use error::ServeError;
 use crate::admin;
 use crate::channels::Channels;
 use crate::config::{Config, LeadershipConfig, milliseconds};
+use crate::disk;
 use crate::health;
 use crate::leadership::Leader;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::reads::Reads;
-use ferry_raft::{Raft, Role};
+use ferry_raft::Raft;
 use ferry_snapshot::Stores;
 use ferry_store::Store;
+use ferry_store::disk::Disk;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// How long a leader that stops waits for its successor; without one, the others elect after a timeout anyway.
-const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the transport gets to close its connections once no call is open.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -103,6 +103,7 @@ impl Server {
         let address = local_address(&listeners.client, "listen")?;
         let admin_address = local_address(&listeners.admin, "admin-listen")?;
         let store = open_store(&config).await?;
+        let disk = store.disk.clone();
         let (raft, peer_service) = Raft::start(raft_config(&config), store).await?;
         let metrics = Arc::new(Metrics::new()?);
         let leadership = LeadershipConfig::new(&config.leadership);
@@ -130,7 +131,7 @@ impl Server {
         let app = admin::routes(Arc::clone(&node));
         let http = axum::serve(listeners.admin, app).with_graceful_shutdown(closing.cancelled_owned());
         let http = tokio::spawn(async move { http.await });
-        let running = Running { node, calls, grpc, http, background };
+        let running = Running { node, disk, calls, grpc, http, background };
         let ended = tokio::spawn(running.until(stop.clone()));
         Ok(Self { address, admin_address, stop, ended })
     }
@@ -187,6 +188,7 @@ fn raft_config(config: &Config) -> ferry_raft::Config {
         election_max_ms: milliseconds(config.raft.election_timeout_max),
         checkpoint_every_entries: config.storage.checkpoint_interval_entries,
         log_keep_entries: config.storage.log_keep_entries,
+        checkpoint_every_bytes: config.storage.checkpoint_interval_bytes.0,
         propose_timeout_ms: milliseconds(config.limits.request_timeout),
         id_start: config.cluster.id_start,
         ..ferry_raft::Config::new(config.id, config.advertised())
@@ -196,6 +198,7 @@ fn raft_config(config: &Config) -> ferry_raft::Config {
 /// Everything that runs while the node does.
 struct Running {
     node: Arc<Node>,
+    disk: Disk,
     calls: TaskTracker,
     grpc: JoinHandle<Result<(), tonic::transport::Error>>,
     http: JoinHandle<std::io::Result<()>>,
@@ -207,8 +210,13 @@ impl Running {
     async fn until(mut self, stop: CancellationToken) -> Result<(), ServeError> {
         let outcome = tokio::select! {
             () = stop.cancelled() => {
-                self.hand_over().await;
+                disk::hand_over(&self.node.raft).await;
                 Ok(())
+            }
+            stalled = disk::stalled(&self.disk, &self.node.raft, &self.node.config) => {
+                // What would close the node in order waits for the same disk.
+                let folder = self.node.config.data_dir.clone();
+                return Err(ServeError::DiskStalled { folder, action: stalled.action, seconds: stalled.elapsed.as_secs() });
             }
             reason = self.node.raft.stopped() => Err(ServeError::RaftStopped { reason }),
             ended = &mut self.grpc => Err(grpc_ended(ended)),
@@ -216,19 +224,6 @@ impl Running {
         };
         self.close().await;
         outcome
-    }
-
-    /// A leader that stops names its successor, so that nobody has to notice its silence first.
-    async fn hand_over(&self) {
-        let raft = &self.node.raft;
-        if raft.status().role != Role::Leader {
-            return;
-        }
-        let Some(successor) = raft.successor() else { return };
-        match raft.transfer_leader(successor, Instant::now() + HAND_OVER_TIMEOUT).await {
-            Ok(()) => info!(successor, "leadership handed over"),
-            Err(error) => warn!(successor, %error, "leadership was not handed over; the others will elect"),
-        }
     }
 
     /// Open calls first, then raft, then the connections, each within its time.

@@ -8,7 +8,10 @@ mod manifest;
 mod receiving;
 
 use crate::files::{self, FileError};
-use crate::rows::{InstallError, Rows, RowsError};
+use crate::rows::{Generation, InstallError, Rows, RowsError, RowsView};
+use ferry_machine::key::Key;
+use ferry_machine::row::{Cluster, Row};
+use ferry_machine::tables::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -87,6 +90,15 @@ impl Checkpoints {
     /// The newest checkpoint.
     pub fn current(&self) -> Option<Checkpoint> {
         self.lock().clone()
+    }
+
+    /// The cluster's row in a checkpoint.
+    pub fn cluster(&self, checkpoint: &Checkpoint) -> Result<Option<Cluster>, RowsError> {
+        let inside = Generation::open_read_only(checkpoint.folder().to_path_buf(), self.shared.rows.engine())?;
+        let view = RowsView::new(Arc::new(inside));
+        let row = view.get(&Key::Cluster);
+        view.check_error()?;
+        Ok(if let Some(Row::Cluster(cluster)) = row { Some(cluster) } else { None })
     }
 
     /// Begins to receive a checkpoint; without its end nothing of it stays.

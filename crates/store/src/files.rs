@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Something could not be done with a file or folder.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot {action} {}: {source}; check the disk and the rights of the folder", path.display())]
+#[error("cannot {action} {}: {source}; {}", path.display(), next_step_of_io(source))]
 pub struct FileError {
     /// What was tried.
     pub action: &'static str,
@@ -16,6 +16,25 @@ pub struct FileError {
     pub path: PathBuf,
     /// What the system said.
     pub source: Arc<io::Error>,
+}
+
+/// What to do about a disk that is full.
+const FREE_SPACE: &str = "the disk is full: free space on it, then start the node again";
+
+fn next_step_of_io(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FREE_SPACE,
+        _ => "check the disk and the rights of the folder, then start the node again",
+    }
+}
+
+/// What to do about an error of a database that was open.
+pub(crate) fn next_step_of_engine(error: &rocksdb::Error) -> &'static str {
+    // RocksDB gives no kind of its own to a full disk; its message ends with what the system said.
+    if error.to_string().contains("No space left on device") {
+        return FREE_SPACE;
+    }
+    "check the disk, then restart the node; if it does not start, remove it from the cluster, empty its folder and add it again"
 }
 
 /// Gives an IO result the name of the file it was about.
@@ -52,6 +71,11 @@ pub(crate) fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<(), FileError>
     let temporary = path.with_extension("tmp");
     fs::write(&temporary, bytes).named("write", &temporary)?;
     fs::rename(&temporary, path).named("rename the temporary file to", path)
+}
+
+/// Gives a file or folder another name in the same file system; `sync_folder` makes that durable.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).named("rename to", to)
 }
 
 /// Makes the names in a folder durable.

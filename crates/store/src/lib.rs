@@ -15,8 +15,10 @@
 //! incoming/                 checkpoints on their way in
 //! ```
 
+pub mod backup;
 pub mod checkpoints;
 pub mod codec;
+pub mod disk;
 pub mod log;
 pub mod node;
 pub mod rows;

@@ -11,7 +11,8 @@ mod verify;
 
 use self::flusher::Flusher;
 use self::mark::Mark;
-use crate::files::FileError;
+use crate::disk::Disk;
+use crate::files::{FileError, next_step_of_engine};
 use crate::options::Engine;
 use ferry_planted::Bug;
 use rocksdb::{ColumnFamily, DB, ReadOptions, WriteBatch};
@@ -25,8 +26,9 @@ pub(crate) use verify::{LogOpenError, Promised};
 pub enum LogError {
     /// RocksDB refused, naming the file.
     #[error(
-        "the raft log in {} failed: {source}; check the disk, then restart the node; if it does not start, remove it from the cluster, empty its folder and add it again",
-        folder.display()
+        "the raft log in {} failed: {source}; {}",
+        folder.display(),
+        next_step_of_engine(source)
     )]
     Engine {
         /// Where the log is.
@@ -73,6 +75,7 @@ pub struct Log {
 /// What the callers and the flusher share.
 struct Inner {
     folder: PathBuf,
+    disk: Disk,
     db: DB,
     end: Mutex<End>,
     /// The first failed sync: what followed it may be lost, whatever a later sync says.
@@ -102,7 +105,8 @@ impl Log {
             .map_err(|source| LogOpenError::Engine { folder: folder.to_path_buf(), source })?;
         let mark = Mark::open(mark)?;
         let end = End { last: None, truncations: 0, mark };
-        let inner = Inner { folder: folder.to_path_buf(), db, end: Mutex::new(end), failed: OnceLock::new() };
+        let (folder, disk) = (folder.to_path_buf(), engine.disk().clone());
+        let inner = Inner { folder, disk, db, end: Mutex::new(end), failed: OnceLock::new() };
         let promised = verify::verify(&inner)?;
         inner.end().last = promised.end;
         let inner = Arc::new(inner);
@@ -235,11 +239,12 @@ impl Inner {
         if let Some(failed) = self.failed.get() {
             return Err(failed.clone());
         }
-        self.db.write(batch).map_err(|source| self.engine_error(source))
+        let written = self.disk.during("writing to the raft log", || self.db.write(batch));
+        written.map_err(|source| self.engine_error(source))
     }
 
     fn sync(&self) -> Result<(), LogError> {
-        let synced = self.try_sync();
+        let synced = self.disk.during("syncing the raft log", || self.try_sync());
         match (self.failed.get(), synced) {
             (Some(failed), _) => Err(failed.clone()),
             (None, Ok(())) => Ok(()),
@@ -257,6 +262,7 @@ impl Inner {
         if end.truncations == truncations {
             end.mark.raise(covered)?;
         }
+        self.disk.synced();
         Ok(())
     }
 

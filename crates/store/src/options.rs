@@ -1,5 +1,6 @@
 //! How much memory and how many files a node's two databases may take, and the RocksDB options that follow from it.
 
+use crate::disk::Disk;
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel};
 
 /// What the operator may choose.
@@ -23,12 +24,18 @@ impl Default for Options {
 pub(crate) struct Engine {
     cache: Cache,
     chosen: Options,
+    disk: Disk,
 }
 
 impl Engine {
     pub(crate) fn new(chosen: Options) -> Result<Self, rocksdb::Error> {
         let cache = Cache::new_lru_cache(chosen.block_cache_bytes)?;
-        Ok(Self { cache, chosen })
+        Ok(Self { cache, chosen, disk: Disk::default() })
+    }
+
+    /// What the disk under both databases is doing.
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// Rows are flushed, behind a sync of the log, once this many bytes have been written. RocksDB would flush on its

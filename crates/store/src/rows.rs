@@ -30,8 +30,9 @@ pub use view::RowsView;
 pub enum RowsError {
     /// RocksDB refused, naming the file.
     #[error(
-        "the rows in {} failed: {source}; check the disk, then restart the node; if it does not start, remove it from the cluster, empty its folder and add it again",
-        folder.display()
+        "the rows in {} failed: {source}; {}",
+        folder.display(),
+        files::next_step_of_engine(source)
     )]
     Engine {
         /// Where the rows are.

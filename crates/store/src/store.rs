@@ -4,6 +4,7 @@
 //! is refused, with the way back in the message.
 
 use crate::checkpoints::Checkpoints;
+use crate::disk::Disk;
 use crate::files::{self, FileError};
 use crate::log::{Log, LogError, LogOpenError, Promised};
 use crate::node::{Identity, NodeError, NodeFile};
@@ -29,6 +30,18 @@ pub enum OpenError {
         folder.display()
     )]
     Foreign {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Something is in the folder of a restore.
+    #[error("{} is not empty: restore into an empty folder; one that a restore left half-way can be emptied", folder.display())]
+    NotEmpty {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// There is no node's folder.
+    #[error("{} has no node.json, so it is no node's folder: name the data directory of a node", folder.display())]
+    NoNode {
         /// The folder.
         folder: PathBuf,
     },
@@ -104,6 +117,8 @@ pub struct Store {
     pub node: NodeFile,
     /// Checkpoints of the rows.
     pub checkpoints: Checkpoints,
+    /// What the disk is doing.
+    pub disk: Disk,
 }
 
 impl Store {
@@ -117,21 +132,64 @@ impl Store {
         let (log, promised) = Log::open(&folder.join("raft"), &folder.join("durable"), &engine)
             .map_err(|error| log_error(folder, error))?;
         let identity = claim(folder, node_id)?;
-        let vote = VoteFile::new(folder.join("vote"));
-        vote.load()?;
+        let vote = VoteFile::open(folder.join("vote"), engine.disk().clone())?;
         let log = Arc::new(log);
+        let disk = engine.disk().clone();
         let rows = Rows::open(&folder.join("state"), engine, Arc::clone(&log)).map_err(rows_error)?;
         let rows = Arc::new(rows);
         let checkpoints = Checkpoints::open(folder.join("snapshots"), folder.join("incoming"), Arc::clone(&rows))?;
         agree(folder, &promised, &rows, &checkpoints)?;
         let node = NodeFile::new(NodeFile::path_in(folder), identity);
-        Ok(Self { log, vote, rows, node, checkpoints })
+        Ok(Self { log, vote, rows, node, checkpoints, disk })
+    }
+
+    /// Opens the folder of whichever node has one there.
+    pub fn open_existing(folder: &Path, options: &Options) -> Result<Self, OpenError> {
+        match NodeFile::read(&NodeFile::path_in(folder))? {
+            Some(identity) => Self::open(folder, identity.node_id, options),
+            None => Err(OpenError::NoNode { folder: folder.to_path_buf() }),
+        }
+    }
+
+    /// Begins a restore into an empty folder, and names a folder inside it in which the node's store is made. Until
+    /// the restore is finished no node starts on the outer folder: it is not empty, and has no `node.json`.
+    pub fn begin_restore(folder: &Path) -> Result<PathBuf, OpenError> {
+        files::create_folder(folder)?;
+        if NodeFile::read(&NodeFile::path_in(folder))?.is_some() || !is_empty(folder)? {
+            return Err(OpenError::NotEmpty { folder: folder.to_path_buf() });
+        }
+        let work = folder.join(RESTORING);
+        files::create_folder(&work)?;
+        Ok(work)
+    }
+
+    /// Ends a restore: with the last rename the outer folder is the node's.
+    pub fn finish_restore(folder: &Path) -> Result<(), OpenError> {
+        let work = folder.join(RESTORING);
+        let mut names = files::names_in(&work)?;
+        names.sort_by_key(|name| NodeFile::path_in(&work).ends_with(name));
+        for name in names {
+            if NodeFile::path_in(&work).ends_with(&name) {
+                files::sync_folder(folder)?;
+            }
+            files::rename(&work.join(&name), &folder.join(&name))?;
+        }
+        files::remove_folder(&work)?;
+        Ok(files::sync_folder(folder)?)
     }
 
     /// Whose folder it is.
     pub fn identity(&self) -> Identity {
         self.node.identity()
     }
+}
+
+/// The folder in which a restore makes a store.
+const RESTORING: &str = "restoring";
+
+/// What a first start that was interrupted or a fresh file system leaves is nobody's.
+fn is_empty(folder: &Path) -> Result<bool, FileError> {
+    Ok(files::names_in(folder)?.iter().all(|name| name == "lost+found" || name == "node.tmp"))
 }
 
 /// Whose folder it is; an empty one becomes this node's.
@@ -143,9 +201,7 @@ fn claim(folder: &Path, node_id: u64) -> Result<Identity, OpenError> {
             Err(OpenError::OtherNode { folder: folder.to_path_buf(), found: identity.node_id, expected: node_id })
         }
         None => {
-            // What a first start that was interrupted or a fresh file system leaves is nobody's.
-            let is_empty = |name: &String| name == "lost+found" || name == "node.tmp";
-            if !files::names_in(folder)?.iter().all(is_empty) {
+            if !is_empty(folder)? {
                 return Err(OpenError::Foreign { folder: folder.to_path_buf() });
             }
             let identity = Identity { cluster_id: 0, node_id };

@@ -4,6 +4,7 @@ use crate::id::{JobId, SegmentId};
 use crate::read;
 use crate::row::{Job, JobState, Mapping, Segment, SegmentState};
 use crate::tables::Read;
+use ferry_planted::Bug;
 
 /// A segment as users see it; its `state` is the effective one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +45,8 @@ pub(super) fn of_job(read: &dyn Read, job: &Job, target: SegmentId, mapping: Map
         rows: 0,
         bytes: 0,
     });
-    segment.state = state_by_job(job)?;
+    let early = segment.state == SegmentState::Flushed && ferry_planted::is(Bug::EarlyPublication);
+    segment.state = if early { SegmentState::Flushed } else { state_by_job(job)? };
     Some(SegmentStatus { id: target, segment })
 }
 

@@ -13,6 +13,9 @@ use std::ops::Bound;
 
 /// Enough for a checkpoint of several chunks.
 const WORKERS: usize = 120;
+/// Large workers of which this many are more than `LARGE_ENTRIES_BYTES`, and one fewer are not.
+const LARGE_ENTRIES: usize = 4;
+const LARGE_ENTRIES_BYTES: u64 = 112 * 1024;
 /// Where the first transfer breaks: in the middle.
 const CUT_BYTES: u64 = 1024 * 1024;
 
@@ -57,6 +60,35 @@ async fn a_node_that_lags_gets_a_checkpoint_and_a_broken_transfer_is_begun_again
     assert!(workers(cluster.raft(3)) == expected, "the rows differ after a restart");
     let more = cluster.propose(Command::Tick).await;
     cluster.all_applied(more.index).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_entries_cause_a_checkpoint_though_they_are_few_also_after_a_restart() {
+    let mut cluster = Cluster::planned(1, |config| config.checkpoint_every_bytes = LARGE_ENTRIES_BYTES);
+    cluster.start(1).await;
+    for _ in 0..30 {
+        cluster.propose(Command::Tick).await;
+    }
+    assert_eq!(cluster.raft(1).status().checkpoint_index, None, "small entries are far from any bound");
+    let mut covered = None;
+    for round in 0..3 {
+        // Short of the bound by one: what a restart has to apply again counts as well.
+        let few = round * 10..round * 10 + LARGE_ENTRIES - 1;
+        for worker in few {
+            cluster.propose(large_worker(worker)).await;
+        }
+        assert_eq!(cluster.raft(1).status().checkpoint_index, covered, "the bound is not reached yet");
+        cluster.kill(1);
+        cluster.start(1).await;
+        let applied = cluster.propose(Command::Tick).await.index;
+        cluster.propose(large_worker(round * 10 + LARGE_ENTRIES)).await;
+        covered = until("a checkpoint is made", || {
+            let newest = cluster.raft(1).status().checkpoint_index;
+            std::future::ready(newest.filter(|newest| *newest > applied))
+        })
+        .await
+        .into();
+    }
 }
 
 fn large_worker(number: usize) -> Command {

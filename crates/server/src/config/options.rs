@@ -26,10 +26,10 @@ pub struct RaftOptions {
     /// How often the leader shows that it lives.
     #[serde(with = "humantime_serde")]
     pub heartbeat_interval: Duration,
-    /// A follower that hears nothing for a random time from here ...
+    /// A follower that hears nothing for `election-timeout-max`, and then for a random time from here ...
     #[serde(with = "humantime_serde")]
     pub election_timeout_min: Duration,
-    /// ... to here stands for election.
+    /// ... to here, stands for election; until the first of the two has passed, it votes for nobody else either.
     #[serde(with = "humantime_serde")]
     pub election_timeout_max: Duration,
 }
@@ -37,9 +37,9 @@ pub struct RaftOptions {
 impl Default for RaftOptions {
     fn default() -> Self {
         Self {
-            heartbeat_interval: Duration::from_millis(50),
-            election_timeout_min: Duration::from_millis(250),
-            election_timeout_max: Duration::from_millis(500),
+            heartbeat_interval: Duration::from_millis(40),
+            election_timeout_min: Duration::from_millis(150),
+            election_timeout_max: Duration::from_millis(250),
         }
     }
 }
@@ -52,13 +52,24 @@ pub struct StorageOptions {
     pub memory: Size,
     /// A checkpoint is made after this many log entries.
     pub checkpoint_interval_entries: u64,
+    /// A node ends when a write or sync has taken this long; a leader gives way after a fifth of it.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
     /// Log entries kept behind a checkpoint: a node that lags by fewer catches up from the log, others get a checkpoint.
     pub log_keep_entries: u64,
+    /// A checkpoint is also made after this many bytes of log entries, however few they are.
+    pub checkpoint_interval_bytes: Size,
 }
 
 impl Default for StorageOptions {
     fn default() -> Self {
-        Self { memory: Size(128 << 20), checkpoint_interval_entries: 20_000, log_keep_entries: 20_000 }
+        Self {
+            memory: Size(128 << 20),
+            checkpoint_interval_entries: 20_000,
+            stall_timeout: Duration::from_secs(10),
+            log_keep_entries: 20_000,
+            checkpoint_interval_bytes: Size(64 << 20),
+        }
     }
 }
 

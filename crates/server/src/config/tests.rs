@@ -13,17 +13,17 @@ fn loaded(file: &str, environment: &[(&str, &str)], flags: &Overrides) -> Result
 
 #[test]
 fn a_flag_wins_over_the_environment_which_wins_over_the_file_which_wins_over_the_default() {
-    let file = "listen = \"127.0.0.1:1\"\nadmin-listen = \"127.0.0.1:2\"\n[raft]\nheartbeat-interval = \"60ms\"\n";
+    let file = "listen = \"127.0.0.1:1\"\nadmin-listen = \"127.0.0.1:2\"\n[raft]\nheartbeat-interval = \"20ms\"\n";
     let environment = [
         ("FERRY_LISTEN", "127.0.0.1:3"),
-        ("FERRY_RAFT_HEARTBEAT_INTERVAL", "70ms"),
+        ("FERRY_RAFT_HEARTBEAT_INTERVAL", "30ms"),
         ("FERRY_JOB_SEGMENTS_PER_TASK", "20"),
     ];
     let flags = Overrides::new().with("listen", Some("127.0.0.1:4")).with("data-dir", None::<String>);
     let config = loaded(file, &environment, &flags).unwrap();
     assert_eq!(config.listen, "127.0.0.1:4");
     assert_eq!(config.admin_listen, "127.0.0.1:2");
-    assert_eq!(config.raft.heartbeat_interval, Duration::from_millis(70));
+    assert_eq!(config.raft.heartbeat_interval, Duration::from_millis(30));
     assert_eq!(config.job.segments_per_task, 20);
     assert_eq!(config.data_dir, Config::default().data_dir);
 }
@@ -81,9 +81,10 @@ fn a_value_that_cannot_be_is_named_with_its_key_and_the_next_step() {
         ("listen = \"0.0.0.0:7401\"", "`advertise` is 0.0.0.0:7401, which no other machine can reach"),
         ("[raft]\nheartbeat-interval = \"0s\"", "`raft.heartbeat-interval` is less than a millisecond"),
         ("[raft]\nheartbeat-interval = \"200ms\"", "`raft.election-timeout-min` is less than twice"),
-        ("[raft]\nelection-timeout-max = \"100ms\"", "`raft.election-timeout-max` is not more than"),
+        ("[raft]\nelection-timeout-max = \"50ms\"", "`raft.election-timeout-max` is not more than"),
         ("[raft]\nheartbeat-interval = 50", "`raft.heartbeat-interval`: "),
         ("[storage]\nmemory = \"1MiB\"", "`storage.memory` is less than 16MiB"),
+        ("[storage]\ncheckpoint-interval-bytes = \"1KiB\"", "`storage.checkpoint-interval-bytes` is less than 64KiB"),
         ("[storage]\nmemory = \"much\"", "as in \"10MiB\""),
         ("[leadership]\nlease = \"1s\"", "`leadership.lease` is less than twice"),
         ("[job]\npriority = 101", "`job.priority` is more than 100"),

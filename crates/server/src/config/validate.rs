@@ -23,6 +23,16 @@ impl Config {
             "storage.checkpoint-interval-entries",
             "is less than 100: a checkpoint that often would be all the node does",
         )?;
+        require(
+            storage.stall_timeout >= Duration::from_secs(1),
+            "storage.stall-timeout",
+            "is less than 1s: a disk that is only busy would end the node",
+        )?;
+        require(
+            storage.checkpoint_interval_bytes.0 >= 64 << 10,
+            "storage.checkpoint-interval-bytes",
+            "is less than 64KiB: a checkpoint that often would be all the node does",
+        )?;
         let message = self.limits.request_message.0;
         require(
             (64 << 10..=1 << 30).contains(&message),

@@ -1,5 +1,7 @@
 //! Why a node did not start, or ended by itself; each names what to look at.
 
+use std::path::PathBuf;
+
 /// Why a node did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -24,6 +26,19 @@ pub enum ServeError {
     RaftStopped {
         /// The cause.
         reason: String,
+    },
+    /// The disk hangs: what waits for it cannot even be stopped.
+    #[error(
+        "the disk under {} does not answer: {action} has taken {seconds} s (`storage.stall-timeout`), so this node can remember nothing and ends; look at the disk and its mount, then start the node again",
+        folder.display()
+    )]
+    DiskStalled {
+        /// The data folder.
+        folder: PathBuf,
+        /// What was asked of the disk.
+        action: &'static str,
+        /// For how long.
+        seconds: u64,
     },
     /// The metrics cannot be made.
     #[error("the metrics cannot be registered: {0}")]

@@ -1,13 +1,14 @@
 //! ClusterService: how the nodes stand, asked of each of them, and the recount of the invariants.
 
 use super::Services;
+use super::backup::{self, BackupStream};
 use super::digest::Digested;
 use crate::wire;
 use ferry_machine::view;
 use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
 use ferry_proto::v1::cluster_service_server::ClusterService;
 use ferry_proto::v1::{
-    AddNodeRequest, AddNodeResponse, CheckInvariantsRequest, CheckInvariantsResponse, GetStatusRequest,
+    AddNodeRequest, AddNodeResponse, BackupRequest, CheckInvariantsRequest, CheckInvariantsResponse, GetStatusRequest,
     GetStatusResponse, Node, NodeRole, RemoveNodeRequest, RemoveNodeResponse, TransferLeadershipRequest,
     TransferLeadershipResponse,
 };
@@ -21,6 +22,8 @@ const PEER_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 #[async_trait]
 impl ClusterService for Services {
+    type BackupStream = BackupStream;
+
     async fn get_status(&self, request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
         let mut status = self.local_status();
         if !request.into_inner().local_only {
@@ -43,6 +46,10 @@ impl ClusterService for Services {
         let violations = violations.iter().map(ToString::to_string).collect();
         let Digested { rows, digest } = digested;
         reading.answer(CheckInvariantsResponse { violations, rows_checked: rows, rows_digest: digest })
+    }
+
+    async fn backup(&self, request: Request<BackupRequest>) -> Result<Response<BackupStream>, Status> {
+        backup::backup(self, request).await
     }
 
     async fn add_node(&self, request: Request<AddNodeRequest>) -> Result<Response<AddNodeResponse>, Status> {

@@ -1,5 +1,6 @@
 //! The gRPC services, one file each: wire -> checked command or read -> wire, and nothing else.
 
+mod backup;
 mod cluster;
 mod digest;
 mod ids;

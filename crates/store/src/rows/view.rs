@@ -30,7 +30,7 @@ pub struct RowsView {
 }
 
 impl RowsView {
-    pub(super) fn new(generation: Arc<Generation>) -> Self {
+    pub(crate) fn new(generation: Arc<Generation>) -> Self {
         Self { moment: Moment::new(generation, |owner| owner.db().snapshot()), error: OnceLock::new() }
     }
 

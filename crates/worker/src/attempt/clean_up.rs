@@ -44,6 +44,7 @@ fn underivable(fault: Fault) -> Fault {
 async fn delete_all(plan: &Plan, permit: &Permit, at_once: usize) -> Result<(), Fault> {
     let mut keys: Vec<&str> = plan.own_target_keys().collect();
     if ferry_planted::is(Bug::CleanUpForgetsFile) {
+        keys.reverse();
         keys.pop();
     }
     for _ in 0..ROUNDS_MAX {

@@ -68,11 +68,8 @@ impl Check {
                 break;
             }
         }
-        let report = Report {
-            nodes: last.into_values().collect(),
-            compared: seen.compared(),
-            differences: seen.differences(),
-        };
+        let report =
+            Report { nodes: last.into_values().collect(), compared: seen.compared(), differences: seen.differences() };
         context.output.value(&report, table)?;
         report.verdict()
     }
@@ -168,11 +165,9 @@ impl Report {
         }
         match self.nodes.iter().find(|node| !node.error.is_empty()) {
             None => Ok(()),
-            Some(node) => anyhow::bail!(
-                "node {} was not checked: {}; repeat the command once it runs",
-                node.node_id,
-                node.error
-            ),
+            Some(node) => {
+                anyhow::bail!("node {} was not checked: {}; repeat the command once it runs", node.node_id, node.error)
+            }
         }
     }
 }

@@ -1,8 +1,10 @@
 //! `ferry cluster`: look after the cluster itself.
 
 mod add_node;
+mod backup;
 mod check;
 mod remove_node;
+mod restore;
 mod status;
 mod transfer_leadership;
 
@@ -22,6 +24,10 @@ pub(crate) enum Cluster {
     TransferLeadership(transfer_leadership::TransferLeadership),
     /// Recount the invariants of every row; the exit code is 0 when all hold.
     Check(check::Check),
+    /// Write the rows of the cluster, or of the folder of a stopped node, to one file.
+    Backup(backup::Backup),
+    /// Make the folder of a node of a new cluster from a backup.
+    Restore(restore::Restore),
 }
 
 impl Cluster {
@@ -32,6 +38,8 @@ impl Cluster {
             Self::RemoveNode(remove) => remove.run(context).await,
             Self::TransferLeadership(transfer) => transfer.run(context).await,
             Self::Check(check) => check.run(context).await,
+            Self::Backup(backup) => backup.run(context).await,
+            Self::Restore(restore) => restore.run(),
         }
     }
 }

@@ -3,9 +3,9 @@
 use ferry_proto::v1::allocator_service_server::{AllocatorService, AllocatorServiceServer};
 use ferry_proto::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use ferry_proto::v1::{
-    AddNodeRequest, AddNodeResponse, AllocateIdsRequest, AllocateIdsResponse, CheckInvariantsRequest,
-    CheckInvariantsResponse, GetStatusRequest, GetStatusResponse, RemoveNodeRequest, RemoveNodeResponse,
-    TransferLeadershipRequest, TransferLeadershipResponse, WatchJobResponse, job_service_server,
+    AddNodeRequest, AddNodeResponse, AllocateIdsRequest, AllocateIdsResponse, BackupRequest, BackupResponse,
+    CheckInvariantsRequest, CheckInvariantsResponse, GetStatusRequest, GetStatusResponse, RemoveNodeRequest,
+    RemoveNodeResponse, TransferLeadershipRequest, TransferLeadershipResponse, WatchJobResponse, job_service_server,
 };
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -119,6 +119,12 @@ impl AllocatorService for Node {
 
 #[tonic::async_trait]
 impl ClusterService for Node {
+    type BackupStream = tokio_stream::Empty<Result<BackupResponse, Status>>;
+
+    async fn backup(&self, _: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        Err(Status::unimplemented("no test asks for a backup"))
+    }
+
     async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
         Ok(Response::new(self.status.lock().expect("no test panics with it").clone()))
     }

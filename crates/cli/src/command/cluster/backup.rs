@@ -1,0 +1,107 @@
+//! `ferry cluster backup`: one file with all rows, of a cluster that runs or of the folder of a stopped node. The file
+//! is there whole, under its name and on the disk, or not at all.
+
+use crate::command::Context;
+use crate::connection::ReadOptions;
+use crate::exit::Failure;
+use crate::output::note;
+use anyhow::Context as _;
+use clap::Args;
+use ferry_proto::v1::BackupRequest;
+use ferry_proto::v1::backup_response::Part;
+use ferry_server::{BackupFileError, BackupHeader, read_backup};
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::path::{Path, PathBuf};
+
+/// Write the rows of the cluster to one file, from any node; `ferry cluster restore` makes a new cluster of it.
+///
+/// With --data-dir the file is made from the folder of a node that does not run: the way out when a cluster has lost
+/// its quorum for ever. Everything in that node's log goes in, to its last entry: what the node did not know to be
+/// committed may have been acknowledged. Take the node whose log reaches furthest, and do not start it in its old
+/// cluster again.
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The file.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Replace the file if it is there.
+    #[arg(long)]
+    overwrite: bool,
+    /// The folder of a stopped node, instead of a cluster that runs.
+    #[arg(long, value_name = "DIR", conflicts_with = "stale")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    read: ReadOptions,
+}
+
+impl Backup {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        if self.output.exists() && !self.overwrite {
+            let path = self.output.display();
+            return Err(
+                Failure::Usage(format!("{path} is there already: name another file, or add --overwrite")).into()
+            );
+        }
+        let temporary = temporary_of(&self.output)?;
+        let made = self.make(&temporary, context).await;
+        let header = made.inspect_err(|_| {
+            // What cannot be removed is in nobody's way: the next backup has a name of its own.
+            let _ = std::fs::remove_file(&temporary);
+        })?;
+        std::fs::rename(&temporary, &self.output)
+            .with_context(|| format!("{} cannot be given its name", self.output.display()))?;
+        File::open(folder_of(&self.output))
+            .and_then(|folder| folder.sync_all())
+            .context("the folder cannot be synced")?;
+        note(&format!(
+            "{} holds cluster {} as of revision {}; make new nodes of it with `ferry cluster restore --input {}`",
+            self.output.display(),
+            header.cluster_id,
+            header.index,
+            self.output.display()
+        ));
+        Ok(())
+    }
+
+    /// Writes the file, syncs it and reads it again.
+    async fn make(&self, temporary: &Path, context: &Context) -> anyhow::Result<BackupHeader> {
+        let at = || format!("{} cannot be written", temporary.display());
+        let mut file = File::create_new(temporary).with_context(at)?;
+        match &self.data_dir {
+            Some(folder) => ferry_server::backup_of_folder(folder)?.write(&mut file)?,
+            None => self.fetch(&mut file, context).await?,
+        }
+        file.sync_all().with_context(at)?;
+        let written = BufReader::new(File::open(temporary).with_context(at)?);
+        Ok(read_backup(written, |_, _, _| Ok::<_, BackupFileError>(()))?)
+    }
+
+    async fn fetch(&self, file: &mut File, context: &Context) -> anyhow::Result<()> {
+        let client = context.connection.client(self.read.call.timeout)?;
+        let mut parts = client.backup(BackupRequest { consistency: self.read.consistency() }).await?.message;
+        let mut bytes = 0;
+        while let Some(part) = parts.message().await? {
+            match part.part {
+                Some(Part::Chunk(chunk)) => {
+                    let fits = chunk.offset == bytes && crc32c::crc32c(&chunk.data) == chunk.crc32c;
+                    anyhow::ensure!(fits, "the backup was damaged on its way, at byte {bytes}: repeat the command");
+                    file.write_all(&chunk.data).with_context(|| format!("{} is not written", self.output.display()))?;
+                    bytes += chunk.data.len() as u64;
+                }
+                Some(Part::End(end)) if end.bytes == bytes => return Ok(()),
+                Some(Part::End(_)) | None => break,
+            }
+        }
+        anyhow::bail!("the backup broke off after {bytes} bytes: repeat the command")
+    }
+}
+
+fn temporary_of(output: &Path) -> anyhow::Result<PathBuf> {
+    let name = output.file_name().ok_or_else(|| Failure::Usage("--output names no file".to_owned()))?;
+    Ok(output.with_file_name(format!("{}.{}.partial", name.to_string_lossy(), std::process::id())))
+}
+
+fn folder_of(output: &Path) -> &Path {
+    output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
