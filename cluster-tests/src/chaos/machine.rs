@@ -11,10 +11,14 @@ use crate::process::{Launch, Process};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Enough for a run, and quick to fill.
 const DISK_BYTES: u64 = 256 << 20;
+/// Between two looks at a process that is to end.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Lines of a log that are repeated in a message.
 const LINES_SHOWN: usize = 3;
 
@@ -99,10 +103,18 @@ impl Machine {
         ran
     }
 
-    /// SIGTERM, and waits; the exit code.
-    pub(crate) fn terminate(&self) -> Option<i32> {
-        let process = self.tenant().as_mut().and_then(|tenant| tenant.process.take());
-        process.and_then(Process::terminate)
+    /// SIGTERM, and waits for as long as `bound`; how it ended, if it did.
+    pub(crate) fn terminate(&self, bound: Duration) -> Option<ExitStatus> {
+        let mut process = self.tenant().as_mut().and_then(|tenant| tenant.process.take())?;
+        process.signal(Signal::SIGTERM);
+        let began = Instant::now();
+        while began.elapsed() < bound {
+            if let Some(status) = process.ended() {
+                return Some(status);
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        None
     }
 
     /// Any other signal, to a node that runs.

@@ -10,6 +10,8 @@ use super::seat::Seat;
 use super::settings::{MACHINES, Settings, WORKERS};
 use super::trouble::Trouble;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +19,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+/// What happened when, for people.
+const TIMELINE: &str = "timeline.txt";
 /// Between two looks at the processes.
 const SUPERVISION_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two questions to the nodes.
@@ -197,9 +201,14 @@ impl World {
         self.violations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A line for people, with the time since the run began.
+    /// A line for people, with the time since the run began; on stderr, and kept with the run.
     pub(crate) fn say(&self, who: &str, what: &str) {
-        eprintln!("{:>7.1} s  {who:<20} {what}", self.began.elapsed().as_secs_f64());
+        let line = format!("{:>7.1} s  {who:<20} {what}", self.began.elapsed().as_secs_f64());
+        eprintln!("{line}");
+        let file = File::options().create(true).append(true).open(self.folder.join(TIMELINE));
+        if let Err(error) = file.and_then(|mut file| writeln!(file, "{line}")) {
+            eprintln!("{TIMELINE} is not complete: {error}");
+        }
     }
 
     /// Logs in which something panicked.

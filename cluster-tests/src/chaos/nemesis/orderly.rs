@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+/// A node that is asked to end hands over, lets calls finish, and has ended by then.
+const END_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) async fn transfer(world: &Arc<World>, random: &mut StdRng) -> Bite {
     let before = world.leader().await?;
@@ -27,14 +29,16 @@ pub(super) async fn transfer(world: &Arc<World>, random: &mut StdRng) -> Bite {
 pub(super) async fn restart(world: &Arc<World>, random: &mut StdRng) -> Bite {
     let home = anyone(world, random)?;
     let node_id = id(&home);
-    let code = {
+    let status = {
         let home = Arc::clone(&home);
-        blocking(move || home.terminate()).await?
+        blocking(move || home.terminate(END_WITHIN)).await?
     };
     hold(random, 0..1_500).await;
     world.start(&home);
-    if code != Some(0) {
-        world.violate(format!("node {node_id} ended with {code:?} when it was asked to end"));
+    match status {
+        Some(status) if status.success() => {}
+        Some(status) => world.violate(format!("node {node_id} was asked to end and ended with {status}")),
+        None => world.violate(format!("node {node_id} was asked to end and had not ended after {END_WITHIN:?}")),
     }
-    Ok(format!("node {node_id} ended in order"))
+    Ok(format!("node {node_id} was asked to end: {status:?}"))
 }
