@@ -37,7 +37,7 @@ fn restore(cluster: &Cluster, id: u64, input: &Path) -> Output {
     let peers: Vec<String> = cluster.addresses().iter().map(|(id, address)| format!("{id}={address}")).collect();
     let folder = cluster.data_folder(id);
     let node = ["--data-dir", text(&folder), "--id", &id.to_string(), "--peers", &peers.join(",")].map(str::to_owned);
-    let mut arguments = ["cluster", "restore", "--input", text(input)].map(str::to_owned).to_vec();
+    let mut arguments = ["cluster", "restore", "--file", text(input)].map(str::to_owned).to_vec();
     arguments.extend(node);
     ferry(&arguments)
 }
@@ -117,7 +117,7 @@ async fn a_job_that_ran_when_a_follower_was_backed_up_completes_in_a_new_cluster
     let file = old.path("backup");
     // Its attempts are leased still. What it would begin and claim after the backup would be in the way of a restore.
     old.kill_worker("left");
-    let backup = ["--endpoints", &old.addresses()[&follower], "cluster", "backup", "--output", text(&file)];
+    let backup = ["--endpoints", &old.addresses()[&follower], "cluster", "backup", "--file", text(&file)];
     succeeds(&ferry(&backup));
     refused(&ferry(&backup), "is there already");
     let after = ids(&old).await;
@@ -158,7 +158,7 @@ async fn what_was_acknowledged_comes_back_from_the_one_node_that_is_left_of_thre
     // Whoever leads has everything that was acknowledged.
     let survivor = old.leader().await;
     let (folder, file) = (old.data_folder(survivor), old.path("backup"));
-    let backup = ["cluster", "backup", "--data-dir", text(&folder), "--output", text(&file)];
+    let backup = ["cluster", "backup", "--data-dir", text(&folder), "--file", text(&file)];
     refused(&ferry(&backup), "in use");
     assert!(!file.exists());
     for id in old.running().into_iter().filter(|id| *id != survivor) {
@@ -178,7 +178,7 @@ async fn a_damaged_backup_is_refused_before_anything_is_written() {
     let old = Cluster::start(1).await;
     ids(&old).await;
     let (file, damaged) = (old.path("backup"), old.path("damaged"));
-    succeeds(&ferry(&["--endpoints", &old.endpoints(), "cluster", "backup", "--output", text(&file)]));
+    succeeds(&ferry(&["--endpoints", &old.endpoints(), "cluster", "backup", "--file", text(&file)]));
     let bytes = fs::read(&file).expect("the backup is there");
     let mut flipped = bytes.clone();
     flipped[bytes.len() / 2] ^= 1;

@@ -52,7 +52,7 @@ pub struct Restored {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreFailed {
     /// The file cannot be opened.
-    #[error("{} cannot be opened: {source}", path.display())]
+    #[error("{} cannot be opened", path.display())]
     Input {
         /// The file.
         path: PathBuf,

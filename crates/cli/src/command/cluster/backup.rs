@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Backup {
     /// The file.
     #[arg(long, value_name = "FILE")]
-    output: PathBuf,
+    file: PathBuf,
     /// Replace the file if it is there.
     #[arg(long)]
     overwrite: bool,
@@ -37,29 +37,29 @@ pub(crate) struct Backup {
 
 impl Backup {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        if self.output.exists() && !self.overwrite {
-            let path = self.output.display();
+        if self.file.exists() && !self.overwrite {
+            let path = self.file.display();
             return Err(
                 Failure::Usage(format!("{path} is there already: name another file, or add --overwrite")).into()
             );
         }
-        let temporary = temporary_of(&self.output)?;
+        let temporary = temporary_of(&self.file)?;
         let made = self.make(&temporary, context).await;
         let header = made.inspect_err(|_| {
             // What cannot be removed is in nobody's way: the next backup has a name of its own.
             let _ = std::fs::remove_file(&temporary);
         })?;
-        std::fs::rename(&temporary, &self.output)
-            .with_context(|| format!("{} cannot be given its name", self.output.display()))?;
-        File::open(folder_of(&self.output))
+        std::fs::rename(&temporary, &self.file)
+            .with_context(|| format!("{} cannot be given its name", self.file.display()))?;
+        File::open(folder_of(&self.file))
             .and_then(|folder| folder.sync_all())
             .context("the folder cannot be synced")?;
         note(&format!(
-            "{} holds cluster {} as of revision {}; make new nodes of it with `ferry cluster restore --input {}`",
-            self.output.display(),
+            "{} holds cluster {} as of revision {}; make new nodes of it with `ferry cluster restore --file {}`",
+            self.file.display(),
             header.cluster_id,
             header.index,
-            self.output.display()
+            self.file.display()
         ));
         Ok(())
     }
@@ -86,7 +86,7 @@ impl Backup {
                 Some(Part::Chunk(chunk)) => {
                     let fits = chunk.offset == bytes && crc32c::crc32c(&chunk.data) == chunk.crc32c;
                     anyhow::ensure!(fits, "the backup was damaged on its way, at byte {bytes}: repeat the command");
-                    file.write_all(&chunk.data).with_context(|| format!("{} is not written", self.output.display()))?;
+                    file.write_all(&chunk.data).with_context(|| format!("{} is not written", self.file.display()))?;
                     bytes += chunk.data.len() as u64;
                 }
                 Some(Part::End(end)) if end.bytes == bytes => return Ok(()),
@@ -98,7 +98,7 @@ impl Backup {
 }
 
 fn temporary_of(output: &Path) -> anyhow::Result<PathBuf> {
-    let name = output.file_name().ok_or_else(|| Failure::Usage("--output names no file".to_owned()))?;
+    let name = output.file_name().ok_or_else(|| Failure::Usage("--file names no file".to_owned()))?;
     Ok(output.with_file_name(format!("{}.{}.partial", name.to_string_lossy(), std::process::id())))
 }
 

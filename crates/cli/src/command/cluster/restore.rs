@@ -19,7 +19,7 @@ use std::path::PathBuf;
 pub(crate) struct Restore {
     /// The backup.
     #[arg(long, value_name = "FILE")]
-    input: PathBuf,
+    file: PathBuf,
     /// The folder of the new node; empty, or not there.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
@@ -43,7 +43,7 @@ impl Restore {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let peers = self.founders()?;
         let restored = ferry_server::restore(&Restoring {
-            input: &self.input,
+            input: &self.file,
             folder: &self.data_dir,
             node_id: self.id,
             peers: &peers,
@@ -53,7 +53,7 @@ impl Restore {
         let address = &peers[&self.id];
         note(&format!(
             "{} is node {} of the new cluster {} (before: {}), from revision {} and id {} on.\nRestore the other \
-             founders with the same --input, --peers, --id-margin and --token, then start each: ferry server --id {} \
+             founders with the same --file, --peers, --id-margin and --token, then start each: ferry server --id {} \
              --data-dir {} --listen {address}",
             self.data_dir.display(),
             self.id,
