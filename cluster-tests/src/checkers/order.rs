@@ -3,7 +3,7 @@
 
 use super::trace::Trace;
 use super::violation::Violation;
-use crate::traffic::history::{Operation, Promise, Request};
+use crate::traffic::history::{Operation, Outcome, Promise, Request};
 use std::collections::BTreeMap;
 
 const CHECKER: &str = "order";
@@ -13,7 +13,8 @@ const AGE_ROUNDING_US: u64 = 2_000;
 /// Every operation against those that ended before it began.
 pub(crate) fn check(trace: &Trace<'_>) -> Vec<Violation> {
     let each = trace.operations.iter().filter_map(|operation| {
-        let revision = operation.revision?;
+        // A call that was given up answers nothing; the revision beside its status only says how far its node was.
+        let revision = operation.revision.filter(|_| !matches!(operation.outcome, Outcome::Unknown(..)))?;
         match operation.promise {
             Promise::Write | Promise::Linearizable => fresh(trace, operation, revision),
             Promise::Stale => as_old_as_told(trace, operation, revision),
@@ -105,6 +106,15 @@ mod tests {
         sample.get_job(1, 0, 10, 5);
         sample.get_job(2, 20, 30, 4);
         only(&check(&sample.trace()), "revision 4 came after one at revision 5");
+    }
+
+    #[test]
+    fn a_node_that_gave_a_call_up_may_be_behind() {
+        let mut sample = Sample::new();
+        sample.get_job(1, 0, 10, 5);
+        let gave_up = Outcome::Unknown(tonic::Code::Unavailable, "no read index in time".to_owned());
+        sample.get_job(2, 20, 30, 4).outcome = gave_up;
+        assert_eq!(check(&sample.trace()), []);
     }
 
     #[test]
