@@ -3,6 +3,7 @@
 //! Invariant: what a process does is told apart from what was done to it: one that ends while nothing allows it to is
 //! reported by [`Machine::look_after`], and nobody else takes the process away unseen.
 
+use super::ending::Ending;
 use super::network::Host;
 use super::settings::{NODE_SETTINGS, node_arguments};
 use super::trouble::{During, Trouble};
@@ -19,8 +20,6 @@ use std::time::{Duration, Instant};
 const DISK_BYTES: u64 = 256 << 20;
 /// Between two looks at a process that is to end.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// Lines of a log that are repeated in a message.
-const LINES_SHOWN: usize = 3;
 
 /// The node that lives on a machine.
 struct Tenant {
@@ -29,8 +28,10 @@ struct Tenant {
     /// A fault is on that a node answers by ending.
     may_end: bool,
     /// How it ended under such a fault.
-    ended: Option<String>,
+    ended: Option<Ending>,
     log: PathBuf,
+    /// Where in it the running process began.
+    log_begins: u64,
 }
 
 /// A machine.
@@ -67,7 +68,7 @@ impl Machine {
     /// A node moves in; the disk is empty.
     pub(crate) fn settle(&self, id: u64) {
         let log = self.folder.join(format!("node-{id}.log"));
-        *self.tenant() = Some(Tenant { id, process: None, may_end: false, ended: None, log });
+        *self.tenant() = Some(Tenant { id, process: None, may_end: false, ended: None, log, log_begins: 0 });
     }
 
     /// The node is gone, with everything it knew.
@@ -92,6 +93,7 @@ impl Machine {
         let prefix = self.host.prefix();
         let prefix: Vec<&str> = prefix.iter().map(String::as_str).collect();
         let launch = Launch::default().under(&prefix).with(self.shim.environment());
+        tenant.log_begins = std::fs::metadata(&tenant.log).map_or(0, |metadata| metadata.len());
         tenant.process = Some(launch.start(&arguments, &tenant.log));
     }
 
@@ -136,7 +138,7 @@ impl Machine {
     }
 
     /// How the node ended by itself since it was allowed to.
-    pub(crate) fn ended(&self) -> Option<String> {
+    pub(crate) fn ended(&self) -> Option<Ending> {
         self.tenant().as_ref().and_then(|tenant| tenant.ended.clone())
     }
 
@@ -146,7 +148,7 @@ impl Machine {
         let tenant = tenant.as_mut()?;
         let status = tenant.process.as_mut()?.ended()?;
         tenant.process = None;
-        let ended = format!("{status}, {}", last_lines(&tenant.log));
+        let ended = Ending::of(status, &tenant.log, tenant.log_begins);
         if tenant.may_end {
             tenant.ended = Some(ended);
             return None;
@@ -181,10 +183,4 @@ impl Machine {
     fn tenant(&self) -> MutexGuard<'_, Option<Tenant>> {
         self.tenant.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn last_lines(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LINES_SHOWN)..].join(" | ")
 }

@@ -12,6 +12,7 @@ pub mod sandbox;
 pub mod settings;
 pub mod tally;
 
+mod ending;
 mod machine;
 mod observation;
 mod report;

@@ -44,7 +44,7 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "\n{}", self.tally)?;
         writeln!(formatter, "{}", self.verdict)?;
-        for violation in &self.verdict.violations {
+        for violation in self.verdict.violations.iter().skip(1) {
             writeln!(formatter, "VIOLATION  {violation}")?;
         }
         for sentence in &self.violations {

@@ -28,13 +28,27 @@ pub fn enter(arguments: impl Iterator<Item = OsString>) -> Result<Infallible, Tr
     Err(Trouble(format!("unshare: {error}")))
 }
 
-/// Makes the inside ready: a `/run` of its own, where network namespaces are named.
+/// Makes the inside ready: a `/run` of its own, where network namespaces are named, and no disk of anybody else's.
 ///
 /// # Errors
-/// When the mount is refused.
+/// When a mount is refused.
 pub fn prepare() -> Result<(), Trouble> {
+    let_go_of_loop_disks()?;
     tool::run("mount", &["-t", "tmpfs", "tmpfs", "/run"])?;
     tool::run("ip", &["link", "set", "lo", "up"])?;
+    Ok(())
+}
+
+/// The sandbox begins with a copy of every mount there is. A copy keeps a disk alive, so that one which another test takes
+/// away, as dead as it is, would be there still when that test mounts it again.
+fn let_go_of_loop_disks() -> Result<(), Trouble> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").during(|| "the mounts of the sandbox".to_owned())?;
+    let own = std::env::current_exe().during(|| "the path of this program".to_owned())?;
+    for (device, folder) in mounts.lines().filter_map(|line| line.split(' ').next().zip(line.split(' ').nth(1))) {
+        if device.starts_with("/dev/loop") && !own.starts_with(folder) {
+            tool::run("umount", &["--lazy", folder])?;
+        }
+    }
     Ok(())
 }
 

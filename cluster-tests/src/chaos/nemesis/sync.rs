@@ -2,6 +2,8 @@
 
 use super::Bite;
 use super::choice::{anyone, hold, id};
+use crate::chaos::ending::Ending;
+use crate::chaos::machine::Machine;
 use crate::chaos::world::World;
 use crate::faults::shim::IO_ERROR;
 use rand::Rng;
@@ -11,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// A node that must end has this long.
 pub(super) const END_WITHIN: Duration = Duration::from_secs(20);
+/// How a node that ends says why.
+const IO_ERRORS: &[&str] = &["Input/output error"];
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(super) async fn slow(world: &Arc<World>, random: &mut StdRng) -> Bite {
@@ -44,11 +48,14 @@ pub(super) async fn failing(world: &Arc<World>, random: &mut StdRng) -> Bite {
     if failed == 0 {
         return Err(format!("node {} ended, but none of its syncs failed: {ended}", id(&home)));
     }
+    if !ended.names(IO_ERRORS) {
+        world.violate(format!("node {} ended without naming its failed syncs: {ended}", id(&home)));
+    }
     Ok(format!("{failed} syncs of node {} failed: {ended}", id(&home)))
 }
 
 /// How a node ended that a fault lets end.
-pub(super) async fn ends(home: &crate::chaos::machine::Machine) -> Option<String> {
+pub(super) async fn ends(home: &Machine) -> Option<Ending> {
     let began = Instant::now();
     while began.elapsed() < END_WITHIN {
         if let Some(ended) = home.ended() {
