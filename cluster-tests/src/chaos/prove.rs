@@ -93,10 +93,10 @@ pub fn prove(proof: &Proof) -> Result<bool, Trouble> {
     if all {
         rows.push(without_bug(proof)?);
     }
-    println!("\n| bug | caught by |\n|---|---|");
+    println!("\n| bug | caught by | after | which said |\n|---|---|---:|---|");
     for Row { name, caught, expected } in &rows {
         let verdict = if *expected { "" } else { "UNEXPECTED: " };
-        println!("| {name} | {verdict}{} |", caught.as_deref().unwrap_or("nothing"));
+        println!("| {name} | {verdict}{} |", caught.as_deref().unwrap_or("nothing | |"));
     }
     let wrong = rows.iter().filter(|row| !row.expected).count();
     println!("\nprove: {} runs, {wrong} not as they must be; logs are in {}", rows.len(), proof.folder.display());
@@ -117,7 +117,8 @@ fn with_bug(proof: &Proof, bug: Bug) -> Result<Row, Trouble> {
     let folder = folder(proof, name)?;
     let seed = proof.seed.to_string();
     let printed = child(&folder, &[ONE, name, "--seed", &seed], Some(name))?;
-    let caught = printed.lines().find_map(Catch::read);
+    let within = format!("{}/", folder.join("run").display());
+    let caught = printed.lines().find_map(Catch::read).map(|caught| caught.replace(&within, ""));
     eprintln!("prove: {name}: {}", caught.as_deref().unwrap_or("NOT CAUGHT"));
     Ok(Row { name, expected: caught.is_some(), caught })
 }
@@ -147,7 +148,11 @@ fn without_bug(proof: &Proof) -> Result<Row, Trouble> {
     let passed = printed.lines().any(|line| line.ends_with(": passed"));
     let seconds = began.elapsed().as_secs();
     let first = printed.lines().find(|line| line.starts_with("VIOLATION") || line.starts_with("GAP"));
-    let caught = if passed { format!("nothing, in {seconds} s") } else { first.unwrap_or("no verdict").to_owned() };
+    let caught = if passed {
+        format!("nothing | {seconds} s |")
+    } else {
+        format!("something | {seconds} s | {}", first.unwrap_or("no verdict"))
+    };
     Ok(Row { name, caught: Some(caught), expected: passed })
 }
 

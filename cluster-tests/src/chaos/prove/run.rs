@@ -38,7 +38,7 @@ impl Catch {
     #[must_use]
     pub fn line(&self) -> String {
         let Self { checker, after, sentence } = self;
-        format!("{CAUGHT}{checker}, after {:.0} s: {sentence}", after.as_secs_f64())
+        format!("{CAUGHT}{checker} | {:.0} s | {sentence}", after.as_secs_f64())
     }
 
     /// What a line says was caught, if it does.
