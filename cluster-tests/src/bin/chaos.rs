@@ -133,7 +133,7 @@ async fn asked_to_end() {
             _ = interrupt.recv() => {}
         }
     } else {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -4,6 +4,9 @@ use super::Cluster;
 use crate::faults::{Disk, Shim};
 use std::path::{Path, PathBuf};
 
+/// Lines of each node's log that a failed story shows.
+const LINES_SHOWN: usize = 30;
+
 impl Cluster {
     /// Where a node keeps its data.
     #[must_use]
@@ -78,11 +81,26 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// What the nodes said last, for whoever looks at a story that failed: the folder goes with this value.
+    fn print_logs(&self) {
+        for id in self.addresses().keys() {
+            let log = std::fs::read_to_string(self.path(&format!("node-{id}.log"))).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
+            eprintln!("the last lines of node {id}:\n{}", last.join("\n"));
+        }
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         // The threads of a node that wait for a frozen disk cannot be killed, and the node would be waited for.
         for disk in self.disks.values_mut() {
-            disk.thaw();
+            disk.release();
+        }
+        if std::thread::panicking() {
+            self.print_logs();
         }
     }
 }

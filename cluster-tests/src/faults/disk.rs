@@ -6,13 +6,14 @@ use super::run;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What is needed to make and mount one.
-pub const TOOLS: &[&str] = &["mkfs.ext4", "mount", "umount"];
+pub const TOOLS: &[&str] = &["mkfs.ext4", "mount", "umount", "losetup"];
 /// What losing power needs.
-pub const POWER_LOSS_TOOLS: &[&str] = &["mkfs.ext4", "mount", "umount", "xfs_io"];
+pub const POWER_LOSS_TOOLS: &[&str] = &["mkfs.ext4", "mount", "umount", "losetup", "xfs_io"];
 /// What freezing needs.
-pub const FREEZE_TOOLS: &[&str] = &["mkfs.ext4", "mount", "umount", "fsfreeze"];
+pub const FREEZE_TOOLS: &[&str] = &["mkfs.ext4", "mount", "umount", "losetup", "fsfreeze"];
 
 /// Bytes written at once into the ballast, halved until not one more fits.
 const BALLAST_STEP_BYTES: usize = 1 << 20;
@@ -24,6 +25,7 @@ pub struct Disk {
     folder: PathBuf,
     mounted: bool,
     frozen: bool,
+    copies: u32,
 }
 
 impl Disk {
@@ -38,7 +40,7 @@ impl Disk {
         File::create(&image).and_then(|file| file.set_len(bytes)).expect("the image of a disk can be made");
         // No blocks are kept back for root, so that a full disk is full for the node, which runs as root here.
         must(run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "lazy_itable_init=0", &text(&image)]));
-        let mut disk = Self { image, folder: folder.to_path_buf(), mounted: false, frozen: false };
+        let mut disk = Self { image, folder: folder.to_path_buf(), mounted: false, frozen: false, copies: 0 };
         disk.mount();
         disk
     }
@@ -54,6 +56,14 @@ impl Disk {
     /// # Panics
     /// When it cannot be mounted.
     pub fn mount(&mut self) {
+        if is_held(&self.image) {
+            // Another process's mount namespace holds the dead file system, and mounting the image would give that back.
+            let copy = self.image.with_extension(format!("image-{}", self.copies));
+            must(run("cp", &["--sparse=always", &text(&self.image), &text(&copy)]));
+            fs::remove_file(&self.image).expect("the old image can be removed");
+            self.image = copy;
+            self.copies += 1;
+        }
         // The loop device frees itself when its last user is gone.
         must(run("mount", &["-o", "loop,noatime", &text(&self.image), &text(&self.folder)]));
         self.mounted = true;
@@ -132,6 +142,13 @@ impl Disk {
         self.frozen = false;
     }
 
+    /// Thaws it where it is frozen, for a value that is being dropped: says what goes wrong, and goes on.
+    pub(crate) fn release(&mut self) {
+        if std::mem::take(&mut self.frozen) {
+            report(run("fsfreeze", &["--unfreeze", &text(&self.folder)]));
+        }
+    }
+
     fn ballast(&self) -> PathBuf {
         self.folder.join("ballast")
     }
@@ -139,15 +156,20 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        if self.frozen {
-            report(run("fsfreeze", &["--unfreeze", &text(&self.folder)]));
-        }
+        self.release();
         if self.mounted {
             // A process that a failed test left behind must not keep the disk in the tree of folders.
             report(run("umount", &["--lazy", &text(&self.folder)]));
         }
         report(fs::remove_file(&self.image).map_err(|error| format!("{}: {error}", self.image.display())));
     }
+}
+
+/// Whether a loop device still has the image.
+fn is_held(image: &Path) -> bool {
+    let listed = Command::new("losetup").arg("--associated").arg(image).output();
+    let listed = listed.unwrap_or_else(|error| panic!("losetup cannot be started: {error}; run scripts/setup"));
+    !listed.stdout.is_empty()
 }
 
 fn text(path: &Path) -> String {

@@ -46,7 +46,7 @@ async fn follower(cluster: &Cluster) -> u64 {
 }
 
 /// Waits until a node has ended by itself, which must look like a failure and say these words.
-async fn ended_saying(cluster: &mut Cluster, id: u64, words: &[&str]) {
+async fn ended_saying(cluster: &mut Cluster, id: u64, words: &[&str]) -> Option<i32> {
     let ended = async {
         loop {
             if let Some(status) = cluster.node(id).ended() {
@@ -63,6 +63,7 @@ async fn ended_saying(cluster: &mut Cluster, id: u64, words: &[&str]) {
     for word in words {
         assert!(error.contains(word), "node {id}: {word:?} is not in its last word {error:?}; all of it: {printed}");
     }
+    status.code()
 }
 
 /// A node that was away answers for a job with the consistency of all others.
@@ -155,7 +156,9 @@ async fn s35_a_failing_sync_ends_its_node_and_is_not_tried_again() {
     for leads in [false, true] {
         let id = if leads { cluster.leader().await } else { follower(&cluster).await };
         cluster.faults(id).fail_syncs(shim::IO_ERROR);
-        ended_saying(&mut cluster, id, &[&format!("node-{id}"), "nput/output error", "check the disk"]).await;
+        let folder = format!("node-{id}");
+        let words = [folder.as_str(), "nput/output error", "check the disk"];
+        assert_eq!(ended_saying(&mut cluster, id, &words).await, Some(1), "{}", cluster.node(id).printed());
         assert!(cluster.faults(id).bites().syncs_failed > 0, "the fault did not bite");
         load.progress(JOBS).await;
         cluster.faults(id).fail_syncs(0);

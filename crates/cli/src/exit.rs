@@ -109,8 +109,21 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(exit_of(error) as u8)
 }
 
+/// The error and its causes, but those that are told already.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}
+
 fn text(error: &anyhow::Error) -> String {
-    let message = format!("{error:#}");
+    let message = message(error);
     let mut text = format!("error: {message}\n");
     let violations = error.downcast_ref::<ferry_client::Error>().map(|error| error.violations()).unwrap_or_default();
     for violation in violations {
@@ -180,6 +193,16 @@ mod tests {
         }
         let failure = must_be_completed(&job(JobState::Failed)).expect_err("not Completed");
         assert_eq!(failure.to_string(), "job 7 ended Failed: timeout");
+    }
+
+    #[test]
+    fn a_cause_that_the_message_holds_already_is_not_told_twice() {
+        let cause = std::io::Error::other("the disk is full");
+        let error = anyhow::Error::new(cause).context("cannot write vote: the disk is full; free space");
+        assert_eq!(
+            text(&error.context("the node has ended")),
+            "error: the node has ended: cannot write vote: the disk is full; free space\n"
+        );
     }
 
     #[test]

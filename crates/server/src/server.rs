@@ -27,7 +27,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// How long the transport gets to close its connections once no call is open.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -218,7 +218,13 @@ impl Running {
                 let folder = self.node.config.data_dir.clone();
                 return Err(ServeError::DiskStalled { folder, action: stalled.action, seconds: stalled.elapsed.as_secs() });
             }
-            reason = self.node.raft.stopped() => Err(ServeError::RaftStopped { reason }),
+            reason = self.node.raft.stopped() => {
+                error!(%reason, "raft has stopped");
+                // Databases that failed are left open to the end of the process: RocksDB would try to write what it still
+                // holds, and some builds of it abort where that fails again.
+                std::mem::forget(self.node.raft.clone());
+                Err(ServeError::RaftStopped { reason })
+            }
             ended = &mut self.grpc => Err(grpc_ended(ended)),
             ended = &mut self.http => Err(http_ended(ended)),
         };

@@ -34,7 +34,10 @@ pub(crate) fn next_step_of_engine(error: &rocksdb::Error) -> &'static str {
     if error.to_string().contains("No space left on device") {
         return FREE_SPACE;
     }
-    "check the disk, then restart the node; if it does not start, remove it from the cluster, empty its folder and add it again"
+    if error.kind() == rocksdb::ErrorKind::Corruption {
+        return "the file is damaged: remove this node from the cluster (`ferry cluster remove-node`), empty its folder and add it under a new id (`ferry cluster add-node`)";
+    }
+    "check the disk, then restart the node; if it does not start, remove it from the cluster (`ferry cluster remove-node`), empty its folder and add it under a new id (`ferry cluster add-node`)"
 }
 
 /// Gives an IO result the name of the file it was about.

@@ -78,7 +78,9 @@ struct Inner {
     disk: Disk,
     db: DB,
     end: Mutex<End>,
-    /// The first failed sync: what followed it may be lost, whatever a later sync says.
+    /// Held during a sync.
+    syncing: Mutex<()>,
+    /// The first failed write or sync: what followed it may be lost, whatever a later sync says.
     failed: OnceLock<LogError>,
 }
 
@@ -106,7 +108,8 @@ impl Log {
         let mark = Mark::open(mark)?;
         let end = End { last: None, truncations: 0, mark };
         let (folder, disk) = (folder.to_path_buf(), engine.disk().clone());
-        let inner = Inner { folder, disk, db, end: Mutex::new(end), failed: OnceLock::new() };
+        let inner =
+            Inner { folder, disk, db, end: Mutex::new(end), syncing: Mutex::default(), failed: OnceLock::new() };
         let promised = verify::verify(&inner)?;
         inner.end().last = promised.end;
         let inner = Arc::new(inner);
@@ -241,16 +244,22 @@ impl Inner {
             return Err(failed.clone());
         }
         let written = self.disk.during("writing to the raft log", || self.db.write(batch));
-        written.map_err(|source| self.engine_error(source))
+        written.map_err(|source| self.fail(self.engine_error(source)))
     }
 
+    /// One sync at a time: the system tells of data that it lost only once, so a sync that began before the first
+    /// failure was noted could say that all is well. After a failure RocksDB is not asked again.
     fn sync(&self) -> Result<(), LogError> {
-        let synced = self.disk.during("syncing the raft log", || self.try_sync());
-        match (self.failed.get(), synced) {
-            (Some(failed), _) => Err(failed.clone()),
-            (None, Ok(())) => Ok(()),
-            (None, Err(error)) => Err(self.failed.get_or_init(|| error).clone()),
+        let _syncing = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(failed) = self.failed.get() {
+            return Err(failed.clone());
         }
+        self.disk.during("syncing the raft log", || self.try_sync()).map_err(|error| self.fail(error))
+    }
+
+    /// Notes the first failure, which every later write and sync answers with.
+    fn fail(&self, error: LogError) -> LogError {
+        self.failed.get_or_init(|| error).clone()
     }
 
     fn try_sync(&self) -> Result<(), LogError> {

@@ -261,6 +261,10 @@ fn engine_error(folder: &Path, source: rocksdb::Error) -> OpenError {
         ErrorKind::Corruption | ErrorKind::InvalidArgument | ErrorKind::NotFound => {
             OpenError::Damaged { path: folder.to_path_buf(), reason: source.to_string() }
         }
+        // A file that the database lists is gone, which RocksDB calls an error of the disk.
+        ErrorKind::IOError if source.to_string().contains("No such file or directory") => {
+            OpenError::Damaged { path: folder.to_path_buf(), reason: source.to_string() }
+        }
         // Whatever else RocksDB knows says something of the machine, not of the data.
         _ => OpenError::Engine { folder: folder.to_path_buf(), source },
     }
