@@ -1,11 +1,16 @@
 //! `chaos`: runs the chaos suite for some minutes from a seed, and ends with 0 only if nothing was contradicted.
 
 use clap::Parser;
+use cluster_tests::chaos::prove::{self, Proof};
 use cluster_tests::chaos::{Nemesis, Settings, Trouble, conductor, sandbox};
 use cluster_tests::faults::privileges;
+use ferry_planted::Bug;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Faults in a run with a planted bug, for as long as that is not caught.
+const PROOF_MINUTES: f64 = 0.5;
 
 /// Real processes, a real network, real faults, and checkers for everything that was answered.
 #[derive(Debug, Parser)]
@@ -32,6 +37,15 @@ struct Arguments {
     /// Name every fault, and run nothing.
     #[arg(long)]
     list: bool,
+    /// Show that the checkers catch each planted bug; `scripts/chaos --prove` builds what that needs.
+    #[arg(long)]
+    prove: bool,
+    /// Prove it for these bugs alone.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...", value_parser = prove::bug)]
+    bug: Vec<Bug>,
+    /// Set by the program for a run that looks for one bug.
+    #[arg(long, hide = true, value_parser = prove::bug)]
+    prove_one: Option<Bug>,
     /// Set by the program for the copy of itself that runs in the sandbox.
     #[arg(long, hide = true)]
     inside_the_sandbox: bool,
@@ -43,7 +57,9 @@ fn main() -> ExitCode {
         Nemesis::all().for_each(|nemesis| println!("{nemesis}"));
         return ExitCode::SUCCESS;
     }
-    let ended = if arguments.inside_the_sandbox {
+    let ended = if arguments.prove {
+        prove_all(arguments)
+    } else if arguments.inside_the_sandbox {
         inside(arguments)
     } else {
         sandbox::enter(std::env::args_os().skip(1)).map(|never| match never {})
@@ -54,7 +70,31 @@ fn main() -> ExitCode {
     })
 }
 
+fn prove_all(arguments: Arguments) -> Result<ExitCode, Trouble> {
+    let (seed, folder) = (arguments.seed.unwrap_or_else(rand::random), folder(arguments.dir)?);
+    eprintln!("prove: seed {seed}, in {}", folder.display());
+    let proven = prove::prove(&Proof { seed, bugs: arguments.bug, folder })?;
+    Ok(if proven { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A run with a planted bug passes when that is caught.
+fn prove_one(bug: Bug, arguments: Arguments) -> Result<ExitCode, Trouble> {
+    let nemesis = prove::faults(bug).to_vec();
+    let settings = settings(Arguments { nemesis, minutes: PROOF_MINUTES, ..arguments })?;
+    sandbox::prepare()?;
+    match until_asked_to_end(prove::run(&settings))? {
+        Some(caught) => {
+            println!("{}", caught.line());
+            Ok(ExitCode::SUCCESS)
+        }
+        None => Ok(ExitCode::FAILURE),
+    }
+}
+
 fn inside(arguments: Arguments) -> Result<ExitCode, Trouble> {
+    if let Some(bug) = arguments.prove_one {
+        return prove_one(bug, arguments);
+    }
     let settings = settings(arguments)?;
     sandbox::prepare()?;
     eprintln!(
@@ -64,14 +104,8 @@ fn inside(arguments: Arguments) -> Result<ExitCode, Trouble> {
         settings.minutes,
         settings.folder.display()
     );
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| Trouble(format!("the runtime: {error}")))?;
     let folder = settings.folder.clone();
-    let report = runtime.block_on(async {
-        tokio::select! {
-            report = conductor::run(settings) => report,
-            () = asked_to_end() => Err(Trouble("asked to end".to_owned())),
-        }
-    })?;
+    let report = until_asked_to_end(conductor::run(settings))?;
     println!("{report}");
     if !report.passed() {
         return Ok(ExitCode::FAILURE);
@@ -79,6 +113,16 @@ fn inside(arguments: Arguments) -> Result<ExitCode, Trouble> {
     // What is left is images and logs of a run that nobody has to look into.
     std::fs::remove_dir_all(&folder).map_err(|error| Trouble(format!("{}: {error}", folder.display())))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn until_asked_to_end<T>(run: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Trouble(format!("the runtime: {error}")))?;
+    runtime.block_on(async {
+        tokio::select! {
+            ended = run => ended,
+            () = asked_to_end() => Err(Trouble("asked to end".to_owned())),
+        }
+    })
 }
 
 /// The first process of a sandbox gets no signal that it does not ask for.
@@ -104,7 +148,12 @@ fn settings(arguments: Arguments) -> Result<Settings, Trouble> {
         return Err(Trouble("every fault is left out: leave one in".to_owned()));
     }
     let seed = arguments.seed.unwrap_or_else(rand::random);
-    let folder = match arguments.dir {
+    let folder = folder(arguments.dir)?;
+    Ok(Settings { minutes: arguments.minutes, seed, nodes: arguments.nodes, nemeses, folder })
+}
+
+fn folder(given: Option<PathBuf>) -> Result<PathBuf, Trouble> {
+    let folder = match given {
         Some(folder) => folder,
         None => tempfile::Builder::new()
             .prefix("ferry-chaos-")
@@ -113,5 +162,5 @@ fn settings(arguments: Arguments) -> Result<Settings, Trouble> {
             .keep(),
     };
     std::fs::create_dir_all(&folder).map_err(|error| Trouble(format!("{}: {error}", folder.display())))?;
-    Ok(Settings { minutes: arguments.minutes, seed, nodes: arguments.nodes, nemeses, folder })
+    Ok(folder)
 }

@@ -8,6 +8,7 @@
 pub mod conductor;
 pub mod nemesis;
 pub mod network;
+pub mod prove;
 pub mod sandbox;
 pub mod settings;
 pub mod tally;

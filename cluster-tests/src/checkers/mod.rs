@@ -73,6 +73,15 @@ pub async fn verify(history: &History, ending: &Ending) -> Verdict {
     }
 }
 
+/// What contradicts itself already in a history that is still being recorded, the earliest first.
+#[must_use]
+pub fn contradictions(history: &History) -> Vec<Violation> {
+    let operations = history.operations();
+    let mut violations = replay(&Trace::of(&operations));
+    violations.sort_by_key(|violation| violation.at_us);
+    violations
+}
+
 /// Every checker that needs nothing but the history.
 fn replay(trace: &Trace<'_>) -> Vec<Violation> {
     let checkers: [fn(&Trace<'_>) -> Vec<Violation>; 11] = [

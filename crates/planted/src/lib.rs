@@ -47,7 +47,7 @@ pub enum Bug {
     LastFileSkipped,
     /// A clean-up leaves the first file of a task. Cancels among running copies; a file of a Canceled job is left.
     CleanUpForgetsFile,
-    /// An installed checkpoint lacks its last row. A follower that lags behind the log, or is wiped; the rows of the nodes
+    /// An installed checkpoint lacks its last segment. A follower that lags behind the log, or is wiped; the rows of the nodes
     /// differ.
     CheckpointLosesRow,
     /// A watch and a wait end without the job's final state. None needed; a wait that answers with a job that runs.

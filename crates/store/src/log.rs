@@ -133,7 +133,8 @@ impl Log {
 
     /// Calls back after the next group sync, which covers all that was appended before this call.
     pub fn when_durable(&self, done: Durable) {
-        if ferry_planted::is(Bug::LogNotSynced) {
+        // What a cluster is made of is synced, so that it comes back and shows what it has lost.
+        if ferry_planted::is(Bug::LogNotSynced) && self.inner.end().last > Some(50) {
             return done(Ok(()));
         }
         self.flusher.join(done);

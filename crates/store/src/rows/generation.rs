@@ -2,6 +2,7 @@
 
 use super::{GENERATION, RowsError};
 use crate::codec::CodecError;
+use crate::codec::key::table;
 use crate::files::{self, FileError};
 use crate::options::Engine;
 use ferry_planted::Bug;
@@ -85,9 +86,9 @@ impl Generation {
     }
 
     /// What a planted bug does to an installed checkpoint.
-    pub(super) fn lose_last_row(&self) -> Result<(), RowsError> {
+    pub(super) fn lose_last_segment(&self) -> Result<(), RowsError> {
         let mut cursor = self.db.raw_iterator();
-        cursor.seek_to_last();
+        cursor.seek_for_prev([table::SEGMENT + 1]);
         let Some(last) = cursor.key() else { return Ok(()) };
         let mut options = WriteOptions::default();
         options.disable_wal(true);
