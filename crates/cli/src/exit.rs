@@ -6,8 +6,6 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the threads of a process that has failed get to end.
-pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a process that has failed lives at the longest.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -61,7 +61,8 @@ fn main() -> ExitCode {
         Err(error) => {
             let code = exit::report(&error);
             exit::soon();
-            runtime.shutdown_timeout(exit::CLOSE_TIMEOUT);
+            // Its threads end with the process: some may wait for a disk that hangs.
+            std::mem::forget(runtime);
             code
         }
     }

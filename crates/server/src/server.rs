@@ -27,7 +27,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 /// How long the transport gets to close its connections once no call is open.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -216,20 +216,25 @@ impl Running {
             stalled = disk::stalled(&self.disk, &self.node.raft, &self.node.config) => {
                 // What would close the node in order waits for the same disk.
                 let folder = self.node.config.data_dir.clone();
-                return Err(ServeError::DiskStalled { folder, action: stalled.action, seconds: stalled.elapsed.as_secs() });
+                let (action, seconds) = (stalled.action, stalled.elapsed.as_secs());
+                return Err(self.abandon(ServeError::DiskStalled { folder, action, seconds }));
             }
-            reason = self.node.raft.stopped() => {
-                error!(%reason, "raft has stopped");
-                // Databases that failed are left open to the end of the process: RocksDB would try to write what it still
-                // holds, and some builds of it abort where that fails again.
-                std::mem::forget(self.node.raft.clone());
-                Err(ServeError::RaftStopped { reason })
-            }
+            reason = self.node.raft.stopped() => return Err(self.abandon(ServeError::RaftStopped { reason })),
             ended = &mut self.grpc => Err(grpc_ended(ended)),
             ended = &mut self.http => Err(http_ended(ended)),
         };
         self.close().await;
         outcome
+    }
+
+    /// Ends without closing anything: a database that failed would try to write what it still holds, and some builds of
+    /// RocksDB abort the process where that fails again, before anyone was told why. To clients it is a crash.
+    fn abandon(&self, reason: ServeError) -> ServeError {
+        std::mem::forget(self.node.raft.clone());
+        self.node.stopping.cancel();
+        self.grpc.abort();
+        self.http.abort();
+        reason
     }
 
     /// Open calls first, then raft, then the connections, each within its time.
