@@ -15,7 +15,7 @@ use ferry_proto::v1::worker_service_server::WorkerService;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 /// How long a session whose leadership has ended is kept open for the name of the next leader.
@@ -79,8 +79,10 @@ impl Services {
     /// The last message of a session whose node leads no more: where to go on. None where there is nothing better to
     /// say than the end of the stream.
     async fn farewell(&self) -> Option<Result<v1::SessionResponse, Status>> {
-        let (leader_id, address) = self.raft.wait_leader(Instant::now() + FAREWELL_TIMEOUT).await?;
-        (leader_id != self.config.id).then(|| Ok(response(Message::Leader(v1::Leader { address, leader_id }))))
+        // For a moment this node may still take itself for the leader that it was.
+        timeout(FAREWELL_TIMEOUT, self.raft.other_leader(self.config.id)).await.ok()?;
+        let (leader_id, address) = self.raft.leader()?;
+        Some(Ok(response(Message::Leader(v1::Leader { address, leader_id }))))
     }
 
     async fn drain(&self, id: i64, draining: bool) -> Result<(crate::reads::Stamp, v1::Worker), Status> {
