@@ -22,8 +22,7 @@ const INSTALL_WITHIN: Duration = Duration::from_secs(30);
 pub(super) async fn install(world: &Arc<World>, random: &mut StdRng) -> Bite {
     let home = follower(world, random).await?;
     let node = id(&home);
-    let applied = |seen: &[Seen]| seen.iter().map(|node| node.applied).max();
-    let goal = world.until("entry", LAG_WITHIN, applied).await? + LAG_FOR_CHECKPOINT_ENTRIES;
+    let goal = applied(world).await? + LAG_FOR_CHECKPOINT_ENTRIES;
     home.kill();
     let before = home.generation();
     let lagged = write_until(world, goal).await;
@@ -37,8 +36,13 @@ pub(super) async fn install(world: &Arc<World>, random: &mut StdRng) -> Bite {
     Ok(format!("node {node} was {LAG_FOR_CHECKPOINT_ENTRIES} entries behind and got a checkpoint"))
 }
 
+/// The last entry that any node has applied.
+pub(super) async fn applied(world: &World) -> Result<u64, String> {
+    world.until("entry", LAG_WITHIN, |seen| seen.iter().map(|node| node.applied).max()).await
+}
+
 /// Makes entries until the leader has applied this one.
-async fn write_until(world: &World, goal: u64) -> Result<(), String> {
+pub(super) async fn write_until(world: &World, goal: u64) -> Result<(), String> {
     let began = Instant::now();
     while began.elapsed() < LAG_WITHIN {
         let leader = world.leader().await?;
