@@ -56,7 +56,7 @@ fn a_full_disk_takes_not_one_byte_until_it_is_freed() {
 
 #[test]
 fn a_frozen_disk_takes_a_write_only_when_it_is_thawed() {
-    if !may("disk-frozen", disk::FREEZE_TOOLS) {
+    if !may("frozen-disk", disk::FREEZE_TOOLS) {
         return;
     }
     let parent = tempfile::tempdir().expect("a folder");
@@ -73,7 +73,7 @@ fn a_frozen_disk_takes_a_write_only_when_it_is_thawed() {
 
 #[tokio::test]
 async fn the_preloaded_faults_reach_the_syncs_of_rocksdb_and_of_the_vote_and_the_wall_clock() {
-    if !may("fsync", shim::TOOLS) {
+    if !may("failing-sync", shim::TOOLS) {
         return;
     }
     let mut cluster = Cluster::prepare(1, &[]);

@@ -7,6 +7,7 @@ use cluster_tests::faults::privileges;
 use ferry_planted::Bug;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Faults in a run with a planted bug, for as long as that is not caught.
@@ -31,7 +32,7 @@ struct Arguments {
     /// All faults but these; the variable FERRY_LEAVE_OUT names more.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     leave_out: Vec<Nemesis>,
-    /// Where the run writes; kept when it fails [default: a new folder for temporary files].
+    /// Where the run writes, new or empty; kept when it fails, else removed [default: a new folder for temporary files].
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Name every fault, and run nothing.
@@ -81,7 +82,7 @@ fn prove_all(arguments: Arguments) -> Result<ExitCode, Trouble> {
 fn prove_one(bug: Bug, arguments: Arguments) -> Result<ExitCode, Trouble> {
     let nemesis = prove::faults(bug).to_vec();
     let settings = settings(Arguments { nemesis, minutes: PROOF_MINUTES, ..arguments })?;
-    sandbox::prepare()?;
+    sandbox::prepare(&settings.folder)?;
     match until_asked_to_end(prove::run(&settings))? {
         Some(caught) => {
             println!("{}", caught.line());
@@ -96,7 +97,7 @@ fn inside(arguments: Arguments) -> Result<ExitCode, Trouble> {
         return prove_one(bug, arguments);
     }
     let settings = settings(arguments)?;
-    sandbox::prepare()?;
+    sandbox::prepare(&settings.folder)?;
     eprintln!(
         "chaos: seed {}, {} nodes, {} minutes, in {}",
         settings.seed,
@@ -152,15 +153,19 @@ fn settings(arguments: Arguments) -> Result<Settings, Trouble> {
     Ok(Settings { minutes: arguments.minutes, seed, nodes: arguments.nodes, nemeses, folder })
 }
 
+/// A folder of the run's own, for one that passes removes it with all there is in it.
 fn folder(given: Option<PathBuf>) -> Result<PathBuf, Trouble> {
-    let folder = match given {
-        Some(folder) => folder,
-        None => tempfile::Builder::new()
-            .prefix("ferry-chaos-")
-            .tempdir()
-            .map_err(|error| Trouble(format!("a folder for the run: {error}")))?
-            .keep(),
+    let Some(folder) = given else {
+        let made = tempfile::Builder::new().prefix("ferry-chaos-").tempdir();
+        return made.map(TempDir::keep).map_err(|error| Trouble(format!("a folder for the run: {error}")));
     };
-    std::fs::create_dir_all(&folder).map_err(|error| Trouble(format!("{}: {error}", folder.display())))?;
+    let trouble = |error: std::io::Error| Trouble(format!("{}: {error}", folder.display()));
+    std::fs::create_dir_all(&folder).map_err(trouble)?;
+    if std::fs::read_dir(&folder).map_err(trouble)?.next().is_some() {
+        return Err(Trouble(format!(
+            "{} is not empty: name a new folder, for a run that passes removes it",
+            folder.display()
+        )));
+    }
     Ok(folder)
 }

@@ -3,7 +3,7 @@
 //! Invariant: what a process does is told apart from what was done to it: one that ends while nothing allows it to is
 //! reported by [`Machine::look_after`], and nobody else takes the process away unseen.
 
-use super::ending::Ending;
+use super::exit::Exit;
 use super::network::Host;
 use super::settings::{NODE_SETTINGS, node_arguments};
 use super::trouble::{During, Trouble};
@@ -28,7 +28,7 @@ struct Tenant {
     /// A fault is on that a node answers by ending.
     may_end: bool,
     /// How it ended under such a fault.
-    ended: Option<Ending>,
+    ended: Option<Exit>,
     log: PathBuf,
     /// Where in it the running process began.
     log_begins: u64,
@@ -138,7 +138,7 @@ impl Machine {
     }
 
     /// How the node ended by itself since it was allowed to.
-    pub(crate) fn ended(&self) -> Option<Ending> {
+    pub(crate) fn ended(&self) -> Option<Exit> {
         self.tenant().as_ref().and_then(|tenant| tenant.ended.clone())
     }
 
@@ -148,7 +148,7 @@ impl Machine {
         let tenant = tenant.as_mut()?;
         let status = tenant.process.as_mut()?.ended()?;
         tenant.process = None;
-        let ended = Ending::of(status, &tenant.log, tenant.log_begins);
+        let ended = Exit::of(status, &tenant.log, tenant.log_begins);
         if tenant.may_end {
             tenant.ended = Some(ended);
             return None;

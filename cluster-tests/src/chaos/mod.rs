@@ -13,7 +13,7 @@ pub mod sandbox;
 pub mod settings;
 pub mod tally;
 
-mod ending;
+mod exit;
 mod machine;
 mod observation;
 mod report;

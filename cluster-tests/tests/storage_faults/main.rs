@@ -147,7 +147,7 @@ async fn s35_a_full_disk_ends_its_node_with_the_cause_and_the_cluster_goes_on() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s35_a_failing_sync_ends_its_node_and_is_not_tried_again() {
-    if !may("fsync", shim::TOOLS) {
+    if !may("failing-sync", shim::TOOLS) {
         return;
     }
     let mut cluster = with_faults(SETTINGS).await;
@@ -171,7 +171,7 @@ async fn s35_a_failing_sync_ends_its_node_and_is_not_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s35_a_cluster_goes_on_while_every_sync_takes_300_ms_longer() {
-    if !may("fsync", shim::TOOLS) {
+    if !may("slow-sync", shim::TOOLS) {
         return;
     }
     // Saving a vote takes two syncs, and elections must wait for it, as the node's own warning says.
@@ -201,7 +201,7 @@ async fn s35_a_cluster_goes_on_while_every_sync_takes_300_ms_longer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s35_a_leader_whose_disk_hangs_gives_way_and_ends() {
-    if !may("disk-frozen", FREEZE_TOOLS) {
+    if !may("frozen-disk", FREEZE_TOOLS) {
         return;
     }
     let mut cluster = on_disks().await;

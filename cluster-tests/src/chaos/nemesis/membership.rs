@@ -68,14 +68,18 @@ async fn join(world: &World, home: &Arc<Machine>) -> Result<u64, String> {
 async fn leave(world: &World, home: &Arc<Machine>) -> Result<(), String> {
     let node_id = id(home);
     world.change_endpoints(|endpoints| drop(endpoints.remove(&node_id)));
-    ask_leader(world, |mut client| async move {
+    let removed = ask_leader(world, |mut client| async move {
         match client.remove_node(RemoveNodeRequest { node_id }).await {
             // A call whose answer was lost is repeated.
             Err(status) if status.message().contains("is no node of this cluster") => Ok(()),
             answer => answer.map(drop),
         }
-    })
-    .await?;
+    });
+    if let Err(why) = removed.await {
+        // It stays, as far as anybody knows.
+        world.change_endpoints(|endpoints| drop(endpoints.insert(node_id, home.address(node_id))));
+        return Err(why);
+    }
     let gone = |seen: &[Seen]| {
         let leader = observation::leader(seen)?;
         let members = &seen.iter().find(|node| node.id == leader.id)?.members;

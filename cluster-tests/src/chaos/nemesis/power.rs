@@ -13,9 +13,10 @@ const BACK_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) async fn one(world: &Arc<World>, random: &mut StdRng) -> Bite {
     let home = anyone(world, random)?;
-    lose(vec![Arc::clone(&home)]).await?;
+    let lost = lose(vec![Arc::clone(&home)]).await;
     hold(random, 0..1_500).await;
     world.start(&home);
+    lost?;
     let id = id(&home);
     let back =
         |seen: &[crate::chaos::observation::Seen]| seen.iter().find(|node| node.id == id).map(|node| node.applied);
@@ -26,8 +27,9 @@ pub(super) async fn one(world: &Arc<World>, random: &mut StdRng) -> Bite {
 pub(super) async fn all(world: &Arc<World>) -> Bite {
     let before = world.leader().await?;
     let homes = world.homes();
-    lose(homes.clone()).await?;
+    let lost = lose(homes.clone()).await;
     world.start_all();
+    lost?;
     let after = world.leader_after(before.term).await?;
     Ok(format!("{} machines; node {} leads term {} after term {}", homes.len(), after.id, after.term, before.term))
 }

@@ -2,7 +2,7 @@
 
 use super::Bite;
 use super::choice::{anyone, hold, id};
-use crate::chaos::ending::Ending;
+use crate::chaos::exit::Exit;
 use crate::chaos::machine::Machine;
 use crate::chaos::world::World;
 use crate::faults::shim::IO_ERROR;
@@ -55,7 +55,7 @@ pub(super) async fn failing(world: &Arc<World>, random: &mut StdRng) -> Bite {
 }
 
 /// How a node ended that a fault lets end.
-pub(super) async fn ends(home: &Machine) -> Option<Ending> {
+pub(super) async fn ends(home: &Machine) -> Option<Exit> {
     let began = Instant::now();
     while began.elapsed() < END_WITHIN {
         if let Some(ended) = home.ended() {

@@ -13,14 +13,14 @@ const SHOWN_CHARS_MAX: usize = 400;
 
 /// An end.
 #[derive(Debug, Clone)]
-pub(crate) struct Ending {
+pub(crate) struct Exit {
     status: ExitStatus,
     /// The reason that it gave, or else its last line.
     said: String,
     gave_reason: bool,
 }
 
-impl Ending {
+impl Exit {
     /// Of a process whose log begins at `from`.
     pub(crate) fn of(status: ExitStatus, log: &Path, from: u64) -> Self {
         let mut text = Vec::new();
@@ -44,7 +44,7 @@ impl Ending {
     }
 }
 
-impl fmt::Display for Ending {
+impl fmt::Display for Exit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown: String = self.said.chars().take(SHOWN_CHARS_MAX).collect();
         write!(formatter, "{}: {shown}", self.status)
@@ -56,29 +56,29 @@ mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt;
 
-    fn ending(wait_status: i32, before: &str, log: &str) -> Ending {
+    fn exit(wait_status: i32, before: &str, log: &str) -> Exit {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let path = folder.path().join("log");
         std::fs::write(&path, format!("{before}{log}")).expect("a log can be written");
-        Ending::of(ExitStatus::from_raw(wait_status), &path, before.len() as u64)
+        Exit::of(ExitStatus::from_raw(wait_status), &path, before.len() as u64)
     }
 
     #[test]
     fn a_node_that_says_why_it_ends_names_the_cause() {
-        let ended = ending(1 << 8, "", "a line\nerror: the node has ended: No space left\nanother line\n");
+        let ended = exit(1 << 8, "", "a line\nerror: the node has ended: No space left\nanother line\n");
         assert!(ended.names(&["No space left"]), "{ended}");
         assert!(!ended.names(&["Input/output error"]), "{ended}");
     }
 
     #[test]
     fn what_an_earlier_process_said_does_not_count() {
-        let ended = ending(1 << 8, "error: No space left\n", "a line\n");
+        let ended = exit(1 << 8, "error: No space left\n", "a line\n");
         assert!(!ended.names(&["No space left"]), "{ended}");
     }
 
     #[test]
     fn a_node_that_its_own_fault_kills_names_nothing() {
-        let ended = ending(6, "", "error: No space left\n");
+        let ended = exit(6, "", "error: No space left\n");
         assert!(!ended.names(&["No space left"]), "{ended}");
     }
 }
