@@ -1,5 +1,5 @@
-//! Promises that need no fault to be broken, or only a death: each test must hold in every build, and fail in the build that
-//! has the planted bug it names. `scripts/chaos --prove` runs each with its bug.
+//! Promises that need no fault to be broken, or only a death or a pause. Each test holds in every build; a planted build
+//! whose processes have the bug that the test names (`FERRY_PLANTED_BUG`, see the crate `planted`) breaks it.
 
 use cluster_tests::cluster::{Cluster, submit_request};
 use cluster_tests::{eventually, tree};

@@ -1,7 +1,7 @@
 //! `chaos`: runs the chaos suite for some minutes from a seed, and ends with 0 only if nothing was contradicted.
 
 use clap::Parser;
-use cluster_tests::chaos::prove::{self, Proof};
+use cluster_tests::chaos::prove::{self, Proof, Target};
 use cluster_tests::chaos::{Nemesis, Settings, Trouble, conductor, sandbox};
 use cluster_tests::faults::privileges;
 use ferry_planted::Bug;
@@ -9,9 +9,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// Faults in a run with a planted bug, for as long as that is not caught.
-const PROOF_MINUTES: f64 = 0.5;
 
 /// Real processes, a real network, real faults, and checkers for everything that was answered.
 #[derive(Debug, Parser)]
@@ -44,9 +41,9 @@ struct Arguments {
     /// Prove it for these bugs alone.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...", value_parser = prove::bug)]
     bug: Vec<Bug>,
-    /// Set by the program for a run that looks for one bug.
-    #[arg(long, hide = true, value_parser = prove::bug)]
-    prove_one: Option<Bug>,
+    /// Set by the program for a run that looks for one bug, or for none.
+    #[arg(long, hide = true, value_parser = prove::target)]
+    prove_one: Option<Target>,
     /// Set by the program for the copy of itself that runs in the sandbox.
     #[arg(long, hide = true)]
     inside_the_sandbox: bool,
@@ -78,10 +75,9 @@ fn prove_all(arguments: Arguments) -> Result<ExitCode, Trouble> {
     Ok(if proven { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A run with a planted bug passes when that is caught.
-fn prove_one(bug: Bug, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let nemesis = prove::faults(bug).to_vec();
-    let settings = settings(Arguments { nemesis, minutes: PROOF_MINUTES, ..arguments })?;
+/// Says what was caught, if anything was.
+fn prove_one(target: Target, arguments: Arguments) -> Result<ExitCode, Trouble> {
+    let settings = settings(Arguments { nemesis: target.faults(), minutes: target.minutes(), ..arguments })?;
     sandbox::prepare(&settings.folder)?;
     match until_asked_to_end(prove::run(&settings))? {
         Some(caught) => {
@@ -93,8 +89,8 @@ fn prove_one(bug: Bug, arguments: Arguments) -> Result<ExitCode, Trouble> {
 }
 
 fn inside(arguments: Arguments) -> Result<ExitCode, Trouble> {
-    if let Some(bug) = arguments.prove_one {
-        return prove_one(bug, arguments);
+    if let Some(target) = arguments.prove_one {
+        return prove_one(target, arguments);
     }
     let settings = settings(arguments)?;
     sandbox::prepare(&settings.folder)?;

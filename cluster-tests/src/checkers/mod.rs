@@ -9,6 +9,7 @@ mod files;
 mod ids;
 mod jobs;
 mod linearizability;
+mod live;
 mod nodes;
 mod options;
 mod order;
@@ -76,7 +77,7 @@ pub async fn verify(history: &History, ending: &Ending) -> Verdict {
 /// What contradicts itself already in a history that is still being recorded, the earliest first.
 #[must_use]
 pub fn contradictions(history: &History) -> Vec<Violation> {
-    let operations = history.operations();
+    let operations = live::settled(history);
     let mut violations = replay(&Trace::of(&operations));
     violations.sort_by_key(|violation| violation.at_us);
     violations

@@ -34,6 +34,9 @@ pub(crate) enum Failure {
     /// The arguments are wrong in a way that only the command can see.
     #[error("{0}")]
     Usage(String),
+    /// A stream ended before its end.
+    #[error("the backup broke off ({0}): nothing was written; repeat the command")]
+    BrokenOff(String),
     /// The awaited job ended, but not Completed.
     #[error("job {job_id} ended {state}: {reason}")]
     JobEnded {
@@ -70,6 +73,7 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return match failure {
             Failure::Usage(_) => Exit::Usage,
+            Failure::BrokenOff(_) => Exit::TryAgain,
             Failure::JobEnded { .. } => Exit::JobFailed,
             Failure::WaitedTooLong { .. } => Exit::TimedOut,
         };

@@ -57,6 +57,11 @@ pub enum RestoreError {
         /// How many were to be left out.
         id_margin: i64,
     },
+    /// A worker is said to have a task that it does not have.
+    #[error(
+        "the rows do not fit together: task {0} is assigned, and has no lease; restore another backup, and report this one"
+    )]
+    NoLease(TaskId),
     /// The machine refused.
     #[error("the rows do not fit together: {0}; restore another backup, and report this one")]
     Rejected(#[from] Rejection),
@@ -108,8 +113,11 @@ fn lose_next_worker(tables: &mut impl Tables, new: &Restore, after: WorkerId) ->
 }
 
 fn give_back(tables: &mut impl Tables, task: TaskId, now: Stamp) -> Result<(), RestoreError> {
-    let Some(Row::Task(task)) = tables.get(&Key::Task(task)) else { return Ok(()) };
-    let (Some(held), Some(Row::Job(mut job))) = (task.lease, tables.get(&Key::Job(task.job))) else { return Ok(()) };
+    let stray = RestoreError::NoLease(task);
+    let Some(Row::Task(task)) = tables.get(&Key::Task(task)) else { return Err(stray) };
+    let (Some(held), Some(Row::Job(mut job))) = (task.lease, tables.get(&Key::Job(task.job))) else {
+        return Err(stray);
+    };
     // No index has this moment while an attempt of the job runs.
     job.quiet_at = job.quiet_at.max(now.at.plus(WRITES_FOR_MS));
     tables.put(Key::Job(task.job), Row::Job(job));

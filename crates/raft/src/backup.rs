@@ -85,7 +85,7 @@ impl Raft {
 /// A backup from the folder of a node that does not run. The whole log of the node is applied first, also what it did
 /// not know to be committed: that was acknowledged, or nobody knows what became of it, and of the two it is better to
 /// have it. Nothing is in the folder afterwards that a start of the node would not have brought about too, but for
-/// rows of such entries: do not start the node in its old cluster again.
+/// rows of such entries: where there are any, the node cannot start again.
 ///
 /// # Errors
 /// When the folder is in use, damaged, or no node's.
@@ -93,6 +93,11 @@ pub fn offline(folder: &Path) -> Result<Backup, BackupError> {
     let store = Store::open_existing(folder, &Options::default())?;
     let log = LogStore::new(store.log.clone(), store.vote.clone());
     let state = StateMachine::new(store.rows.clone(), store.checkpoints.clone(), Progress::new())?;
+    let committed = store.log.committed().map_err(io::Error::other)?.map(|bytes| wire::log_id_from_bytes(&bytes));
+    let committed = committed.transpose().map_err(io::Error::other)?.map(|log_id| log_id.index);
+    if store.log.last().map_err(io::Error::other)?.is_some_and(|(last, _)| Some(last) > committed) {
+        Store::forbid_start(folder)?;
+    }
     let mut next = store.rows.applied_index()?.map_or(0, |index| index + 1);
     loop {
         let entries = unbroken(next, log.read(next, u64::MAX, READ_BYTES_MAX)?)?;

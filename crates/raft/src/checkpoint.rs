@@ -13,7 +13,9 @@ use openraft::RaftSnapshotBuilder;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::storage::Snapshot;
 use std::io;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -21,6 +23,8 @@ use tonic::Status;
 const CHUNK_BYTES: usize = 512 * 1024;
 /// Chunks read ahead of the connection.
 const CHUNKS_AHEAD: usize = 4;
+/// A checkpoint that was asked for and has not come after this long is asked for again.
+const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The rows as raft passes them around; none where nothing was applied yet, for that is nothing to be sent.
 pub(crate) type Image = Option<Checkpoint>;
@@ -81,10 +85,15 @@ pub(crate) async fn ask_for_checkpoints(core: Core, progress: Progress, bytes_ma
         if core.trigger().snapshot().await.is_err() {
             return;
         }
-        while metrics.borrow_watched().snapshot == newest {
-            if metrics.changed().await.is_err() {
-                return;
+        let newer = async {
+            while metrics.borrow_watched().snapshot == newest {
+                metrics.changed().await?;
             }
+            Ok::<_, openraft::async_runtime::watch::RecvError>(())
+        };
+        // What was applied while one was begun is in it and still counted: then there may be nothing newer to come.
+        if let Ok(Err(_)) = timeout(CHECKPOINT_PATIENCE, newer).await {
+            return;
         }
     }
 }

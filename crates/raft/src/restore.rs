@@ -122,6 +122,16 @@ pub fn restore(to: &Restoring<'_>) -> Result<Restored, RestoreFailed> {
 }
 
 fn check_peers(to: &Restoring<'_>) -> Result<(), RestoreFailed> {
+    for address in to.peers.values() {
+        let is_address =
+            address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        let once = to.peers.values().filter(|other| *other == address).count() == 1;
+        if !is_address || !once {
+            return Err(RestoreFailed::Peers(format!(
+                "{address:?} is no address of one founder alone: give each its own host:port"
+            )));
+        }
+    }
     if to.peers.contains_key(&to.node_id) && !to.peers.contains_key(&0) {
         return Ok(());
     }
@@ -206,4 +216,22 @@ fn cluster_id(to: &Restoring<'_>, header: &Header) -> u64 {
     let first = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     // Zero is no cluster.
     first.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_that_no_cluster_could_begin_with_are_refused_before_anything_is_read() {
+        let tables: [&[(u64, &str)]; 5] =
+            [&[(1, "a")], &[(1, "")], &[(1, "a:1"), (2, "a:1")], &[(2, "a:1")], &[(0, "a:1"), (1, "b:1")]];
+        for peers in tables {
+            let peers = peers.iter().map(|(id, address)| (*id, (*address).to_owned())).collect();
+            let nowhere = Path::new("/nowhere");
+            let to = Restoring { input: nowhere, folder: nowhere, node_id: 1, peers: &peers, id_margin: 0, token: "" };
+            let refused = restore(&to).expect_err("no cluster could begin with these");
+            assert!(matches!(refused, RestoreFailed::Peers(_)), "{peers:?}: {refused}");
+        }
+    }
 }

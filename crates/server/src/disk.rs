@@ -15,6 +15,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const PAUSED_AFTER: Duration = Duration::from_secs(1);
 /// A leader gives way after this part of the time after which the node ends.
 const GIVE_WAY_PART: u32 = 5;
+/// Before it is tried again.
+const HAND_OVER_PAUSE: Duration = Duration::from_millis(500);
 /// How long a leader waits for its successor.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -22,26 +24,26 @@ const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) async fn stalled(disk: &Disk, raft: &Raft, config: &Config) -> Pending {
     let stall_timeout = config.storage.stall_timeout;
     let mut warned = false;
-    let (mut looked_at, mut awake_since) = (Instant::now(), Instant::now());
+    let mut awake_since = Instant::now();
     loop {
+        let slept_from = Instant::now();
         sleep(LOOK_INTERVAL).await;
-        if looked_at.elapsed() > PAUSED_AFTER {
+        if slept_from.elapsed() > PAUSED_AFTER {
             awake_since = Instant::now();
         }
-        looked_at = Instant::now();
         let longest =
             disk.longest().map(|pending| Pending { elapsed: pending.elapsed.min(awake_since.elapsed()), ..pending });
         match longest {
             Some(pending) if pending.elapsed >= stall_timeout => return pending,
             Some(pending) if pending.elapsed >= stall_timeout / GIVE_WAY_PART => {
-                if !warned {
-                    let seconds = pending.elapsed.as_secs_f64();
-                    warn!(action = pending.action, seconds, "the disk does not answer");
-                    warned = true;
-                }
+                let seconds = pending.elapsed.as_secs_f64();
+                warn!(action = pending.action, seconds, "the disk does not answer");
                 hand_over(raft).await;
+                sleep(HAND_OVER_PAUSE).await;
             }
-            Some(pending) if pending.action == SAVING_THE_VOTE => warn_of_slow_votes(&pending, config),
+            Some(pending) if pending.action == SAVING_THE_VOTE => {
+                warned = warned || warn_of_slow_votes(&pending, config);
+            }
             Some(_) | None => warned = false,
         }
     }
@@ -49,9 +51,10 @@ pub(crate) async fn stalled(disk: &Disk, raft: &Raft, config: &Config) -> Pendin
 
 /// A candidate waits for a vote no longer than the shortest election timeout, and a vote counts once it is saved: on a
 /// disk that takes longer no leader is ever elected.
-fn warn_of_slow_votes(pending: &Pending, config: &Config) {
+fn warn_of_slow_votes(pending: &Pending, config: &Config) -> bool {
     let patience = config.raft.election_timeout_min;
-    if pending.elapsed >= patience {
+    let slow = pending.elapsed >= patience;
+    if slow {
         warn!(
             elapsed_ms = milliseconds(pending.elapsed),
             election_timeout_min_ms = milliseconds(patience),
@@ -59,6 +62,7 @@ fn warn_of_slow_votes(pending: &Pending, config: &Config) {
              raft.election-timeout-min and raft.election-timeout-max on every node, or give this one a faster disk"
         );
     }
+    slow
 }
 
 /// A leader that stops, or cannot write, names its successor, so that nobody has to notice its silence first.

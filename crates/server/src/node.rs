@@ -34,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) changing: Arc<Mutex<()>>,
     /// Places for open watches.
     pub(crate) watches: Arc<Semaphore>,
+    /// Places for backups that are being sent.
+    pub(crate) backups: Arc<Semaphore>,
     /// Set when the node begins to stop: open streams end.
     pub(crate) stopping: CancellationToken,
 }

@@ -14,10 +14,11 @@ use crate::leadership::Leader;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::reads::Reads;
+use crate::services::BACKUPS_MAX;
 use ferry_raft::Raft;
 use ferry_snapshot::Stores;
 use ferry_store::Store;
-use ferry_store::disk::Disk;
+use ferry_store::disk::{Disk, Pending};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +117,7 @@ impl Server {
             metrics,
             changing: Arc::default(),
             watches: Arc::new(Semaphore::new(config.limits.watches as usize)),
+            backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
             stopping: CancellationToken::new(),
             config,
         });
@@ -208,23 +210,25 @@ struct Running {
 impl Running {
     /// Runs until told to stop, or until a part of the node ends by itself.
     async fn until(mut self, stop: CancellationToken) -> Result<(), ServeError> {
+        let (node, disk) = (Arc::clone(&self.node), self.disk.clone());
+        let mut stalled = std::pin::pin!(disk::stalled(&disk, &node.raft, &node.config));
         let outcome = tokio::select! {
-            () = stop.cancelled() => {
-                disk::hand_over(&self.node.raft).await;
-                Ok(())
-            }
-            stalled = disk::stalled(&self.disk, &self.node.raft, &self.node.config) => {
-                // What would close the node in order waits for the same disk.
-                let folder = self.node.config.data_dir.clone();
-                let (action, seconds) = (stalled.action, stalled.elapsed.as_secs());
-                return Err(self.abandon(ServeError::DiskStalled { folder, action, seconds }));
-            }
+            () = stop.cancelled() => Ok(()),
+            pending = &mut stalled => return Err(self.stalled(&pending)),
             reason = self.node.raft.stopped() => return Err(self.abandon(ServeError::RaftStopped { reason })),
             ended = &mut self.grpc => Err(grpc_ended(ended)),
             ended = &mut self.http => Err(http_ended(ended)),
         };
-        self.close().await;
-        outcome
+        // What closes the node in order waits for its disk.
+        tokio::select! {
+            () = self.close(outcome.is_ok()) => outcome,
+            pending = &mut stalled => Err(self.stalled(&pending)),
+        }
+    }
+
+    fn stalled(&self, pending: &Pending) -> ServeError {
+        let folder = self.node.config.data_dir.clone();
+        self.abandon(ServeError::DiskStalled { folder, action: pending.action, seconds: pending.elapsed.as_secs() })
     }
 
     /// Ends without closing anything: a database that failed would try to write what it still holds, and some builds of
@@ -237,8 +241,11 @@ impl Running {
         reason
     }
 
-    /// Open calls first, then raft, then the connections, each within its time.
-    async fn close(mut self) {
+    /// A leader that is asked to end hands over; then open calls, then raft, then the connections.
+    async fn close(&mut self, asked: bool) {
+        if asked {
+            disk::hand_over(&self.node.raft).await;
+        }
         self.node.stopping.cancel();
         self.calls.close();
         let patience = self.node.config.limits.shutdown_timeout;

@@ -13,6 +13,8 @@
 //! state/sm-<index>-<nonce>/ RocksDB: the rows, and how far they are
 //! snapshots/snap-<index>-<nonce>/  a checkpoint, with its manifest.json
 //! incoming/                 checkpoints on their way in
+//! restoring/                a folder as this, while it is made from a backup
+//! backed-up                 no node may start here: see `Store::forbid_start`
 //! ```
 
 pub mod backup;

@@ -45,6 +45,15 @@ pub enum OpenError {
         /// The folder.
         folder: PathBuf,
     },
+    /// Its rows may have what its cluster never agreed on.
+    #[error(
+        "{} was backed up while its node was stopped, with entries that its cluster may never have agreed on, so its node must not start again: remove this node from the cluster (`ferry cluster remove-node`), empty its folder and add it under a new id (`ferry cluster add-node`), or restore the backup as a new cluster",
+        folder.display()
+    )]
+    BackedUp {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Another node's folder.
     #[error(
         "{} belongs to node {found}, not to node {expected}: start node {found} on it, or give node {expected} an empty folder",
@@ -124,6 +133,13 @@ pub struct Store {
 impl Store {
     /// Opens the folder of a node, or makes it from an empty one.
     pub fn open(folder: &Path, node_id: u64, options: &Options) -> Result<Self, OpenError> {
+        if files::read_optional(&folder.join(BACKED_UP))?.is_some() {
+            return Err(OpenError::BackedUp { folder: folder.to_path_buf() });
+        }
+        Self::open_any(folder, node_id, options)
+    }
+
+    fn open_any(folder: &Path, node_id: u64, options: &Options) -> Result<Self, OpenError> {
         files::create_folder(folder)?;
         claim(folder, node_id)?;
         let engine = Engine::new(options.clone()).map_err(|error| engine_error(folder, error))?;
@@ -146,9 +162,14 @@ impl Store {
     /// Opens the folder of whichever node has one there.
     pub fn open_existing(folder: &Path, options: &Options) -> Result<Self, OpenError> {
         match NodeFile::read(&NodeFile::path_in(folder))? {
-            Some(identity) => Self::open(folder, identity.node_id, options),
+            Some(identity) => Self::open_any(folder, identity.node_id, options),
             None => Err(OpenError::NoNode { folder: folder.to_path_buf() }),
         }
+    }
+
+    /// From now on no node starts on the folder; a backup can still be made of it.
+    pub fn forbid_start(folder: &Path) -> Result<(), OpenError> {
+        Ok(files::write_atomically(&folder.join(BACKED_UP), &[])?)
     }
 
     /// Begins a restore into an empty folder, and names a folder inside it in which the node's store is made. Until
@@ -186,6 +207,8 @@ impl Store {
 
 /// The folder in which a restore makes a store.
 const RESTORING: &str = "restoring";
+/// Says that entries were applied that may never have been agreed on.
+const BACKED_UP: &str = "backed-up";
 
 /// What a first start that was interrupted or a fresh file system leaves is nobody's.
 fn is_empty(folder: &Path) -> Result<bool, FileError> {

@@ -66,7 +66,11 @@ impl VoteFile {
             files::write_atomically(&path, &[0; 2 * SLOT_BYTES])?;
         }
         let file = Self { path, disk };
-        file.newest()?;
+        // It may have been written and not synced when the node ended: what is believed from here on must be durable, and
+        // before the other slot is written.
+        if let Some(newest) = file.newest()? {
+            file.put(newest.number, &newest.vote)?;
+        }
         Ok(file)
     }
 
@@ -96,6 +100,10 @@ impl VoteFile {
 
     fn write(&self, vote: &[u8]) -> Result<(), VoteError> {
         let number = self.newest()?.map_or(0, |newest| newest.number) + 1;
+        self.put(number, vote)
+    }
+
+    fn put(&self, number: u64, vote: &[u8]) -> Result<(), VoteError> {
         let offset = if number.is_multiple_of(2) { 0 } else { SLOT_BYTES as u64 };
         let file = OpenOptions::new().write(true).open(&self.path).named("open", &self.path)?;
         file.write_all_at(&encode(number, vote), offset).named("write", &self.path)?;

@@ -11,6 +11,8 @@ mod tasks;
 mod watch;
 mod workers;
 
+pub(crate) use backup::BACKUPS_MAX;
+
 use crate::node::Node;
 use std::sync::Arc;
 

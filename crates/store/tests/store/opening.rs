@@ -4,7 +4,7 @@ use crate::any::Dice;
 use crate::{child, child_folder, open};
 use ferry_machine::key::Key;
 use ferry_machine::tables::{Read, Tables};
-use ferry_store::{OpenError, Store};
+use ferry_store::{OpenError, Options, Store};
 use std::path::Path;
 
 const WAY_BACK: &str = "empty its folder and add it under a new id (`ferry cluster add-node`)";
@@ -146,4 +146,16 @@ fn files_under(folder: &Path) -> Vec<String> {
         }
     }
     found
+}
+
+#[test]
+fn a_folder_that_gave_a_backup_what_was_never_agreed_on_starts_no_node_and_still_gives_backups() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(folder.path());
+    Store::forbid_start(folder.path()).expect("noted");
+    let error = refusal(folder.path());
+    assert!(matches!(error, OpenError::BackedUp { .. }), "{error}");
+    assert!(error.to_string().contains(WAY_BACK), "{error}");
+    let store = Store::open_existing(folder.path(), &Options::default()).expect("opened for a backup");
+    assert_eq!(store.rows.applied_index().expect("read"), Some(9));
 }

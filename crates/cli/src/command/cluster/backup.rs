@@ -18,8 +18,9 @@ use std::path::{Path, PathBuf};
 ///
 /// With --data-dir the file is made from the folder of a node that does not run: the way out when a cluster has lost
 /// its quorum for ever. Everything in that node's log goes in, to its last entry: what the node did not know to be
-/// committed may have been acknowledged. Take the node whose log reaches furthest, and do not start it in its old
-/// cluster again.
+/// committed may have been acknowledged. Where more than one folder is left, back up each, and take the file with the
+/// highest term, and of those the one with the highest revision. A node whose folder gave such entries does not start
+/// again.
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
     /// The file.
@@ -55,9 +56,10 @@ impl Backup {
             .and_then(|folder| folder.sync_all())
             .context("the folder cannot be synced")?;
         note(&format!(
-            "{} holds cluster {} as of revision {}; make new nodes of it with `ferry cluster restore --file {}`",
+            "{} holds cluster {} as of term {}, revision {}; make new nodes of it with `ferry cluster restore --file {}`",
             self.file.display(),
             header.cluster_id,
+            header.term,
             header.index,
             self.file.display()
         ));
@@ -81,7 +83,9 @@ impl Backup {
         let client = context.connection.client(self.read.call.timeout)?;
         let mut parts = client.backup(BackupRequest { consistency: self.read.consistency() }).await?.message;
         let mut bytes = 0;
-        while let Some(part) = parts.message().await? {
+        while let Some(part) =
+            parts.message().await.map_err(|status| Failure::BrokenOff(status.message().to_owned()))?
+        {
             match part.part {
                 Some(Part::Chunk(chunk)) => {
                     let fits = chunk.offset == bytes && crc32c::crc32c(&chunk.data) == chunk.crc32c;
@@ -93,7 +97,7 @@ impl Backup {
                 Some(Part::End(_)) | None => break,
             }
         }
-        anyhow::bail!("the backup broke off after {bytes} bytes: repeat the command")
+        Err(Failure::BrokenOff(format!("it ended after {bytes} bytes")).into())
     }
 }
 
