@@ -165,7 +165,7 @@ impl Cluster {
     /// # Panics
     /// When it does not run.
     pub fn freeze_node(&self, id: u64) {
-        self.nodes.get(&id).expect("the node runs").signal(Signal::SIGSTOP);
+        self.nodes.get(&id).expect("the node runs").freeze();
     }
 
     /// SIGCONT for a node: it goes on as if no time had passed.

@@ -1,5 +1,6 @@
 //! One process of the built binary: started with its log in a file, signalled, and killed when dropped.
 
+use crate::PATIENCE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
@@ -7,6 +8,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Instant;
 
 /// A running process.
 pub struct Process {
@@ -75,6 +77,28 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("process ids are small");
         kill(Pid::from_raw(pid), signal).expect("the process can be signalled");
+    }
+
+    /// SIGSTOP, and waits until every thread has stopped: until then the process goes on answering.
+    ///
+    /// # Panics
+    /// When the process is gone already, or does not stop.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let began = Instant::now();
+        while !self.is_stopped() {
+            assert!(began.elapsed() < PATIENCE, "process {} does not stop", self.child.id());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Whether no thread runs, by the state behind the name in their `stat`.
+    fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the process is there");
+        threads.flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+        })
     }
 
     /// SIGKILL, and waits until the process is gone.
