@@ -3,11 +3,13 @@
 use crate::PATIENCE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// A running process.
@@ -187,12 +189,19 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-/// A loopback address that nothing listens on.
+/// A loopback address that nothing listens on, another one at each call: the system may offer a port again as soon as it
+/// is free.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
-    listener.local_addr().expect("a bound listener has an address").to_string()
+    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(address) {
+            return address.to_string();
+        }
+    }
 }
