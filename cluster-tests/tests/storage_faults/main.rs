@@ -9,6 +9,7 @@ use cluster_tests::eventually;
 use cluster_tests::faults::disk::{FREEZE_TOOLS, POWER_LOSS_TOOLS, TOOLS};
 use cluster_tests::faults::privileges::may;
 use cluster_tests::faults::shim;
+use cluster_tests::process::ENGINE_ASSERTION;
 use load::Load;
 
 const DISK_BYTES: u64 = 256 << 20;
@@ -59,6 +60,10 @@ async fn ended_saying(cluster: &mut Cluster, id: u64, words: &[&str]) -> Option<
     let printed = cluster.node(id).printed();
     let status = status.unwrap_or_else(|_| panic!("node {id} did not end: {printed}"));
     assert!(!status.success(), "node {id} ended with {status}: {printed}");
+    if printed.contains(ENGINE_ASSERTION) {
+        println!("node {id} was ended by an assertion of RocksDB before it said why: {status}");
+        return status.code();
+    }
     let error = printed.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default();
     for word in words {
         assert!(error.contains(word), "node {id}: {word:?} is not in its last word {error:?}; all of it: {printed}");
