@@ -17,6 +17,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 const HEALED_WITHIN: Duration = Duration::from_secs(40);
 /// After the faults every job must end within this time.
 const ENDED_WITHIN: Duration = Duration::from_secs(60);
+/// More than in other runs, which last longer: some bugs bite one job in a hundred.
+const JOBS_PER_SECOND: f64 = 5.0;
+const OPERATIONS_PER_SECOND: f64 = 120.0;
 /// Begins the line that says what was caught.
 const CAUGHT: &str = "CAUGHT ";
 
@@ -62,6 +65,8 @@ pub async fn run(settings: &Settings) -> Result<Option<Catch>, Trouble> {
     };
     world.healed(HEALED_WITHIN).await.map_err(|why| Trouble(format!("the cluster did not come up: {why}")))?;
     let wanted = traffic::Settings::new(world.endpoints(), settings.folder.join("traffic"), settings.seed);
+    let wanted =
+        traffic::Settings { jobs_per_second: JOBS_PER_SECOND, operations_per_second: OPERATIONS_PER_SECOND, ..wanted };
     let traffic = Traffic::start(wanted).await;
     let caught = tokio::select! {
         caught = watch(&world, &traffic, began) => Some(caught),

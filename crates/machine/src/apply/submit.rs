@@ -19,7 +19,7 @@ pub(super) fn page(desk: &mut Desk<'_>, page: &SubmitPage) -> Result<Outcome, Re
     validate::page(page)?;
     let Some(request) = read::request(&desk.rows, &page.request_id) else { return open(desk, page) };
     let has_ended = |job| derive::ended(&job).is_some();
-    if ferry_planted::is(Bug::RequestIdForgotten) && read::job(&desk.rows, request.job).is_some_and(has_ended) {
+    if ferry_planted::is(Bug::RequestIdForgotten) && read::job(&desk.rows, request.job).is_none_or(has_ended) {
         return open(desk, page);
     }
     if request.hash != page.request_hash {

@@ -30,7 +30,8 @@ pub(crate) fn known(view: &impl Read, checked: &CheckedSubmit) -> Result<Option<
         return Err(of_rejection(&reused));
     }
     match view.get(&Key::Job(request.job)) {
-        Some(Row::Job(job)) if is_draft(&job) || ferry_planted::is(Bug::RequestIdForgotten) => Ok(None),
+        Some(Row::Job(job)) if is_draft(&job) => Ok(None),
+        _ if ferry_planted::is(Bug::RequestIdForgotten) => Ok(None),
         _ => Ok(Some(request.job)),
     }
 }
