@@ -12,10 +12,6 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// What Debian's RocksDB, which has its assertions on, prints when one of its threads meets a file that failed before: it
-/// ends the process, which then may not come to say why. A known gap, named where it is let through.
-pub const ENGINE_ASSERTION: &str = "AssertFalseAndGetStatusForPrevError";
-
 /// A running process.
 pub struct Process {
     child: Child,

@@ -1,6 +1,5 @@
 //! How a process ended by itself: a node that gives up has to say why, and not to be killed by its own fault.
 
-use crate::process::ENGINE_ASSERTION;
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -38,12 +37,8 @@ impl Exit {
         Self { status, said, gave_reason: reason.is_some() }
     }
 
-    /// Whether it failed with an exit code and a reason that has one of these words in it, or was ended by the assertion
-    /// of RocksDB that may come before the reason.
+    /// Whether it failed with an exit code and a reason that has one of these words in it.
     pub(crate) fn names(&self, causes: &[&str]) -> bool {
-        if !self.gave_reason && self.said.contains(ENGINE_ASSERTION) {
-            return true;
-        }
         let in_order = self.status.code().is_some_and(|code| code != 0);
         in_order && self.gave_reason && causes.iter().any(|cause| self.said.contains(cause))
     }

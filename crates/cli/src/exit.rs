@@ -3,11 +3,6 @@
 use ferry_client::Code;
 use ferry_proto::v1::{Job, JobState};
 use std::io::Write;
-use std::process::ExitCode;
-use std::time::Duration;
-
-/// How long a process that has failed lives at the longest.
-const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Every way a command can end; the numbers are promised to scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,20 +90,13 @@ fn exit_of_code(code: Code) -> Exit {
     }
 }
 
-/// Ends the process in a moment, whatever it still waits for: a thread in a disk that hangs, or one of RocksDB's that
-/// is joined at exit, must not keep a node that has said why it ends.
-pub(crate) fn soon() {
-    std::thread::spawn(|| {
-        std::thread::sleep(EXIT_TIMEOUT);
-        std::process::abort();
-    });
-}
-
-/// Writes the error to stderr and gives its exit code.
-pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    // Nobody is left to be told when stderr is gone.
+/// Writes the error to stderr and ends the process with its exit code, at once and whatever else it is at: a thread in a
+/// disk that hangs cannot be waited for, and RocksDB's threads must not run on beside what tears it down at an exit.
+pub(crate) fn fail(error: &anyhow::Error) -> ! {
+    // Nobody is left to be told when one of them is gone.
+    let _ = std::io::stdout().flush();
     let _ = std::io::stderr().write_all(text(error).as_bytes());
-    ExitCode::from(exit_of(error) as u8)
+    signal_hook::low_level::exit(exit_of(error) as i32)
 }
 
 /// The error and its causes, but those that are told already.

@@ -20,7 +20,6 @@ use clap::Parser;
 use command::{Command, Context};
 use connection::Connection;
 use output::{Format, Output};
-use std::process::ExitCode;
 
 /// What `ferry --version` says.
 #[cfg(not(feature = "planted-bugs"))]
@@ -44,27 +43,20 @@ struct Cli {
     command: Command,
 }
 
-fn main() -> ExitCode {
+fn main() {
     let cli = Cli::parse();
     logs::start(cli.log_format, cli.command.log_level());
     #[cfg(feature = "planted-bugs")]
     if let Err(error) = planted::choose() {
-        return exit::report(&error);
+        exit::fail(&error);
     }
     let context = Context { connection: cli.connection, output: Output::new(cli.output) };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return exit::report(&anyhow::Error::new(error).context("the runtime cannot start")),
+        Err(error) => exit::fail(&anyhow::Error::new(error).context("the runtime cannot start")),
     };
-    match runtime.block_on(cli.command.run(&context)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let code = exit::report(&error);
-            exit::soon();
-            // Its threads end with the process: some may wait for a disk that hangs.
-            std::mem::forget(runtime);
-            code
-        }
+    if let Err(error) = runtime.block_on(cli.command.run(&context)) {
+        exit::fail(&error);
     }
 }
 

@@ -87,7 +87,10 @@ impl Engine {
         options.set_max_open_files(self.chosen.open_files_max);
         options.set_keep_log_file_num(3);
         options.set_max_log_file_size(1 << 20);
-        options.set_log_level(LogLevel::Warn);
+        // RocksDB's own LOG lies on the same disk, and its threads write on to it after a write of it failed: Debian's
+        // RocksDB, which has its assertions on, then ends the process before it says that the disk is full. What goes
+        // wrong is answered by the calls.
+        options.set_log_level(LogLevel::Fatal);
         options.set_bytes_per_sync(1 << 20);
         options
     }

@@ -89,7 +89,9 @@ impl Backup {
             match part.part {
                 Some(Part::Chunk(chunk)) => {
                     let fits = chunk.offset == bytes && crc32c::crc32c(&chunk.data) == chunk.crc32c;
-                    anyhow::ensure!(fits, "the backup was damaged on its way, at byte {bytes}: repeat the command");
+                    if !fits {
+                        return Err(Failure::BrokenOff(format!("it was damaged on its way, at byte {bytes}")).into());
+                    }
                     file.write_all(&chunk.data).with_context(|| format!("{} is not written", self.file.display()))?;
                     bytes += chunk.data.len() as u64;
                 }

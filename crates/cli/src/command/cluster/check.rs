@@ -31,6 +31,8 @@ struct Report {
     compared: BTreeSet<u64>,
     /// A sentence for each revision at which rows differ.
     differences: Vec<String>,
+    /// What any node found in its rows, once; empty where all invariants hold.
+    violations: BTreeSet<String>,
 }
 
 /// What one node answered, of one moment of its rows.
@@ -68,8 +70,7 @@ impl Check {
                 break;
             }
         }
-        let report =
-            Report { nodes: last.into_values().collect(), compared: seen.compared(), differences: seen.differences() };
+        let report = Report::of(last.into_values().collect(), &seen);
         context.output.value(&report, table)?;
         report.verdict()
     }
@@ -146,10 +147,13 @@ impl Seen {
 }
 
 impl Report {
+    fn of(nodes: Vec<Checked>, seen: &Seen) -> Self {
+        let violations = nodes.iter().flat_map(|node| node.violations.iter().cloned()).collect();
+        Self { nodes, compared: seen.compared(), differences: seen.differences(), violations }
+    }
+
     fn verdict(&self) -> anyhow::Result<()> {
-        let answered = self.nodes.iter().filter(|node| node.error.is_empty());
-        let (answered, violations) =
-            answered.fold((0, 0), |(nodes, sum), node| (nodes + 1, sum + node.violations.len()));
+        let answered = self.nodes.iter().filter(|node| node.error.is_empty()).count();
         if answered > 1 && self.compared.len() < answered {
             note(&format!(
                 "{} of {answered} nodes never answered at the same revision as another, so their rows are not \
@@ -160,7 +164,8 @@ impl Report {
         if let Some(difference) = self.differences.first() {
             anyhow::bail!("{difference}; keep the data directories of all nodes and report it");
         }
-        if violations > 0 {
+        if !self.violations.is_empty() {
+            let violations = self.violations.len();
             anyhow::bail!("{violations} invariants do not hold; keep the data directories of the nodes and report it");
         }
         match self.nodes.iter().find(|node| !node.error.is_empty()) {
@@ -214,8 +219,7 @@ mod tests {
     fn verdict(nodes: Vec<Checked>) -> Result<(), String> {
         let mut seen = Seen::default();
         nodes.iter().for_each(|node| seen.note(node));
-        let report = Report { compared: seen.compared(), differences: seen.differences(), nodes };
-        report.verdict().map_err(|error| error.to_string())
+        Report::of(nodes, &seen).verdict().map_err(|error| error.to_string())
     }
 
     #[test]
