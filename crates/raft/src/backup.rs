@@ -93,9 +93,9 @@ pub fn offline(folder: &Path) -> Result<Backup, BackupError> {
     let store = Store::open_existing(folder, &Options::default())?;
     let log = LogStore::new(store.log.clone(), store.vote.clone());
     let state = StateMachine::new(store.rows.clone(), store.checkpoints.clone(), Progress::new())?;
-    let committed = store.log.committed().map_err(io::Error::other)?.map(|bytes| wire::log_id_from_bytes(&bytes));
-    let committed = committed.transpose().map_err(io::Error::other)?.map(|log_id| log_id.index);
-    if store.log.last().map_err(io::Error::other)?.is_some_and(|(last, _)| Some(last) > committed) {
+    let committed = log.committed()?.map(|log_id| log_id.index);
+    // Where there is no entry at all, nothing is applied that was not committed.
+    if log.last_index()?.is_some_and(|last| Some(last) > committed) {
         Store::forbid_start(folder)?;
     }
     let mut next = store.rows.applied_index()?.map_or(0, |index| index + 1);

@@ -76,8 +76,8 @@ pub(crate) async fn ask_for_checkpoints(core: Core, progress: Progress, bytes_ma
             return;
         }
         let newest = metrics.borrow_watched().snapshot;
-        // Counted down before the metrics name a new checkpoint: what is still above the bound is above `newest` too,
-        // so that a newer one than that is to come.
+        // The count falls before the metrics name a checkpoint: looked at in this order, what `newest` covers is not
+        // counted any more.
         if *replay_bytes.borrow() < bytes_max {
             continue;
         }
@@ -91,7 +91,8 @@ pub(crate) async fn ask_for_checkpoints(core: Core, progress: Progress, bytes_ma
             }
             Ok::<_, openraft::async_runtime::watch::RecvError>(())
         };
-        // What was applied while one was begun is in it and still counted: then there may be nothing newer to come.
+        // What was applied while one was begun is in it but still counted, so that the next may have nothing to add and
+        // none comes: the wait has an end.
         if let Ok(Err(_)) = timeout(CHECKPOINT_PATIENCE, newer).await {
             return;
         }

@@ -50,6 +50,16 @@ impl LogStore {
     fn purged(&self) -> io::Result<Option<LogId>> {
         read_marker(self.log.purged().map_err(io::Error::other)?)
     }
+
+    /// How far this node knew the log to be committed.
+    pub(crate) fn committed(&self) -> io::Result<Option<LogId>> {
+        read_marker(self.log.committed().map_err(io::Error::other)?)
+    }
+
+    /// Index of the last entry; none where there is none, or where all were purged.
+    pub(crate) fn last_index(&self) -> io::Result<Option<u64>> {
+        Ok(self.log.last().map_err(io::Error::other)?.map(|(index, _)| index))
+    }
 }
 
 /// Entries that begin where they should: rows without the effect of one would differ from those of all other nodes.
@@ -146,7 +156,7 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        read_marker(self.log.committed().map_err(io::Error::other)?)
+        self.committed()
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> io::Result<()>

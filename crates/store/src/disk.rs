@@ -18,7 +18,6 @@ pub struct Disk {
 struct State {
     begun: u64,
     running: BTreeMap<u64, (&'static str, Instant)>,
-    synced: Option<Instant>,
 }
 
 /// A write or sync that has not come back yet.
@@ -44,11 +43,6 @@ impl Disk {
         act()
     }
 
-    /// Notes that a sync has come back well.
-    pub(crate) fn synced(&self) {
-        self.lock().synced = Some(Instant::now());
-    }
-
     /// What has been under way longest.
     #[must_use]
     pub fn longest(&self) -> Option<Pending> {
@@ -56,12 +50,6 @@ impl Disk {
         // Numbers grow with time.
         let (action, began) = state.running.first_key_value()?.1;
         Some(Pending { action, elapsed: began.elapsed() })
-    }
-
-    /// How long ago a sync of the log last came back well; none where there was none yet.
-    #[must_use]
-    pub fn since_sync(&self) -> Option<Duration> {
-        self.lock().synced.map(|synced| synced.elapsed())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -95,8 +83,5 @@ mod tests {
             });
         });
         assert_eq!(disk.longest(), None);
-        assert_eq!(disk.since_sync(), None);
-        disk.synced();
-        assert!(disk.since_sync().is_some());
     }
 }

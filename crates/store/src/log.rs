@@ -272,7 +272,6 @@ impl Inner {
         if end.truncations == truncations {
             end.mark.raise(covered)?;
         }
-        self.disk.synced();
         Ok(())
     }
 
