@@ -1,5 +1,6 @@
 //! A client that writes durably without a pause, and when each of its writes was acknowledged.
 
+use anyhow::bail;
 use ferry_client::Client;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,6 +8,10 @@ use tokio::task::JoinHandle;
 
 /// As many ids as a leader reserves at once: each call needs a reservation of its own, which goes through the log.
 const IDS_PER_WRITE: u32 = 10_000;
+/// After a failure, so that a cluster that refuses at once does not fill the memory with its refusals.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
+/// Without a write for this long, a cluster does not come back.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The writer; it ends with the value.
 pub(crate) struct Writer {
@@ -28,10 +33,12 @@ impl Writer {
         let task = tokio::spawn(async move {
             loop {
                 let written = client.allocate_ids(IDS_PER_WRITE).await;
-                let mut noted = lock(&noted);
                 match written {
-                    Ok(_) => noted.acknowledged_at.push(Instant::now()),
-                    Err(error) => noted.failures.push(error.to_string()),
+                    Ok(_) => lock(&noted).acknowledged_at.push(Instant::now()),
+                    Err(error) => {
+                        lock(&noted).failures.push(error.to_string());
+                        tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+                    }
                 }
             }
         });
@@ -55,12 +62,20 @@ impl Writer {
         pairs.filter(|pair| pair[1] > from).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 
-    /// Waits until another `count` writes are acknowledged.
-    pub(crate) async fn another(&self, count: usize) {
+    /// Waits until another `count` writes are acknowledged; fails when they stop coming.
+    pub(crate) async fn another(&self, count: usize) -> anyhow::Result<()> {
         let enough = self.acknowledged() + count;
+        let mut progress = (self.acknowledged(), Instant::now());
         while self.acknowledged() < enough {
+            if self.acknowledged() > progress.0 {
+                progress = (self.acknowledged(), Instant::now());
+            } else if progress.1.elapsed() > PATIENCE {
+                let failure = self.failures().pop().unwrap_or_else(|| "none failed".to_owned());
+                bail!("no write was acknowledged for {PATIENCE:?}; the last failure: {failure}");
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        Ok(())
     }
 }
 

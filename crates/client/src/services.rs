@@ -84,7 +84,8 @@ impl Client {
         .await
     }
 
-    /// The rows of a node as one file, piece by piece. A stream that breaks is not begun anew: what was received is of no use without its rest.
+    /// The rows of a node as one file, piece by piece. A stream that breaks is not begun anew: what was received is of no
+    /// use without its rest.
     pub async fn backup(&self, request: BackupRequest) -> Result<Answer<Streaming<BackupResponse>>, Error> {
         let manner = Manner { streaming: true, ..self.long(self.shared.options.timeout) };
         self.call(manner, request, |channel, request| async move {
