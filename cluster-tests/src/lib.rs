@@ -7,6 +7,7 @@ pub mod checkers;
 pub mod cluster;
 pub mod faults;
 pub mod process;
+pub mod running_job;
 pub mod traffic;
 pub mod tree;
 

@@ -1,20 +1,15 @@
 //! Backups of real nodes become new clusters: what was acknowledged is there, what ran goes on, and no id comes twice.
 
-use cluster_tests::cluster::{Cluster, submit_request};
+use cluster_tests::cluster::Cluster;
+use cluster_tests::eventually;
 use cluster_tests::process::ferry;
-use cluster_tests::{eventually, tree};
+use cluster_tests::running_job::RunningJob;
 use ferry_proto::v1::{AllocateIdsRequest, JobOptions, JobState};
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
-
-const SEGMENTS: i64 = 40;
-const FILE_BYTES: usize = 64 * 1024;
-/// A job lasts some seconds: long enough to be backed up while it runs.
-const BANDWIDTH_BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
-const COLLECTION: i64 = 200;
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -68,49 +63,15 @@ async fn ids(cluster: &Cluster) -> Range<i64> {
     .await
 }
 
-struct Copying {
-    source: PathBuf,
-    target: PathBuf,
-    job_id: i64,
-}
-
-impl Copying {
-    /// A job of which something is copied, and most is not; a single lost attempt would end it.
-    async fn begin(cluster: &mut Cluster) -> Self {
-        let (source, target) = (cluster.path("source"), cluster.path("target"));
-        tree::make(&source, SEGMENTS, FILE_BYTES);
-        cluster.start_worker("left", 2);
-        let mut request = submit_request(&source, &target, COLLECTION);
-        request.options = Some(JobOptions {
-            segments_per_task_max: 2,
-            attempts_max: 1,
-            bandwidth_bytes_per_second: BANDWIDTH_BYTES_PER_SECOND,
-            ..Default::default()
-        });
-        let leader = cluster.leader().await;
-        let answer = cluster.jobs(leader).submit_job(request).await.expect("the submit is accepted");
-        let job_id = answer.into_inner().job.expect("an answer has a job").job_id;
-        cluster.job_when(job_id, "the beginning of the job", |job| job.copied_segments >= 2).await;
-        Self { source, target, job_id }
-    }
-
-    async fn completes(&self, cluster: &Cluster) {
-        let job = cluster.ended(self.job_id).await;
-        assert_eq!(job.state(), JobState::Completed, "{job:?}");
-        let leader = cluster.leader().await;
-        let targets = cluster.targets(leader, self.job_id).await.expect("the leader knows the targets");
-        assert_eq!(targets.len(), usize::try_from(SEGMENTS).expect("small"));
-        for segment in &targets {
-            let (from, to) = (segment.source_segment_id, segment.segment_id);
-            tree::assert_copied(&self.source, &self.target, from, to, COLLECTION);
-        }
-    }
+/// A single lost attempt would end the job.
+async fn copying(cluster: &mut Cluster) -> RunningJob {
+    RunningJob::begin(cluster, &["left"], JobOptions { attempts_max: 1, ..Default::default() }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_ran_when_a_follower_was_backed_up_completes_in_a_new_cluster() {
     let mut old = Cluster::start(3).await;
-    let job = Copying::begin(&mut old).await;
+    let job = copying(&mut old).await;
     let before = ids(&old).await;
     let leader = old.leader().await;
     let follower = old.running().into_iter().find(|id| *id != leader).expect("there are followers");
@@ -152,7 +113,7 @@ async fn a_job_that_ran_when_a_follower_was_backed_up_completes_in_a_new_cluster
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_comes_back_from_the_one_node_that_is_left_of_three() {
     let mut old = Cluster::start(3).await;
-    let job = Copying::begin(&mut old).await;
+    let job = copying(&mut old).await;
     job.completes(&old).await;
     let before = ids(&old).await;
     // Whoever leads has everything that was acknowledged.

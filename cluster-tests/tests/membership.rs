@@ -1,19 +1,13 @@
 //! Nodes come and go, and the leadership moves, while jobs run: what would break the cluster is refused with the next
 //! step, and everything else loses nothing.
 
-use cluster_tests::cluster::{Cluster, submit_request};
+use cluster_tests::cluster::Cluster;
+use cluster_tests::eventually;
 use cluster_tests::process::{ferry, free_address};
-use cluster_tests::{eventually, tree};
+use cluster_tests::running_job::RunningJob;
 use ferry_proto::v1::{AllocateIdsRequest, GetStatusRequest, JobOptions, JobState, Node, NodeRole};
-use std::path::PathBuf;
 use std::process::Output;
 use std::time::{Duration, Instant};
-
-const SEGMENTS: i64 = 40;
-const FILE_BYTES: usize = 64 * 1024;
-/// A job lasts some seconds: long enough to change the cluster under it.
-const BANDWIDTH_BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
-const COLLECTION: i64 = 200;
 
 /// `ferry cluster ...` with the addresses of all nodes there ever were.
 fn run(cluster: &Cluster, arguments: &[&str]) -> Output {
@@ -89,50 +83,10 @@ async fn write(cluster: &Cluster) {
     .await;
 }
 
-/// A job that runs: it has copied something, and has most still to do.
-struct Running {
-    source: PathBuf,
-    target: PathBuf,
-    job_id: i64,
-}
-
-impl Running {
-    async fn begin(cluster: &mut Cluster) -> Self {
-        let (source, target) = (cluster.path("source"), cluster.path("target"));
-        tree::make(&source, SEGMENTS, FILE_BYTES);
-        cluster.start_worker("left", 2);
-        cluster.start_worker("right", 2);
-        let mut request = submit_request(&source, &target, COLLECTION);
-        request.options = Some(JobOptions {
-            segments_per_task_max: 2,
-            bandwidth_bytes_per_second: BANDWIDTH_BYTES_PER_SECOND,
-            ..Default::default()
-        });
-        let leader = cluster.leader().await;
-        let answer = cluster.jobs(leader).submit_job(request).await.expect("the submit is accepted");
-        let job_id = answer.into_inner().job.expect("an answer has a job").job_id;
-        cluster.job_when(job_id, "the beginning of the job", |job| job.copied_segments >= 2).await;
-        Self { source, target, job_id }
-    }
-
-    /// It completes, with every copy equal to its source, and nothing lost on the way.
-    async fn completes(&self, cluster: &Cluster) {
-        let job = cluster.ended(self.job_id).await;
-        assert_eq!(job.state(), JobState::Completed, "{job:?}");
-        let leader = cluster.leader().await;
-        let targets = cluster.targets(leader, self.job_id).await.expect("the leader knows the targets");
-        assert_eq!(targets.len(), usize::try_from(SEGMENTS).expect("small"));
-        for segment in &targets {
-            let (from, to) = (segment.source_segment_id, segment.segment_id);
-            tree::assert_copied(&self.source, &self.target, from, to, COLLECTION);
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fourth_node_joins_serves_reads_and_votes() {
     let mut cluster = Cluster::start(3).await;
-    let job = Running::begin(&mut cluster).await;
+    let job = RunningJob::begin(&mut cluster, &["left", "right"], JobOptions::default()).await;
     cluster.start_newcomer(4);
     answers(&cluster, 4).await;
     assert!(cluster.node(4).printed().contains("it waits until it is added"), "{}", cluster.node(4).printed());
@@ -213,7 +167,7 @@ async fn a_removal_that_would_break_the_quorum_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wiped_node_is_replaced_while_a_job_runs() {
     let mut cluster = Cluster::start(3).await;
-    let job = Running::begin(&mut cluster).await;
+    let job = RunningJob::begin(&mut cluster, &["left", "right"], JobOptions::default()).await;
     let wiped = follower(&cluster, 0).await;
     cluster.wipe_node(wiped);
     done(&cluster, &["remove-node", "--id", &wiped.to_string()]);
@@ -228,7 +182,7 @@ async fn a_wiped_node_is_replaced_while_a_job_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn leadership_is_transferred_while_a_job_runs() {
     let mut cluster = Cluster::start(3).await;
-    let job = Running::begin(&mut cluster).await;
+    let job = RunningJob::begin(&mut cluster, &["left", "right"], JobOptions::default()).await;
     let next = follower(&cluster, 0).await;
     done(&cluster, &["transfer-leadership", "--to", &next.to_string()]);
     assert_eq!(cluster.leader().await, next);
@@ -246,7 +200,7 @@ async fn leadership_is_transferred_while_a_job_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_stopped_hands_over_first_and_its_job_goes_on() {
     let mut cluster = Cluster::start(3).await;
-    let job = Running::begin(&mut cluster).await;
+    let job = RunningJob::begin(&mut cluster, &["left", "right"], JobOptions::default()).await;
     let leader = cluster.leader().await;
     let term = |status: tonic::Response<ferry_proto::v1::GetStatusResponse>| status.into_inner().term;
     let request = GetStatusRequest { local_only: true };
@@ -279,7 +233,7 @@ async fn a_leader_that_is_stopped_hands_over_first_and_its_job_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_alone_works_keeps_its_last_voter_and_grows() {
     let mut cluster = Cluster::start(1).await;
-    let job = Running::begin(&mut cluster).await;
+    let job = RunningJob::begin(&mut cluster, &["left", "right"], JobOptions::default()).await;
     refused(&cluster, 4, &["is the only voter", "ferry cluster add-node"], &["remove-node", "--id", "1"]);
     refused(&cluster, 4, &["is the only voter"], &["transfer-leadership"]);
     assert_eq!(cluster.stop_node(1), Some(0));
@@ -296,7 +250,7 @@ async fn a_node_alone_works_keeps_its_last_voter_and_grows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn five_nodes_lose_two_shrink_to_three_and_grow_again_under_a_job() {
     let mut cluster = Cluster::start(5).await;
-    let job = Running::begin(&mut cluster).await;
+    let job = RunningJob::begin(&mut cluster, &["left", "right"], JobOptions::default()).await;
     let dead = [cluster.leader().await, follower(&cluster, 0).await];
     for id in dead {
         cluster.kill_node(id);

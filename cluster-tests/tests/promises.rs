@@ -7,7 +7,6 @@ use ferry_proto::v1::{
     AllocateIdsRequest, CancelJobRequest, CleanupState, Consistency, GetJobRequest, GetJobResponse, IdMapping, Job,
     JobOptions, JobState, SubmitJobRequest, UpdateJobRequest, WaitJobRequest,
 };
-use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,14 +69,14 @@ impl Story {
         // The connection is there before, so that the read is waiting when the node goes on.
         let mut client = self.cluster.jobs(follower);
         client.get_job(GetJobRequest { job_id, consistency: 0 }).await.expect("a follower answers");
-        self.cluster.node(follower).signal(Signal::SIGSTOP);
+        self.cluster.freeze_node(follower);
         let change = UpdateJobRequest { job_id, priority: Some(priority), ..Default::default() };
         let changed = self.cluster.jobs(leader).update_job(change).await.expect("two nodes are enough");
         let written = revision(&changed);
         let request = ask(written);
         let read = tokio::spawn(async move { client.get_job(request).await });
         tokio::task::yield_now().await;
-        self.cluster.node(follower).signal(Signal::SIGCONT);
+        self.cluster.thaw_node(follower);
         (written, read.await.expect("the read ends").expect("a follower answers"))
     }
 }
@@ -224,14 +223,14 @@ async fn a_stale_read_is_as_new_as_it_was_asked_to_be() {
 /// Fails with the bug `leader-reads-unconfirmed`.
 #[tokio::test(flavor = "multi_thread")]
 async fn s39_a_leader_that_was_paused_answers_no_read_from_before_its_pause() {
-    let mut story = Story::start(1).await;
+    let story = Story::start(1).await;
     let job_id = story.submit(SubmitJobRequest { options: paused(), ..story.request(1) }).await.job_id;
     for priority in 1..=ROUNDS {
         let former = story.cluster.leader().await;
         // The connection is there before the pause, so that the read is waiting when the pause ends.
         let mut client = story.cluster.jobs(former);
         client.get_job(GetJobRequest { job_id, consistency: 0 }).await.expect("a leader answers");
-        story.cluster.node(former).signal(Signal::SIGSTOP);
+        story.cluster.freeze_node(former);
         eventually("an update under another leader", || async {
             for id in story.cluster.running().into_iter().filter(|id| *id != former) {
                 let request = UpdateJobRequest { job_id, priority: Some(priority), ..Default::default() };
@@ -244,7 +243,7 @@ async fn s39_a_leader_that_was_paused_answers_no_read_from_before_its_pause() {
         .await;
         let read = tokio::spawn(async move { client.get_job(GetJobRequest { job_id, consistency: 0 }).await });
         tokio::task::yield_now().await;
-        story.cluster.node(former).signal(Signal::SIGCONT);
+        story.cluster.thaw_node(former);
         if let Ok(answer) = read.await.expect("the read ends") {
             let job = answer.into_inner().job.expect("the job");
             assert_eq!(job.priority, priority, "a stale answer of node {former}");

@@ -6,7 +6,6 @@ use cluster_tests::cluster::Cluster;
 use cluster_tests::process::Process;
 use cluster_tests::traffic::history::Kind;
 use cluster_tests::traffic::{Settings, Traffic};
-use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
 /// So that clean-ups, which wait for what a lost worker may still write, begin within the test.
@@ -35,9 +34,9 @@ async fn torment(cluster: &mut Cluster, workers: &mut Vec<Process>) {
         tokio::time::sleep(CALM).await;
         cluster.start_node(leader);
         let next = cluster.leader().await;
-        cluster.node(next).signal(Signal::SIGSTOP);
+        cluster.freeze_node(next);
         tokio::time::sleep(STOPPED).await;
-        cluster.node(next).signal(Signal::SIGCONT);
+        cluster.thaw_node(next);
         drop(workers.pop());
         tokio::time::sleep(CALM).await;
         workers.push(start_worker(cluster, "left"));

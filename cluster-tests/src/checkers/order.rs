@@ -28,24 +28,10 @@ pub(crate) fn check(trace: &Trace<'_>) -> Vec<Violation> {
 fn fresh(trace: &Trace<'_>, operation: &Operation, revision: u64) -> Option<Violation> {
     let (before, by) = trace.committed_before(operation.called_us)?;
     // What changes a job has an entry of its own, behind everything that was committed before.
-    let own_entry = match operation.request {
-        Request::Cancel(_) | Request::Pause(_) | Request::Resume(_) | Request::Update { .. } => true,
-        Request::Submit(_)
-        | Request::ReuseRequestId(_)
-        | Request::Allocate(_)
-        | Request::GetJob(_)
-        | Request::GetJobs(_)
-        | Request::ListJobs(_)
-        | Request::GetSegment(_)
-        | Request::ListSegments(_)
-        | Request::ListTasks(_)
-        | Request::GetTask(_)
-        | Request::Watch(..)
-        | Request::WatchEnd(..)
-        | Request::Wait(_)
-        | Request::Status
-        | Request::Check => false,
-    };
+    let own_entry = matches!(
+        operation.request,
+        Request::Cancel(_) | Request::Pause(_) | Request::Resume(_) | Request::Update { .. }
+    );
     let in_order = if own_entry { revision > before } else { revision >= before };
     let sentence = format!("an answer at revision {revision} came after one at revision {before} had ended");
     (!in_order).then(|| Violation::new(CHECKER, sentence, &[by, operation]))

@@ -79,9 +79,7 @@ impl Cluster {
             self.disk(*id).restore_power();
         }
     }
-}
 
-impl Cluster {
     /// What the nodes said last, for whoever looks at a story that failed: the folder goes with this value.
     fn print_logs(&self) {
         for id in self.addresses().keys() {

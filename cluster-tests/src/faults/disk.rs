@@ -1,6 +1,7 @@
 //! A small disk of its own: an ext4 image on a loop device that can be filled, frozen, and lose its power.
 //!
-//! Invariant: however a test ends, the disk is thawed and unmounted, and its loop device is free again.
+//! Invariant: when the value is dropped, also by a test that fails, the disk is thawed and unmounted, and its loop device
+//! is free again. A test that is killed leaves them behind.
 
 use super::run;
 use std::fs::{self, File};
