@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
+pub mod figures;
 mod storage;
 
 /// Nodes and workers; all killed when dropped.
@@ -268,6 +269,17 @@ impl Cluster {
         let uri = format!("http://{}", self.addresses[&id]);
         let endpoint = Endpoint::from_shared(uri).expect("an address makes a URI");
         endpoint.timeout(Duration::from_secs(10)).connect_timeout(Duration::from_secs(2)).connect_lazy()
+    }
+
+    /// The same for a stream, which lasts.
+    ///
+    /// # Panics
+    /// When the address is none.
+    #[must_use]
+    pub fn channel_for_sessions(&self, id: u64) -> Channel {
+        let endpoint =
+            Endpoint::from_shared(format!("http://{}", self.addresses[&id])).expect("an address makes a URI");
+        endpoint.connect_timeout(Duration::from_secs(2)).connect_lazy()
     }
 
     /// Jobs, asked of one node.

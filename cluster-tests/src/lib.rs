@@ -6,6 +6,7 @@ pub mod chaos;
 pub mod checkers;
 pub mod cluster;
 pub mod faults;
+pub mod instant_worker;
 pub mod process;
 pub mod running_job;
 pub mod traffic;

@@ -32,6 +32,23 @@ pub fn make(root: &Path, segments: i64, file_bytes: usize) {
     assert!(created.status.success(), "snapshot create: {}", String::from_utf8_lossy(&created.stderr));
 }
 
+/// Writes the metadata of a snapshot of so many segments, from 1 on, without their files: enough for everyone but
+/// those who copy.
+///
+/// # Panics
+/// When the file cannot be written.
+pub fn make_metadata(root: &Path, segments: i64) {
+    let metadata = root.join("snapshots/8/metadata/9.json");
+    fs::create_dir_all(root.join("snapshots/8/metadata")).expect("a folder can be made");
+    let list: Vec<String> = (1..=segments).map(|id| format!("\"snapshots/8/manifests/9/{id}.avro\"")).collect();
+    let text = format!(
+        "{{\"format_version\": 5, \"snapshot_info\": {{\"id\": \"9\", \"collection_id\": \"8\", \
+         \"state\": \"SnapshotStateCommitted\"}}, \"collection\": {{}}, \"manifest_list\": [{}]}}",
+        list.join(",")
+    );
+    fs::write(metadata, text).expect("a file can be written");
+}
+
 /// Differs from segment to segment and from file to file.
 fn content(segment: i64, field: usize, bytes: usize) -> Vec<u8> {
     let mut state = u64::try_from(segment).unwrap_or(1).wrapping_mul(31).wrapping_add(field as u64 + 1);

@@ -17,8 +17,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 use tonic::transport::Channel;
 
@@ -33,25 +31,8 @@ fn entries_to_miss() -> u64 {
     told.map_or(ENTRIES_DEFAULT, |told| told.parse().expect("FERRY_CATCH_UP_ENTRIES is a number"))
 }
 
-/// One figure that a node tells Prometheus; none while it cannot be asked.
-async fn metric(cluster: &Cluster, node: u64, name: &str) -> Option<u64> {
-    let log = std::fs::read_to_string(cluster.path(&format!("node-{node}.log"))).ok()?;
-    // The newest start of the node.
-    let (_, told) = log.rsplit_once("admin_address")?;
-    let (_, told) = told.split_once("127.0.0.1:")?;
-    let port: String = told.chars().take_while(char::is_ascii_digit).collect();
-    let address = format!("127.0.0.1:{port}");
-    let mut stream = TcpStream::connect(&address).await.ok()?;
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.ok()?;
-    let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
-    value.trim().parse().ok()
-}
-
 async fn figure(cluster: &Cluster, node: u64, name: &str) -> u64 {
-    eventually(name, || metric(cluster, node, name)).await
+    eventually(name, || cluster.metric(node, name)).await
 }
 
 fn paused(mut request: SubmitJobRequest) -> SubmitJobRequest {
@@ -213,7 +194,7 @@ async fn s33_a_follower_that_was_down_for_a_long_time_catches_up_by_a_checkpoint
         eventually("the first linearizable read", || read(&cluster, follower, ended, Consistency::Linearizable));
     assert_eq!(early.await.state(), JobState::Completed, "what ended before the read was begun has ended");
     eventually("the follower has applied what it missed", || async {
-        let applied = metric(&cluster, follower, "ferry_raft_applied_index").await;
+        let applied = cluster.metric(follower, "ferry_raft_applied_index").await;
         applied.filter(|applied| *applied >= committed)
     })
     .await;

@@ -1,7 +1,18 @@
-//! Mappings of segments from a file: CSV or JSON lines; what is wrong is named with its line.
+//! Mappings of segments from a file: CSV or JSON lines; what is wrong is named with its line. A large file is read line
+//! by line, once to see that it is good and once to send it, and never held.
 
+use ferry_client::MappingSource;
 use ferry_proto::v1::IdMapping;
 use serde::Deserialize;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Mappings that go in one message; more of them are streamed.
+pub(crate) const MESSAGE_MAPPINGS_MAX: usize = 20_000;
+/// Bytes of a line: far more than three ids take.
+const LINE_BYTES_MAX: u64 = 4_096;
 
 /// Why a file of mappings is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +27,14 @@ pub(crate) enum MappingsError {
         /// What is wrong with it, and how to write it.
         reason: String,
     },
+    /// The file cannot be read.
+    #[error("mappings: {file} cannot be read: {reason}")]
+    Read {
+        /// Which file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
     /// An empty list would mean every segment, which an empty file can hardly mean.
     #[error("mappings: {file} has no mapping; leave --mappings out to copy every segment of the snapshot")]
     Empty {
@@ -26,22 +45,134 @@ pub(crate) enum MappingsError {
 
 const FORM: &str = "write source,target or source,target,partition";
 
-/// Reads mappings. The first line may be a header; empty lines and lines that begin with # are passed over.
-pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<IdMapping>, MappingsError> {
-    let mut mappings = Vec::new();
-    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') || (mappings.is_empty() && is_header(line)) {
-            continue;
-        }
-        let mapping = if line.starts_with('{') { from_json(line) } else { from_csv(line) };
-        mappings.push(mapping.map_err(|reason| MappingsError::Line {
-            file: file.to_owned(),
-            line: index + 1,
-            reason,
-        })?);
+/// The mappings of a file that is good to its end.
+#[derive(Clone)]
+pub(crate) enum Mappings {
+    /// All of them.
+    Few(Vec<IdMapping>),
+    /// So many, to be read again.
+    Many(i64, Arc<dyn MappingSource>),
+}
+
+/// Reads a file of mappings, or stdin where it is named `-`.
+pub(crate) fn load(path: &Path) -> Result<Mappings, MappingsError> {
+    let name = path.display().to_string();
+    if path == Path::new("-") {
+        return load_from(&name, io::stdin().lock(), None, MESSAGE_MAPPINGS_MAX);
     }
-    if mappings.is_empty() { Err(MappingsError::Empty { file: file.to_owned() }) } else { Ok(mappings) }
+    let file = open(path)?;
+    // What can be read once only, such as a pipe, is kept.
+    let again = file.metadata().is_ok_and(|metadata| metadata.is_file()).then(|| path.to_owned());
+    load_from(&name, BufReader::new(file), again, MESSAGE_MAPPINGS_MAX)
+}
+
+fn load_from(
+    name: &str,
+    reader: impl BufRead,
+    again: Option<PathBuf>,
+    few_max: usize,
+) -> Result<Mappings, MappingsError> {
+    let (mut kept, mut count) = (Vec::new(), 0);
+    for mapping in Lines::new(name, reader) {
+        let mapping = mapping?;
+        count += 1;
+        match &again {
+            Some(_) if count > few_max => kept = Vec::new(),
+            _ => kept.push(mapping),
+        }
+    }
+    if count == 0 {
+        return Err(MappingsError::Empty { file: name.to_owned() });
+    }
+    if count <= few_max {
+        return Ok(Mappings::Few(kept));
+    }
+    let source: Arc<dyn MappingSource> = match again {
+        Some(path) => Arc::new(InFile(path)),
+        None => Arc::new(Kept(kept.into())),
+    };
+    Ok(Mappings::Many(i64::try_from(count).unwrap_or(i64::MAX), source))
+}
+
+fn open(path: &Path) -> Result<File, MappingsError> {
+    File::open(path)
+        .map_err(|error| MappingsError::Read { file: path.display().to_string(), reason: error.to_string() })
+}
+
+/// A file that is read anew at each try of a submit.
+struct InFile(PathBuf);
+
+impl MappingSource for InFile {
+    fn open(&self) -> io::Result<Box<dyn Iterator<Item = io::Result<IdMapping>> + Send>> {
+        let file = open(&self.0).map_err(io::Error::other)?;
+        let lines = Lines::new(&self.0.display().to_string(), BufReader::new(file));
+        Ok(Box::new(lines.map(|mapping| mapping.map_err(io::Error::other))))
+    }
+}
+
+/// What came over a pipe.
+struct Kept(Arc<[IdMapping]>);
+
+impl MappingSource for Kept {
+    fn open(&self) -> io::Result<Box<dyn Iterator<Item = io::Result<IdMapping>> + Send>> {
+        let kept = Arc::clone(&self.0);
+        Ok(Box::new((0..kept.len()).map(move |index| Ok(kept[index]))))
+    }
+}
+
+/// Mappings from lines, one at a time. The first line may be a header; empty lines and lines that begin with # are
+/// passed over.
+struct Lines<R> {
+    file: String,
+    reader: R,
+    number: usize,
+    /// A mapping was read, so no header can follow.
+    begun: bool,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(file: &str, reader: R) -> Self {
+        Self { file: file.to_owned(), reader, number: 0, begun: false }
+    }
+
+    /// The next line, or none at the end of the file.
+    fn line(&mut self) -> Result<Option<String>, MappingsError> {
+        let mut bytes = Vec::new();
+        let read = self.reader.by_ref().take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut bytes);
+        let read = read.map_err(|error| MappingsError::Read { file: self.file.clone(), reason: error.to_string() })?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        if read as u64 > LINE_BYTES_MAX {
+            return Err(self.wrong(format!("it has more than {LINE_BYTES_MAX} bytes; {FORM}")));
+        }
+        String::from_utf8(bytes).map(Some).map_err(|_| self.wrong(format!("it is no text; {FORM}")))
+    }
+
+    fn wrong(&self, reason: String) -> MappingsError {
+        MappingsError::Line { file: self.file.clone(), line: self.number, reason }
+    }
+}
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = Result<IdMapping, MappingsError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let line = match self.line() {
+                Ok(line) => line?,
+                Err(error) => return Some(Err(error)),
+            };
+            let line = line.trim_start_matches('\u{feff}').trim();
+            if line.is_empty() || line.starts_with('#') || (!self.begun && is_header(line)) {
+                continue;
+            }
+            self.begun = true;
+            let mapping = if line.starts_with('{') { from_json(line) } else { from_csv(line) };
+            return Some(mapping.map_err(|reason| self.wrong(reason)));
+        }
+    }
 }
 
 fn is_header(line: &str) -> bool {
@@ -111,8 +242,18 @@ fn from_json(line: &str) -> Result<IdMapping, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{Mappings, MappingsError, load, load_from};
+    use ferry_client::MappingSource;
     use ferry_proto::v1::IdMapping;
+    use std::io::{self, Write};
+    use std::path::Path;
+
+    fn parse(file: &str, text: &str) -> Result<Vec<IdMapping>, MappingsError> {
+        match load_from(file, text.as_bytes(), None, usize::MAX)? {
+            Mappings::Few(mappings) => Ok(mappings),
+            Mappings::Many(..) => panic!("no file has so many"),
+        }
+    }
 
     fn mapping(source_segment_id: i64, target_segment_id: i64, partition_id: i64) -> IdMapping {
         IdMapping { source_segment_id, target_segment_id, partition_id }
@@ -156,5 +297,41 @@ mod tests {
             let error = parse("m.csv", text).expect_err("no mapping");
             assert!(error.to_string().contains("leave --mappings out"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = load(Path::new("/nowhere/m.csv")).err().expect("no file");
+        assert!(error.to_string().starts_with("mappings: /nowhere/m.csv cannot be read: "), "{error}");
+    }
+
+    #[test]
+    fn a_line_that_never_ends_is_refused_before_it_is_held() {
+        let endless = io::BufReader::new(io::Read::chain(&b"1,10\n"[..], io::repeat(b'1')));
+        let error = load_from("m.csv", endless, None, 5).err().expect("no mapping has so many digits");
+        assert!(error.to_string().starts_with("mappings: m.csv, line 2: it has more than 4096 bytes"), "{error}");
+        let error = load_from("m.csv", &b"1,\xff\n"[..], None, 5).err().expect("no text");
+        assert!(error.to_string().starts_with("mappings: m.csv, line 1: it is no text"), "{error}");
+    }
+
+    fn read(source: &dyn MappingSource) -> Vec<IdMapping> {
+        source.open().expect("it is there").collect::<io::Result<_>>().expect("it is good")
+    }
+
+    #[test]
+    fn many_mappings_are_read_again_as_often_as_they_are_sent_from_a_file_and_from_a_pipe() {
+        let text = "source,target\n1,10\n2,20\n3,30\n";
+        let expected = [mapping(1, 10, 0), mapping(2, 20, 0), mapping(3, 30, 0)];
+        let mut file = tempfile::NamedTempFile::new().expect("a file can be made");
+        file.write_all(text.as_bytes()).expect("a file can be written");
+        for again in [None, Some(file.path().to_owned())] {
+            let loaded = load_from("m.csv", text.as_bytes(), again, 2).expect("good mappings");
+            let Mappings::Many(3, source) = loaded else { panic!("three are many here") };
+            for _ in 0..2 {
+                assert_eq!(read(source.as_ref()), expected);
+            }
+        }
+        let Ok(Mappings::Few(few)) = load_from("m.csv", text.as_bytes(), None, 3) else { panic!("three are few here") };
+        assert_eq!(few, expected);
     }
 }

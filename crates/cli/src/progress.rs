@@ -106,6 +106,48 @@ impl FileProgress {
     }
 }
 
+/// Shows how many mappings of a submit have been sent.
+pub(crate) struct MappingProgress {
+    total: u64,
+    bar: Option<ProgressBar>,
+    /// The most that any try sent, and when a line said so last.
+    told: Mutex<(u64, Instant)>,
+}
+
+impl MappingProgress {
+    /// A bar where stderr is a terminal.
+    pub(crate) fn new(total: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| count_bar(total));
+        Self { total, bar, told: Mutex::new((0, Instant::now())) }
+    }
+
+    /// Shows how many are sent; a stream that is sent again shows nothing until it gets further.
+    pub(crate) fn show(&self, sent: u64) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.0 = told.0.max(sent);
+        if let Some(bar) = &self.bar {
+            bar.set_position(told.0);
+        } else if told.1.elapsed() >= LINE_INTERVAL {
+            note(&format!("sent {} of {} mappings", told.0, self.total));
+            told.1 = Instant::now();
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn count_bar(total: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+    let template = "{bar:30} {pos}/{len} mappings {per_sec} {eta}";
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
 fn bytes_bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
     let template = "{bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}  {msg}";

@@ -43,6 +43,11 @@ impl Client {
         Manner { timeout, try_timeout: timeout, monotonic: true, streaming: false }
     }
 
+    /// The manner of calls that last as long as what they send: the timeout is for what makes no progress.
+    pub(crate) fn streamed(&self) -> Manner {
+        Manner { streaming: true, ..self.long(self.shared.options.timeout) }
+    }
+
     /// Makes a call, trying again until its deadline what is worth it.
     pub(crate) async fn call<Q, R, F, Fut>(&self, manner: Manner, message: Q, send: F) -> Result<Answer<R>, Error>
     where
@@ -51,8 +56,7 @@ impl Client {
         Fut: Future<Output = Result<Response<R>, Status>>,
     {
         let deadline = Instant::now() + manner.timeout;
-        let mut pauses = self.pauses();
-        let mut tries: usize = 0;
+        let mut rounds = Rounds::new(self);
         loop {
             let node = self.shared.nodes.current();
             let remaining = deadline.saturating_duration_since(Instant::now());
@@ -62,21 +66,9 @@ impl Client {
                 Err(error) => error,
             };
             let in_vain = error.code() == Code::DeadlineExceeded && limit < remaining;
-            if !error.is_passing() && !in_vain {
+            if (!error.is_passing() && !in_vain) || !rounds.next(self, &node, &error, deadline).await {
                 return Err(error);
             }
-            tracing::debug!(endpoint = node.endpoint, %error, "trying again");
-            let redirected = self.move_on(&node, &error).await;
-            tries += 1;
-            let pause = if redirected || !tries.is_multiple_of(self.shared.nodes.count()) {
-                Duration::ZERO
-            } else {
-                pauses.next().unwrap_or_default()
-            };
-            if Instant::now() + pause >= deadline {
-                return Err(error);
-            }
-            tokio::time::sleep(pause).await;
         }
     }
 
@@ -106,19 +98,31 @@ impl Client {
         let sent = send(node.channel.clone(), request);
         match tokio::time::timeout(limit + ANSWER_MARGIN, sent).await {
             Err(_) => Err(Error::TimedOut { endpoint: node.endpoint.clone(), after: limit }),
-            Ok(Ok(response)) => {
-                let answer = Answer::new(response, &node.endpoint);
-                self.saw_revision(answer.revision.unwrap_or_default());
-                Ok(answer)
-            }
+            Ok(Ok(response)) => self.answered(Ok(response), node),
             Ok(Err(status)) => {
-                self.saw_revision(number(status.metadata(), REVISION).unwrap_or_default());
-                Err(tried_too_long(&status, node, limit).unwrap_or_else(|| Error::from_status(&status, &node.endpoint)))
+                let too_long = tried_too_long(&status, node, limit);
+                let answered = self.answered(Err(status), node);
+                too_long.map_or(answered, Err)
             }
         }
     }
 
-    fn request<Q>(&self, manner: Manner, limit: Duration, message: Q) -> Request<Q> {
+    /// What a node answered, and at which revision.
+    pub(crate) fn answered<R>(&self, answered: Result<Response<R>, Status>, node: &Node) -> Result<Answer<R>, Error> {
+        match answered {
+            Ok(response) => {
+                let answer = Answer::new(response, &node.endpoint);
+                self.saw_revision(answer.revision.unwrap_or_default());
+                Ok(answer)
+            }
+            Err(status) => {
+                self.saw_revision(number(status.metadata(), REVISION).unwrap_or_default());
+                Err(Error::from_status(&status, &node.endpoint))
+            }
+        }
+    }
+
+    pub(crate) fn request<Q>(&self, manner: Manner, limit: Duration, message: Q) -> Request<Q> {
         let mut request = Request::new(message);
         if !manner.streaming {
             request.set_timeout(limit);
@@ -157,6 +161,38 @@ impl Client {
             }
             Err(status) => tracing::debug!(endpoint = node.endpoint, %status, "the node does not name the others"),
         }
+    }
+}
+
+/// The tries of one call, over the nodes in turn.
+pub(crate) struct Rounds<P> {
+    pauses: P,
+    tries: usize,
+}
+
+impl Rounds<()> {
+    pub(crate) fn new(client: &Client) -> Rounds<impl Iterator<Item = Duration> + Send + use<>> {
+        Rounds { pauses: client.pauses(), tries: 0 }
+    }
+}
+
+impl<P: Iterator<Item = Duration>> Rounds<P> {
+    /// After a try that failed: goes to the next node, with a pause behind each round over them. False when there is no
+    /// time left for another try.
+    pub(crate) async fn next(&mut self, client: &Client, node: &Node, error: &Error, deadline: Instant) -> bool {
+        tracing::debug!(endpoint = node.endpoint, %error, "trying again");
+        let redirected = client.move_on(node, error).await;
+        self.tries += 1;
+        let pause = if redirected || !self.tries.is_multiple_of(client.shared.nodes.count()) {
+            Duration::ZERO
+        } else {
+            self.pauses.next().unwrap_or_default()
+        };
+        if Instant::now() + pause >= deadline {
+            return false;
+        }
+        tokio::time::sleep(pause).await;
+        true
     }
 }
 

@@ -63,6 +63,12 @@ pub enum Error {
     /// The node answered with a status.
     #[error("{}", .0.message)]
     Refused(Box<Refusal>),
+    /// The mappings of a submit could not be read.
+    #[error("{reason}")]
+    Mappings {
+        /// What went wrong, naming the place.
+        reason: String,
+    },
     /// An answer lacks what it must have.
     #[error("{endpoint} answered without `{field}`; client and node may be of different versions")]
     Incomplete {
@@ -77,7 +83,7 @@ impl Error {
     /// The status that describes the error; those that arose here have the code a node would have used.
     pub fn code(&self) -> Code {
         match self {
-            Self::NoEndpoint | Self::BadEndpoint { .. } => Code::InvalidArgument,
+            Self::NoEndpoint | Self::BadEndpoint { .. } | Self::Mappings { .. } => Code::InvalidArgument,
             Self::Unreachable { .. } | Self::TimedOut { .. } => Code::Unavailable,
             Self::Refused(refusal) => refusal.code,
             Self::Incomplete { .. } => Code::Internal,
@@ -92,6 +98,7 @@ impl Error {
             | Self::BadEndpoint { .. }
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
+            | Self::Mappings { .. }
             | Self::Incomplete { .. } => &[],
         }
     }
@@ -115,7 +122,7 @@ impl Error {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
             Self::Refused(refusal) => refusal.code == Code::Unavailable,
-            Self::NoEndpoint | Self::BadEndpoint { .. } | Self::Incomplete { .. } => false,
+            Self::NoEndpoint | Self::BadEndpoint { .. } | Self::Mappings { .. } | Self::Incomplete { .. } => false,
         }
     }
 
@@ -127,6 +134,7 @@ impl Error {
             | Self::BadEndpoint { .. }
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
+            | Self::Mappings { .. }
             | Self::Incomplete { .. } => None,
         }
     }

@@ -15,11 +15,13 @@ mod jobs;
 mod nodes;
 mod options;
 mod services;
+mod submit_stream;
 mod watch;
 
 pub use answer::{Answer, LEADER_ID, MIN_REVISION, REVISION, STALENESS_MS};
 pub use client::Client;
 pub use error::{Error, FieldViolation, Refusal};
 pub use options::Options;
+pub use submit_stream::MappingSource;
 pub use tonic::Code;
 pub use watch::{JobWatch, is_final};

@@ -152,7 +152,10 @@ pub enum Command {
 pub struct SubmitPage {
     /// Names the submit: the same id with the same hash is the same job.
     pub request_id: String,
-    /// Hash of the canonical request.
+    /// Hash of the canonical request up to this page: what a draft that it continues was left at.
+    pub hash_before: Vec<u8>,
+    /// Hash of the canonical request with this page; after the last page, that of the whole request. Where the mappings
+    /// follow from the request, as those of a whole snapshot do, it is the same on every page.
     pub request_hash: Vec<u8>,
     /// What is asked for.
     pub spec: JobSpec,

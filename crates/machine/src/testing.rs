@@ -196,6 +196,8 @@ fn page(manner: u16) -> SubmitPage {
             if request.is_multiple_of(2) { SegmentId(0) } else { SegmentId(i64::from(manner % 3) + index + 1) };
         IdMapping { source: SegmentId(index + 1), target, partition_id: 0 }
     };
+    // Now and then another request under the same id.
+    let hash = |mappings: u64| vec![u8::from(manner & 0x7000 == 0), u8::try_from(mappings).unwrap_or_default()];
     let spec = JobSpec {
         source_uri: "file:///source".to_owned(),
         target_uri: "file:///target".to_owned(),
@@ -207,7 +209,8 @@ fn page(manner: u16) -> SubmitPage {
     };
     SubmitPage {
         request_id: format!("request-{request}"),
-        request_hash: vec![u8::from(manner & 0x7000 == 0)],
+        hash_before: hash(offset),
+        request_hash: hash(end),
         spec,
         offset,
         mappings: (offset..end).map(mapping).collect(),

@@ -37,4 +37,5 @@ pub use leadership::Term;
 pub use propose::Proposed;
 pub use restore::{RestoreFailed, Restored, Restoring, restore};
 pub use service::PeerService;
+pub use state::ApplyTimes;
 pub use status::{Member, Role, Status};

@@ -12,6 +12,7 @@ use openraft::OptionalSend;
 use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot, SnapshotMeta};
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 pub(crate) type Meta = SnapshotMeta<crate::types::CommittedLeaderId, u64, crate::types::Node>;
@@ -24,6 +25,17 @@ pub(crate) struct Applied {
     pub(crate) index: u64,
 }
 
+/// How long this node took to apply entries since it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ApplyTimes {
+    /// Entries that were applied.
+    pub entries: u64,
+    /// The time for all of them.
+    pub total: Duration,
+    /// The time for the one that took longest.
+    pub longest: Duration,
+}
+
 /// Tells whoever waits how far this node has applied the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
@@ -33,6 +45,7 @@ pub(crate) struct Progress {
     replay_bytes: watch::Sender<u64>,
     /// Checkpoints of other nodes that became this node's rows since it started.
     installed: watch::Sender<u64>,
+    apply_times: watch::Sender<ApplyTimes>,
 }
 
 impl Progress {
@@ -42,6 +55,7 @@ impl Progress {
             index: watch::Sender::new(0),
             replay_bytes: watch::Sender::new(0),
             installed: watch::Sender::new(0),
+            apply_times: watch::Sender::new(ApplyTimes::default()),
         }
     }
 
@@ -74,6 +88,18 @@ impl Progress {
     /// A checkpoint has these of the counted bytes.
     pub(crate) fn covered(&self, bytes: u64) {
         self.replay_bytes.send_modify(|all| *all = all.saturating_sub(bytes));
+    }
+
+    pub(crate) fn apply_times(&self) -> ApplyTimes {
+        *self.apply_times.borrow()
+    }
+
+    fn entry_took(&self, time: Duration) {
+        self.apply_times.send_modify(|times| {
+            times.entries += 1;
+            times.total += time;
+            times.longest = times.longest.max(time);
+        });
     }
 
     pub(crate) fn installed(&self) -> u64 {
@@ -157,7 +183,9 @@ impl RaftStateMachine<Types> for StateMachine {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             let log_id = entry.log_id;
+            let began = Instant::now();
             let answers = self.apply_entry(entry)?;
+            self.progress.entry_took(began.elapsed());
             self.progress.reached(log_id);
             if let Some(responder) = responder {
                 responder.send(answers);

@@ -1,6 +1,6 @@
 //! What a node knows of itself and of its cluster at this moment; figures of other nodes exist on the leader alone.
 
-use crate::state::Progress;
+use crate::state::{ApplyTimes, Progress};
 use crate::types::Metrics;
 use openraft::ServerState;
 use openraft::async_runtime::Instant as _;
@@ -60,6 +60,8 @@ pub struct Status {
     pub purged_index: Option<u64>,
     /// Checkpoints of other nodes that became its rows since it started.
     pub checkpoints_installed: u64,
+    /// How long it took to apply entries since it started.
+    pub apply_times: ApplyTimes,
     /// Every node, this one included.
     pub members: BTreeMap<u64, Member>,
     /// Why raft has stopped on this node, if it has.
@@ -79,6 +81,7 @@ pub(crate) fn status(metrics: &Metrics, progress: &Progress, cluster_id: Option<
         checkpoint_index: metrics.snapshot.map(|log_id| log_id.index),
         purged_index: metrics.purged.map(|log_id| log_id.index),
         checkpoints_installed: progress.installed(),
+        apply_times: progress.apply_times(),
         members: members(metrics),
         stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
     }

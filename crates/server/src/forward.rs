@@ -20,8 +20,9 @@ use tower::{Service, ServiceExt};
 /// Marks a call that another node passed on.
 const FORWARDED: &str = "ferry-forwarded";
 /// Calls that only the leader can answer: every write, and what lives in the leader's memory.
-const LEADER_ONLY: [&str; 12] = [
+const LEADER_ONLY: [&str; 13] = [
     "/ferry.v1.JobService/SubmitJob",
+    SUBMIT_STREAM,
     "/ferry.v1.JobService/CancelJob",
     "/ferry.v1.JobService/PauseJob",
     "/ferry.v1.JobService/ResumeJob",
@@ -34,6 +35,8 @@ const LEADER_ONLY: [&str; 12] = [
     "/ferry.v1.ClusterService/RemoveNode",
     "/ferry.v1.ClusterService/TransferLeadership",
 ];
+/// The one of them whose request is a stream.
+const SUBMIT_STREAM: &str = "/ferry.v1.JobService/SubmitJobStream";
 /// A new look for the leader after a connection was refused.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 /// A leader that hangs or vanished is waited for this long once another one leads.
@@ -70,7 +73,11 @@ impl Forwarder {
         if request.headers().contains_key(FORWARDED) {
             return Route::Answered(no_leader(self.raft.leader().map(|(id, _)| id)).into_http());
         }
-        match self.forward(request).await {
+        let forwarded = match request.uri().path() == SUBMIT_STREAM {
+            true => self.forward_stream(request).await,
+            false => self.forward(request).await,
+        };
+        match forwarded {
             Ok(route) => route,
             Err(status) => Route::Answered(status.into_http()),
         }
@@ -107,28 +114,47 @@ impl Forwarder {
                 return Ok(Route::Here(request));
             }
             let channel = self.channels.get(&address).ok_or_else(|| no_leader(Some(id)))?;
-            let answered = tokio::select! {
-                answered = send(channel, request, given) => answered,
-                () = self.deposed(id) => Err(Unsent::Perhaps("it does not answer, and leads no more".to_owned())),
-            };
-            match answered {
+            match self.send_to(id, channel, request, given).await {
                 Ok(response) => return Ok(Route::Answered(response)),
                 Err(Unsent::Never) if Instant::now() + RETRY_INTERVAL < deadline => {
                     // Either that one comes back, or another leads: what is first is tried.
                     let _ = timeout(RETRY_INTERVAL, self.raft.other_leader(id)).await;
                 }
                 Err(Unsent::Never) => return Err(no_leader(Some(id))),
-                Err(Unsent::Perhaps(reason)) => {
-                    return Err(Status::new(
-                        Code::Unavailable,
-                        format!(
-                            "the connection to the leader, node {}, broke: {reason}; repeat the call (with the same \
-                             request_id for a submit)",
-                            id
-                        ),
-                    ));
-                }
+                Err(Unsent::Perhaps(reason)) => return Err(broke(id, &reason)),
             }
+        }
+    }
+
+    /// A stream is passed on as it comes, never held; what was sent of it is gone, so it is sent once.
+    async fn forward_stream(&self, request: Request<Body>) -> Result<Route, Status> {
+        let (mut head, body) = request.into_parts();
+        let given = deadline::given_in(&head.headers).map(|given| deadline::for_answer(Instant::now() + given));
+        head.headers.insert(FORWARDED, HeaderValue::from_static("1"));
+        let deadline = given.unwrap_or_else(|| Instant::now() + self.timeout);
+        let Some((id, address)) = self.raft.wait_leader(deadline).await else { return Err(no_leader(None)) };
+        let request = Request::from_parts(head, body);
+        if id == self.node_id {
+            return Ok(Route::Here(request));
+        }
+        let channel = self.channels.get(&address).ok_or_else(|| no_leader(Some(id)))?;
+        match self.send_to(id, channel, request, given).await {
+            Ok(response) => Ok(Route::Answered(response)),
+            Err(Unsent::Never) => Err(no_leader(Some(id))),
+            Err(Unsent::Perhaps(reason)) => Err(broke(id, &reason)),
+        }
+    }
+
+    async fn send_to(
+        &self,
+        leader: u64,
+        channel: Channel,
+        request: Request<Body>,
+        deadline: Option<Instant>,
+    ) -> Result<Response<Body>, Unsent> {
+        tokio::select! {
+            answered = send(channel, request, deadline) => answered,
+            () = self.deposed(leader) => Err(Unsent::Perhaps("it does not answer, and leads no more".to_owned())),
         }
     }
 
@@ -146,6 +172,14 @@ impl Forwarder {
             Err(error) => Err(Status::cancelled(format!("the request broke off: {error}"))),
         }
     }
+}
+
+fn broke(leader: u64, reason: &str) -> Status {
+    let message = format!(
+        "the connection to the leader, node {leader}, broke: {reason}; repeat the call (with the same request_id for a \
+         submit)"
+    );
+    Status::new(Code::Unavailable, message)
 }
 
 /// Why a call has no answer from the leader.

@@ -4,6 +4,7 @@
 //! leader is asked, so none outlives a leadership; no label holds an id.
 
 use ferry_machine::row::{Cluster, Job, JobState, Task, TaskOutcome};
+use ferry_raft::ApplyTimes;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
@@ -25,6 +26,7 @@ pub(crate) struct RaftFigures {
     pub(crate) checkpoint_index: u64,
     pub(crate) purged_index: u64,
     pub(crate) checkpoints_installed: u64,
+    pub(crate) apply_times: ApplyTimes,
 }
 
 /// The metrics a process keeps.
@@ -128,12 +130,34 @@ fn raft_families(raft: RaftFigures) -> Result<Vec<MetricFamily>, prometheus::Err
         gauge.set(float(value));
         families.extend(gauge.collect());
     }
-    let installed = Counter::new(
-        "ferry_raft_checkpoints_installed_total",
-        "Checkpoints of other nodes that became this node's rows since it started.",
+    let counts = [
+        (
+            "ferry_raft_checkpoints_installed_total",
+            "Checkpoints of other nodes that became this node's rows since it started.",
+            float(raft.checkpoints_installed),
+        ),
+        (
+            "ferry_raft_entries_applied_total",
+            "Entries applied to this node's rows since it started.",
+            float(raft.apply_times.entries),
+        ),
+        (
+            "ferry_raft_apply_seconds_total",
+            "Time that this node took to apply entries since it started.",
+            raft.apply_times.total.as_secs_f64(),
+        ),
+    ];
+    for (name, help, value) in counts {
+        let counter = Counter::new(name, help)?;
+        counter.inc_by(value);
+        families.extend(counter.collect());
+    }
+    let longest = Gauge::new(
+        "ferry_raft_apply_longest_seconds",
+        "Time of the entry that took longest to apply on this node since it started.",
     )?;
-    installed.inc_by(float(raft.checkpoints_installed));
-    families.extend(installed.collect());
+    longest.set(raft.apply_times.longest.as_secs_f64());
+    families.extend(longest.collect());
     Ok(families)
 }
 
@@ -181,6 +205,7 @@ fn float(count: u64) -> f64 {
 mod tests {
     use super::*;
     use ferry_machine::row::{JobCounts, TaskCounts};
+    use std::time::Duration;
 
     fn cluster() -> Cluster {
         let jobs = JobCounts { executing: 2, canceled: 1, draft: 9, ..JobCounts::default() };
@@ -191,7 +216,9 @@ mod tests {
     #[test]
     fn s28_gauges_of_jobs_and_tasks_are_there_for_a_leader_and_gone_without_one() {
         let metrics = Metrics::new().unwrap();
-        let raft = RaftFigures { term: 4, is_leader: true, ..RaftFigures::default() };
+        let apply_times =
+            ApplyTimes { entries: 9, total: Duration::from_secs(3), longest: Duration::from_millis(1_500) };
+        let raft = RaftFigures { term: 4, is_leader: true, apply_times, ..RaftFigures::default() };
         let text = metrics.render(raft, Some(&cluster())).unwrap();
         for line in [
             "ferry_copy_segment_jobs{state=\"executing\"} 2",
@@ -200,6 +227,9 @@ mod tests {
             "ferry_known_workers 3",
             "ferry_raft_term 4",
             "ferry_raft_is_leader 1",
+            "ferry_raft_entries_applied_total 9",
+            "ferry_raft_apply_seconds_total 3",
+            "ferry_raft_apply_longest_seconds 1.5",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
@@ -216,7 +246,7 @@ mod tests {
         metrics.task_latency.with_label_values(&["done"]).observe(seconds(1_500));
         let text = metrics.render(RaftFigures::default(), Some(&cluster())).unwrap();
         let typed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-        assert_eq!(typed.len(), 14, "{typed:?}");
+        assert_eq!(typed.len(), 17, "{typed:?}");
         for name in typed.iter().filter_map(|line| line.split(' ').next()) {
             assert!(name.starts_with("ferry_"), "{name}");
             let helps = text.lines().filter(|line| line.starts_with(&format!("# HELP {name} "))).count();

@@ -36,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) watches: Arc<Semaphore>,
     /// Places for backups that are being sent.
     pub(crate) backups: Arc<Semaphore>,
+    /// Places for submits that are being streamed.
+    pub(crate) submit_streams: Arc<Semaphore>,
     /// Set when the node begins to stop: open streams end.
     pub(crate) stopping: CancellationToken,
 }
@@ -82,6 +84,7 @@ impl Node {
             checkpoint_index: status.checkpoint_index.unwrap_or(0),
             purged_index: status.purged_index.unwrap_or(0),
             checkpoints_installed: status.checkpoints_installed,
+            apply_times: status.apply_times,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::leadership::Leader;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::reads::Reads;
-use crate::services::BACKUPS_MAX;
+use crate::services::{BACKUPS_MAX, SUBMIT_STREAMS_MAX};
 use ferry_raft::Raft;
 use ferry_snapshot::Stores;
 use ferry_store::Store;
@@ -118,6 +118,7 @@ impl Server {
             changing: Arc::default(),
             watches: Arc::new(Semaphore::new(config.limits.watches as usize)),
             backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
+            submit_streams: Arc::new(Semaphore::new(SUBMIT_STREAMS_MAX)),
             stopping: CancellationToken::new(),
             config,
         });

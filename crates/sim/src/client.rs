@@ -114,12 +114,18 @@ impl Submit {
         let to = (from + self.page_size).min(self.mappings.len());
         SubmitPage {
             request_id: self.request_id.clone(),
-            request_hash: vec![1],
+            hash_before: hash_of(from),
+            request_hash: hash_of(to),
             spec: self.spec.clone(),
             offset,
             mappings: self.mappings.get(from..to).unwrap_or_default().to_vec(),
         }
     }
+}
+
+/// Of a request with so many of its mappings: what it holds is told by its request id here.
+fn hash_of(mappings: usize) -> Vec<u8> {
+    mappings.to_be_bytes().to_vec()
 }
 
 fn segment(number: u64) -> SegmentId {

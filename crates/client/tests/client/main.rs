@@ -1,5 +1,6 @@
 //! The client against real servers in this process.
 
 mod calls;
+mod submit_streams;
 mod support;
 mod watches;

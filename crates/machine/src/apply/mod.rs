@@ -24,6 +24,7 @@ use crate::tables::Tables;
 use crate::time::Stamp;
 use keep::Desk;
 use overlay::Overlay;
+pub(crate) use submit::refused_target;
 pub(crate) use tasks::stride;
 
 /// Applies a command at a moment of cluster time; an earlier moment than the last command's counts as that one.

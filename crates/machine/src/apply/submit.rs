@@ -9,8 +9,8 @@ use crate::key::Key;
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
 use crate::read;
-use crate::row::{Job, JobSpec, JobState, JobTotals, Mapping, Request, Row, Segment, SegmentState, Settle};
-use crate::tables::Tables;
+use crate::row::{Cluster, Job, JobSpec, JobState, JobTotals, Mapping, Request, Row, Segment, SegmentState, Settle};
+use crate::tables::{Read, Tables};
 use crate::time::Time;
 use ferry_planted::Bug;
 
@@ -22,17 +22,21 @@ pub(super) fn page(desk: &mut Desk<'_>, page: &SubmitPage) -> Result<Outcome, Re
     if ferry_planted::is(Bug::RequestIdForgotten) && read::job(&desk.rows, request.job).is_none_or(has_ended) {
         return open(desk, page);
     }
-    if request.hash != page.request_hash {
-        return Err(Rejection::RequestIdReused { request_id: page.request_id.clone(), job: request.job });
-    }
     let job = read::job(&desk.rows, request.job);
     match job {
-        Some(draft) if matches!(draft.state, JobState::Draft { .. }) => resume(desk, &draft, page),
+        Some(draft) if matches!(draft.state, JobState::Draft { .. }) => resume(desk, &request, &draft, page),
         submitted_or_collected => {
+            if request.hash != page.request_hash {
+                return Err(reused(page, &request));
+            }
             let mappings = submitted_or_collected.map_or(page.spec.segments, |job| job.mappings);
             Ok(Outcome::Page { job: request.job, mappings, submitted: true, already_existed: true })
         }
     }
+}
+
+fn reused(page: &SubmitPage, request: &Request) -> Rejection {
+    Rejection::RequestIdReused { request_id: page.request_id.clone(), job: request.job }
 }
 
 /// Hides a draft; its request id is free at once, its rows go in pages.
@@ -88,17 +92,25 @@ fn draft(desk: &Desk<'_>, id: JobId, request_id: &str, spec: &JobSpec) -> Job {
     }
 }
 
-fn resume(desk: &mut Desk<'_>, draft: &Job, page: &SubmitPage) -> Result<Outcome, Rejection> {
+/// Goes on with a draft where the page begins at its end. One that lies behind it only learns where to go on: what is
+/// in already is held against the caller's request there, by the hash of both.
+fn resume(desk: &mut Desk<'_>, request: &Request, draft: &Job, page: &SubmitPage) -> Result<Outcome, Rejection> {
     if page.offset > draft.mappings {
         return Err(Rejection::WrongOffset { job: draft.id, mappings: draft.mappings });
     }
     let mut next = draft.clone();
     next.state = JobState::Draft { expires_at: desk.now.at.plus(limits::DRAFT_IDLE_MS) };
-    if page.offset == draft.mappings {
-        return append(desk, Some(draft), next, page);
+    if page.offset < draft.mappings {
+        desk.put_job(Some(draft), next);
+        return Ok(Outcome::Page { job: draft.id, mappings: draft.mappings, submitted: false, already_existed: false });
     }
-    desk.put_job(Some(draft), next);
-    Ok(Outcome::Page { job: draft.id, mappings: draft.mappings, submitted: false, already_existed: false })
+    if request.hash != page.hash_before {
+        return Err(reused(page, request));
+    }
+    if page.request_hash != page.hash_before {
+        desk.put_request(&page.request_id, Some(Request { hash: page.request_hash.clone(), ..request.clone() }));
+    }
+    append(desk, Some(draft), next, page)
 }
 
 /// Adds the mappings of a page to a draft; the last page makes it a job.
@@ -144,30 +156,38 @@ fn add_mapping(desk: &mut Desk<'_>, job: &Job, index: u64, mapping: &IdMapping) 
 }
 
 fn free_target(desk: &Desk<'_>, job: JobId, index: u64, target: SegmentId) -> Result<(), Rejection> {
-    let id_start = desk.cluster.id_start;
-    if target.0 >= id_start && target.0 >= desk.cluster.next_id {
-        return Err(Rejection::TargetNotAllocated { target, id_start });
+    match refused_target(&desk.rows, &desk.cluster, desk.now.at, target) {
+        Some(Rejection::TargetHeld { job: holder, .. }) if holder == job => {
+            let reason = format!("{target} is listed twice: give each source a target of its own");
+            Err(invalid(format!("id_mappings[{index}].target_segment_id"), reason))
+        }
+        Some(rejection) => Err(rejection),
+        None => Ok(()),
     }
-    let Some(segment) = read::segment(&desk.rows, target) else { return Ok(()) };
-    if segment.job == job {
-        let reason = format!("{target} is listed twice: give each source a target of its own");
-        return Err(invalid(format!("id_mappings[{index}].target_segment_id"), reason));
+}
+
+/// What keeps a new job from a target that its caller names.
+pub(crate) fn refused_target(read: &dyn Read, cluster: &Cluster, now: Time, target: SegmentId) -> Option<Rejection> {
+    let id_start = cluster.id_start;
+    if target.0 >= id_start && target.0 >= cluster.next_id {
+        return Some(Rejection::TargetNotAllocated { target, id_start });
     }
-    if taken_over(desk, &segment) { Ok(()) } else { Err(Rejection::TargetHeld { target, job: segment.job }) }
+    let segment = read::segment(read, target)?;
+    (!taken_over(read, now, &segment)).then_some(Rejection::TargetHeld { target, job: segment.job })
 }
 
 /// Whether the holder of a target can never write to it again, nor ever made it visible.
-fn taken_over(desk: &Desk<'_>, segment: &Segment) -> bool {
+fn taken_over(read: &dyn Read, now: Time, segment: &Segment) -> bool {
     if ferry_planted::is(Bug::TargetLockIgnored) {
         return true;
     }
     if segment.state == SegmentState::Flushed {
         return false;
     }
-    let Some(holder) = read::job(&desk.rows, segment.job) else { return true };
+    let Some(holder) = read::job(read, segment.job) else { return true };
     // What is being collected was dropped as a draft, or was at rest long ago; either way nobody copies for it.
     let over = holder.state == JobState::Collecting || derive::at_rest(&holder);
-    over && holder.quiet_at <= desk.now.at && !matches!(holder.state, JobState::Completed { .. })
+    over && holder.quiet_at <= now && !matches!(holder.state, JobState::Completed { .. })
 }
 
 /// The last page is in: the draft becomes a job, with ids for its tasks and for the copies' build ids.

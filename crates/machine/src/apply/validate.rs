@@ -18,9 +18,11 @@ pub(super) fn page(page: &SubmitPage) -> Result<(), Rejection> {
         return Err(invalid("request_id", "is empty: name the request, so that a retry finds its job"));
     }
     bytes_at_most("request_id", &page.request_id, limits::NAME_BYTES_MAX)?;
-    if page.request_hash.len() > limits::REQUEST_HASH_BYTES_MAX {
-        let reason = format!("is longer than {} bytes: send a digest", limits::REQUEST_HASH_BYTES_MAX);
-        return Err(invalid("request_hash", reason));
+    for (field, hash) in [("hash_before", &page.hash_before), ("request_hash", &page.request_hash)] {
+        if hash.len() > limits::REQUEST_HASH_BYTES_MAX {
+            let reason = format!("is longer than {} bytes: send a digest", limits::REQUEST_HASH_BYTES_MAX);
+            return Err(invalid(field, reason));
+        }
     }
     if page.mappings.len() > limits::MAPPINGS_PER_PAGE_MAX {
         let reason = format!("a page has {} at most: send more pages", limits::MAPPINGS_PER_PAGE_MAX);

@@ -208,7 +208,7 @@ pub struct Mapping {
 /// What a request id stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Hash of the canonical request.
+    /// Hash of the canonical request, with the mappings that are in: a draft's grows with each page.
     pub hash: Vec<u8>,
     /// The job it made.
     pub job: JobId,

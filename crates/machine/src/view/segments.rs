@@ -1,6 +1,7 @@
 //! Target segments as users see them: their state follows from their job's, so all of a job change in one moment.
 
 use crate::id::{JobId, SegmentId};
+use crate::outcome::Rejection;
 use crate::read;
 use crate::row::{Job, JobState, Mapping, Segment, SegmentState};
 use crate::tables::Read;
@@ -19,6 +20,12 @@ pub struct SegmentStatus {
 pub fn segment(read: &dyn Read, id: SegmentId) -> Option<SegmentStatus> {
     let segment = read::segment(read, id)?;
     effective(id, segment, |job| read::job(read, job))
+}
+
+/// What would keep a new job from a target that its caller names.
+pub fn refused_target(read: &dyn Read, target: SegmentId) -> Option<Rejection> {
+    let cluster = read::cluster(read)?;
+    crate::apply::refused_target(read, &cluster, cluster.now, target)
 }
 
 /// The effective form of a segment's row.

@@ -1,7 +1,7 @@
 //! Scenarios of submits that must come out right: repeated, broken off, and two that want the same target.
 
 use crate::story::{Story, mapping, page, submit};
-use ferry_machine::command::{Command, FailureKind};
+use ferry_machine::command::{Command, FailureKind, IdMapping, SubmitPage};
 use ferry_machine::id::{JobId, SegmentId};
 use ferry_machine::limits;
 use ferry_machine::outcome::{Outcome, Rejection};
@@ -127,4 +127,45 @@ fn s40_a_conflict_on_a_later_page_can_be_dropped_at_once() {
     assert!(matches!(story.refused(Command::DropDraft { job }), Rejection::JobNotFound(_)));
     let free = story.submit_mappings("again", &mappings[..350], |_| {});
     assert_eq!(story.state(free), Some(State::Pending));
+}
+
+/// A page of a streamed submit: its hash tells the targets that are in.
+fn streamed(mappings: &[IdMapping], from: usize, to: usize) -> Command {
+    let hash = |end: usize| mappings[..end].iter().flat_map(|mapping| mapping.target.0.to_be_bytes()).collect();
+    let page = page("r", from as u64, mappings.len() as u64, &mappings[from..to]);
+    submit(SubmitPage { hash_before: hash(from), request_hash: hash(to), ..page })
+}
+
+#[test]
+fn s40_a_streamed_submit_goes_on_with_what_it_began_with_alone() {
+    let mut story = Story::new();
+    let mappings: Vec<_> = (1..=6).map(|source| mapping(source, source)).collect();
+    let Outcome::Page { job, .. } = story.ok(streamed(&mappings, 0, 3)) else { panic!("a draft") };
+    let mut other = mappings.clone();
+    other[1].target = SegmentId(9);
+    let cursor = Outcome::Page { job, mappings: 3, submitted: false, already_existed: false };
+    assert_eq!(story.ok(streamed(&other, 0, 2)), cursor, "what lies behind the cursor is not judged");
+    let reused = Rejection::RequestIdReused { request_id: "r".to_owned(), job };
+    assert_eq!(story.refused(streamed(&other, 3, 6)), reused, "but at the cursor it is");
+    assert_eq!(story.ok(streamed(&mappings, 3, 3)), cursor, "a page of nothing keeps the draft");
+    story.ok(streamed(&mappings, 3, 5));
+    story.ok(streamed(&mappings, 5, 6));
+    assert_eq!(story.state(job), Some(State::Pending));
+    let again = Outcome::Page { job, mappings: 6, submitted: true, already_existed: true };
+    assert_eq!(story.ok(streamed(&mappings, 5, 6)), again, "the last page tells the whole request");
+    assert_eq!(story.refused(streamed(&mappings, 3, 5)), reused, "a page before it does not");
+    assert_eq!(story.refused(streamed(&other, 5, 6)), reused);
+}
+
+#[test]
+fn s40_pages_of_nothing_keep_a_draft_while_its_client_sends_what_is_in_already() {
+    let mut story = Story::new();
+    let mappings: Vec<_> = (1..=6).map(|source| mapping(source, source)).collect();
+    let Outcome::Page { job, .. } = story.ok(streamed(&mappings, 0, 3)) else { panic!("a draft") };
+    for _ in 0..3 {
+        story.wait(limits::DRAFT_IDLE_MS - 1);
+        story.ok(streamed(&mappings, 1, 1));
+    }
+    story.ok(streamed(&mappings, 3, 6));
+    assert_eq!(story.state(job), Some(State::Pending));
 }

@@ -295,6 +295,7 @@ pub(crate) fn spec(segments: u64) -> JobSpec {
 pub(crate) fn page(request: &str, offset: u64, segments: u64, mappings: &[IdMapping]) -> SubmitPage {
     SubmitPage {
         request_id: request.to_owned(),
+        hash_before: request.as_bytes().to_vec(),
         request_hash: request.as_bytes().to_vec(),
         spec: spec(segments),
         offset,

@@ -65,6 +65,7 @@ fn mappings_that_cannot_be_are_refused() {
     };
     let refused = refusals(&[
         &|page| page.request_id = String::new(),
+        &|page| page.hash_before = vec![0; 65],
         &|page| page.request_hash = vec![0; 65],
         &|page| page.offset = 7,
         &with(&[(1, 11), (1, 12)]),
@@ -78,6 +79,7 @@ fn mappings_that_cannot_be_are_refused() {
     ]);
     expect![[r#"
         request_id: is empty: name the request, so that a retry finds its job
+        hash_before: is longer than 64 bytes: send a digest
         request_hash: is longer than 64 bytes: send a digest
         only 0 mappings of this submit are in: send the page that begins there
         id_mappings[1].source_segment_id: 1 is listed twice: copy each source once

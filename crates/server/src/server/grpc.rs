@@ -23,6 +23,9 @@ use tower::layer::util::{Identity, Stack};
 
 /// Clients that vanished without a word are noticed by this, and what they held is freed.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// What one connection may have sent and not yet heard to be read, over all of its calls: sixteen times what one call
+/// may, so that a streamed submit which waits for the log leaves the others room.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// Services that reflection lists.
 const LISTED: [&str; 6] = [
     "ferry.v1.JobService",
@@ -55,6 +58,7 @@ pub(super) fn router(
     let router = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_INTERVAL))
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .layer(gateway)
         .add_service(peers)
         .add_service(health)

@@ -1,6 +1,6 @@
 //! JobService: submits, reads and controls of jobs; watches and tasks are in files of their own.
 
-use super::{Services, tasks, watch};
+use super::{Services, submit_stream, tasks, watch};
 use crate::page::{self, List, Page};
 use crate::reads::Reading;
 use crate::status::{Violations, echoed, invalid, no_leader, of_rejection};
@@ -15,7 +15,7 @@ use ferry_machine::view;
 use ferry_proto::v1;
 use ferry_proto::v1::job_service_server::JobService;
 use tonic::metadata::MetadataMap;
-use tonic::{Code, Request, Response, Status, async_trait};
+use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 #[async_trait]
 impl JobService for Services {
@@ -27,6 +27,13 @@ impl JobService for Services {
     ) -> Result<Response<v1::SubmitJobResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         self.submit(&metadata, request).await.map_err(|status| self.stamped(status))
+    }
+
+    async fn submit_job_stream(
+        &self,
+        request: Request<Streaming<v1::SubmitJobStreamRequest>>,
+    ) -> Result<Response<v1::SubmitJobResponse>, Status> {
+        submit_stream::submit(self, request).await.map_err(|status| self.stamped(status))
     }
 
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobResponse>, Status> {
@@ -165,13 +172,18 @@ impl Services {
             }
             reading.check()?;
         }
-        let sourced = submit::read_source(&checked, &self.stores).await?;
+        let (sourced, snapshot) = submit::read_source(&checked, &self.stores).await?;
         if checked.dry_run {
-            let plan = Some(submit::dry_run(&sourced));
-            let response = v1::SubmitJobResponse { plan, ..v1::SubmitJobResponse::default() };
-            return Ok(self.reads.stamp().answer(response));
+            let reading = self.reads.open(v1::Consistency::Linearizable.into(), metadata).await?;
+            let plan = Some(submit::dry_run(&sourced, &snapshot, &reading.view).await?);
+            return reading.answer(v1::SubmitJobResponse { plan, ..v1::SubmitJobResponse::default() });
         }
-        let submitted = submit::submit(&self.raft, &checked, &sourced).await?;
+        // Its mappings are out; what is left of a large one is not kept while they go their way.
+        drop(snapshot);
+        // A caller that goes away meanwhile has asked for it all the same, and finds it by its request id.
+        let raft = self.raft.clone();
+        let submitting = tokio::spawn(async move { submit::submit(&raft, &checked, &sourced).await });
+        let submitted = submitting.await.map_err(|error| Status::internal(error.to_string()))??;
         let reading = self.reads.after_write();
         let job = read_job(&reading, submitted.job)?;
         let already_existed = submitted.already_existed;
@@ -193,7 +205,7 @@ impl Services {
 }
 
 /// What a retry hears whose first job is gone.
-fn collected(reading: &Reading, status: Status, checked: &submit::CheckedSubmit, id: JobId) -> Status {
+pub(super) fn collected(reading: &Reading, status: Status, checked: &submit::CheckedSubmit, id: JobId) -> Status {
     if status.code() != Code::NotFound {
         return status;
     }

@@ -7,11 +7,13 @@ mod ids;
 mod jobs;
 mod membership;
 mod segments;
+mod submit_stream;
 mod tasks;
 mod watch;
 mod workers;
 
 pub(crate) use backup::BACKUPS_MAX;
+pub(crate) use submit_stream::SUBMIT_STREAMS_MAX;
 
 use crate::node::Node;
 use std::sync::Arc;

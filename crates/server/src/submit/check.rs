@@ -1,6 +1,7 @@
 //! Everything about a submit that can be told from the request alone, told at once and before anything is changed.
 
-use super::hash::canonical_hash;
+use super::hash::RequestHash;
+use super::pages::PageHash;
 use crate::config::JobOptions as Defaults;
 use crate::config::milliseconds;
 use crate::status::{Violations, echoed};
@@ -24,8 +25,10 @@ pub(crate) struct CheckedSubmit {
     pub(crate) request_id: String,
     /// Whether the request id was given: only then can the request be known already.
     pub(crate) request_id_given: bool,
-    /// Hash of the request as it was given.
-    pub(crate) hash: Vec<u8>,
+    /// Hash of the request as it was given, but for its mappings.
+    header: RequestHash,
+    /// The same with the mappings.
+    pub(crate) hash: RequestHash,
     /// What is asked for, but for what the snapshot says.
     pub(crate) spec: JobSpec,
     /// As given; none: every segment of the snapshot.
@@ -40,7 +43,18 @@ pub(crate) fn check(
     defaults: &Defaults,
     stores: &Stores,
 ) -> Result<CheckedSubmit, Status> {
-    let hash = canonical_hash(&request);
+    let mappings = request.id_mappings.len() as u64;
+    check_counted(request, mappings, defaults, stores)
+}
+
+/// The same of a request that has, or is going to have, so many mappings.
+fn check_counted(
+    request: v1::SubmitJobRequest,
+    mappings: u64,
+    defaults: &Defaults,
+    stores: &Stores,
+) -> Result<CheckedSubmit, Status> {
+    let header = RequestHash::of_header(&request, mappings);
     let mut violations = Violations::default();
     let (source, target) = (request.source.unwrap_or_default(), request.target.unwrap_or_default());
     let options = request.options.unwrap_or_default();
@@ -54,10 +68,12 @@ pub(crate) fn check(
     check_mappings(&request.id_mappings, &mut violations);
     violations.into_result()?;
     let request_id_given = !request.request_id.is_empty();
+    let mappings: Vec<IdMapping> = request.id_mappings.iter().map(mapping).collect();
     Ok(CheckedSubmit {
         request_id: if request_id_given { request.request_id } else { uuid::Uuid::new_v4().to_string() },
         request_id_given,
-        hash,
+        hash: header.clone().with(&mappings),
+        header,
         spec: JobSpec {
             name: request.name,
             source_uri: source.uri,
@@ -68,12 +84,56 @@ pub(crate) fn check(
             labels: options.labels.into_iter().collect(),
             ..JobSpec::default()
         },
-        mappings: request.id_mappings.iter().map(mapping).collect(),
+        mappings,
         dry_run: request.dry_run,
     })
 }
 
-fn mapping(mapping: &v1::IdMapping) -> IdMapping {
+impl CheckedSubmit {
+    /// How the pages of this submit are hashed; mappings that follow from a snapshot are no part of the request.
+    pub(crate) fn page_hash(&self) -> PageHash {
+        match self.mappings.is_empty() {
+            true => PageHash::Whole(self.hash.clone()),
+            false => PageHash::Grows(self.header.clone()),
+        }
+    }
+}
+
+/// The header of a stream, checked.
+pub(crate) fn check_header(
+    header: v1::SubmitJobStreamHeader,
+    defaults: &Defaults,
+    stores: &Stores,
+) -> Result<CheckedSubmit, Status> {
+    let request = header.request.unwrap_or_default();
+    let mut violations = Violations::default();
+    violations.require(!request.request_id.is_empty(), "header.request.request_id", || {
+        "is empty: name the submit, so that a stream that breaks off can go on".to_owned()
+    });
+    violations.require(request.id_mappings.is_empty(), "header.request.id_mappings", || {
+        "are set: send the mappings in pages behind the header".to_owned()
+    });
+    violations.require(!request.dry_run, "header.request.dry_run", || {
+        "is set: SubmitJob plans without changing anything".to_owned()
+    });
+    let total = header.total_mappings;
+    violations.require(total > 0, "header.total_mappings", || {
+        format!("is {total}: say how many follow; SubmitJob without mappings copies every segment of the snapshot")
+    });
+    violations.into_result()?;
+    if total.unsigned_abs() > limits::MAPPINGS_PER_JOB_MAX {
+        return Err(Status::resource_exhausted(format!(
+            "header.total_mappings: is {total}, and a job can have {}: split the job",
+            limits::MAPPINGS_PER_JOB_MAX
+        )));
+    }
+    let checked = check_counted(request, total.unsigned_abs(), defaults, stores)?;
+    let spec = JobSpec { segments: total.unsigned_abs(), ..checked.spec };
+    Ok(CheckedSubmit { spec, ..checked })
+}
+
+/// A mapping as the machine takes it.
+pub(crate) fn mapping(mapping: &v1::IdMapping) -> IdMapping {
     IdMapping {
         source: SegmentId(mapping.source_segment_id),
         target: SegmentId(mapping.target_segment_id),
@@ -186,27 +246,35 @@ fn check_mappings(mappings: &[v1::IdMapping], violations: &mut Violations) {
         }
         let (source, target) = (mapping.source_segment_id, mapping.target_segment_id);
         let field = |name: &str| format!("id_mappings[{index}].{name}");
-        if source <= 0 {
-            violations.add(field("source_segment_id"), format!("is {source}: name a segment by its positive id"));
-        } else if let Some(first) = sources.insert(source, index) {
+        check_ids(index as u64, mapping, violations);
+        if source > 0
+            && let Some(first) = sources.insert(source, index)
+        {
             let reason = format!("is {source}, as in id_mappings[{first}]: name each source segment once");
             violations.add(field("source_segment_id"), reason);
         }
-        if target < 0 {
-            let reason = format!("is {target}: use a positive id, or 0 to have one chosen");
-            violations.add(field("target_segment_id"), reason);
-        } else if target > 0
+        if target > 0
             && let Some(first) = targets.insert(target, index)
         {
             let reason = format!("is {target}, as in id_mappings[{first}]: name each target segment once");
             violations.add(field("target_segment_id"), reason);
         }
-        if mapping.partition_id < 0 {
-            let reason = format!(
-                "is {}: use a positive id, or 0 for target.partition_ids or the source's own",
-                mapping.partition_id
-            );
-            violations.add(field("partition_id"), reason);
-        }
+    }
+}
+
+/// The ids of one mapping, each for itself; `index` is its place in the request.
+pub(crate) fn check_ids(index: u64, mapping: &v1::IdMapping, violations: &mut Violations) {
+    let field = |name: &str| format!("id_mappings[{index}].{name}");
+    let (source, target, partition) = (mapping.source_segment_id, mapping.target_segment_id, mapping.partition_id);
+    if source <= 0 {
+        violations.add(field("source_segment_id"), format!("is {source}: name a segment by its positive id"));
+    }
+    if target < 0 {
+        let reason = format!("is {target}: use a positive id, or 0 to have one chosen");
+        violations.add(field("target_segment_id"), reason);
+    }
+    if partition < 0 {
+        let reason = format!("is {partition}: use a positive id, or 0 for target.partition_ids or the source's own");
+        violations.add(field("partition_id"), reason);
     }
 }

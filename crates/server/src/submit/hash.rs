@@ -1,30 +1,68 @@
 //! The hash by which a repeated request is known: the same for the same request on every node, whatever the order of
-//! its maps and whatever the configuration.
+//! its maps, the pages its mappings came in, and the configuration.
 
+use ferry_machine::command::IdMapping;
 use ferry_proto::v1;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// Hash of a request without its request id and its dry run.
-pub(crate) fn canonical_hash(request: &v1::SubmitJobRequest) -> Vec<u8> {
-    let mut request = v1::SubmitJobRequest { request_id: String::new(), dry_run: false, ..request.clone() };
-    // Left out and empty are the same request.
-    let labels = std::mem::take(&mut request.options.get_or_insert_default().labels);
-    let partitions = std::mem::take(&mut request.target.get_or_insert_default().partition_ids);
-    request.source.get_or_insert_default();
-    let mut hash = Sha256::new();
-    part(&mut hash, &request.encode_to_vec());
-    for (key, value) in labels.into_iter().collect::<BTreeMap<_, _>>() {
-        part(&mut hash, key.as_bytes());
-        part(&mut hash, value.as_bytes());
+/// Hash of a request as far as its mappings are in: each is added to the hash of what came before it, so neither a
+/// client nor a node has to hold all of them to know a request again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestHash([u8; 32]);
+
+impl RequestHash {
+    /// Of a request with so many mappings, but without them, its request id and its dry run.
+    pub(crate) fn of_header(request: &v1::SubmitJobRequest, mappings: u64) -> Self {
+        let mut request = v1::SubmitJobRequest {
+            request_id: String::new(),
+            name: request.name.clone(),
+            source: request.source.clone(),
+            target: request.target.clone(),
+            id_mappings: Vec::new(),
+            options: request.options.clone(),
+            dry_run: false,
+        };
+        // Left out and empty are the same request.
+        let labels = std::mem::take(&mut request.options.get_or_insert_default().labels);
+        let partitions = std::mem::take(&mut request.target.get_or_insert_default().partition_ids);
+        request.source.get_or_insert_default();
+        let mut hash = Sha256::new();
+        part(&mut hash, &request.encode_to_vec());
+        for (key, value) in labels.into_iter().collect::<BTreeMap<_, _>>() {
+            part(&mut hash, key.as_bytes());
+            part(&mut hash, value.as_bytes());
+        }
+        part(&mut hash, &mappings.to_be_bytes());
+        hash.update(b"partitions");
+        for (source, target) in partitions.into_iter().collect::<BTreeMap<_, _>>() {
+            part(&mut hash, &source.to_be_bytes());
+            part(&mut hash, &target.to_be_bytes());
+        }
+        Self(hash.finalize().into())
     }
-    hash.update(b"partitions");
-    for (source, target) in partitions.into_iter().collect::<BTreeMap<_, _>>() {
-        part(&mut hash, &source.to_be_bytes());
-        part(&mut hash, &target.to_be_bytes());
+
+    /// Adds the next mapping of the request.
+    pub(crate) fn add(&mut self, mapping: &IdMapping) {
+        let mut hash = Sha256::new();
+        hash.update(self.0);
+        for id in [mapping.source.0, mapping.target.0, mapping.partition_id] {
+            hash.update(id.to_be_bytes());
+        }
+        self.0 = hash.finalize().into();
     }
-    hash.finalize().to_vec()
+
+    /// The same with further mappings.
+    pub(crate) fn with(mut self, mappings: &[IdMapping]) -> Self {
+        mappings.iter().for_each(|mapping| self.add(mapping));
+        self
+    }
+
+    /// As rows and commands keep it.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.to_vec()
+    }
 }
 
 /// Parts carry their length, so that no two lists of parts look alike.
@@ -36,6 +74,7 @@ fn part(hash: &mut Sha256, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ferry_machine::id::SegmentId;
 
     fn request(labels: &[(&str, &str)], partitions: &[(i64, i64)]) -> v1::SubmitJobRequest {
         v1::SubmitJobRequest {
@@ -53,22 +92,26 @@ mod tests {
         }
     }
 
+    fn mapping(source: i64, target: i64, partition_id: i64) -> IdMapping {
+        IdMapping { source: SegmentId(source), target: SegmentId(target), partition_id }
+    }
+
     #[test]
     fn the_order_of_maps_the_request_id_and_a_dry_run_do_not_change_the_hash() {
-        let first = canonical_hash(&request(&[("a", "1"), ("b", "2"), ("c", "3")], &[(1, 2), (3, 4)]));
+        let first = RequestHash::of_header(&request(&[("a", "1"), ("b", "2"), ("c", "3")], &[(1, 2), (3, 4)]), 7);
         for _ in 0..20 {
             // Each map has its own random order.
             let mut again = request(&[("c", "3"), ("b", "2"), ("a", "1")], &[(3, 4), (1, 2)]);
             again.request_id = uuid::Uuid::new_v4().to_string();
             again.dry_run = true;
-            assert_eq!(canonical_hash(&again), first);
+            assert_eq!(RequestHash::of_header(&again, 7), first);
         }
     }
 
     #[test]
     fn every_part_of_a_request_changes_the_hash() {
         let base = request(&[("a", "1")], &[(1, 2)]);
-        let mut others = vec![
+        let others = [
             request(&[("a", "2")], &[(1, 2)]),
             request(&[("a1", "")], &[(1, 2)]),
             request(&[("a", "1")], &[(1, 3)]),
@@ -76,12 +119,30 @@ mod tests {
             request(&[("a", "1")], &[]),
             v1::SubmitJobRequest { name: "other".into(), ..base.clone() },
         ];
-        others.push(v1::SubmitJobRequest {
-            id_mappings: vec![v1::IdMapping { source_segment_id: 1, ..v1::IdMapping::default() }],
-            ..base.clone()
-        });
         for other in others {
-            assert_ne!(canonical_hash(&other), canonical_hash(&base), "{other:?}");
+            assert_ne!(RequestHash::of_header(&other, 7), RequestHash::of_header(&base, 7), "{other:?}");
+        }
+        assert_ne!(RequestHash::of_header(&base, 8), RequestHash::of_header(&base, 7));
+    }
+
+    #[test]
+    fn every_mapping_and_its_place_change_the_hash_and_pages_do_not() {
+        let header = RequestHash::of_header(&request(&[], &[]), 3);
+        let of = |mappings: &[IdMapping]| header.clone().with(mappings);
+        let mappings = [mapping(1, 11, 0), mapping(2, 12, 0), mapping(3, 0, 5)];
+        let others: [&[IdMapping]; 6] = [
+            &[],
+            &mappings[..2],
+            &[mappings[1], mappings[0], mappings[2]],
+            &[mapping(4, 11, 0), mappings[1], mappings[2]],
+            &[mapping(1, 0, 0), mappings[1], mappings[2]],
+            &[mapping(1, 11, 1), mappings[1], mappings[2]],
+        ];
+        for other in others {
+            assert_ne!(of(other), of(&mappings), "{other:?}");
+        }
+        for cut in 0..mappings.len() {
+            assert_eq!(of(&mappings[..cut]).with(&mappings[cut..]), of(&mappings));
         }
     }
 
@@ -89,6 +150,6 @@ mod tests {
     fn left_out_and_empty_options_are_the_same_request() {
         let without = v1::SubmitJobRequest { name: "copy".into(), ..v1::SubmitJobRequest::default() };
         let with = v1::SubmitJobRequest { options: Some(v1::JobOptions::default()), ..without.clone() };
-        assert_eq!(canonical_hash(&without), canonical_hash(&with));
+        assert_eq!(RequestHash::of_header(&without, 0), RequestHash::of_header(&with, 0));
     }
 }

@@ -7,16 +7,17 @@ use ferry_machine::id::SegmentId;
 use ferry_machine::limits;
 use ferry_machine::row::JobSpec;
 use ferry_snapshot::{
-    Class, MetadataError, OpenError, PlanError, ReadError, Snapshot, StoreError, Stores, UriError, target_partition,
+    Class, FilesError, MetadataError, OpenError, PlanError, ReadError, Snapshot, StoreError, Stores, UriError,
+    target_partition,
 };
 use futures::{TryStreamExt, stream};
 use tonic::{Code, Status};
 
 const FIELD: &str = "source.uri";
-/// Manifests that one submit reads to compare partitions.
-const MANIFESTS_MAX: usize = 10_000;
+/// Manifests that one submit reads, to compare partitions or to count files.
+pub(super) const MANIFESTS_MAX: usize = 10_000;
 /// Manifests that are read at once.
-const MANIFESTS_AT_ONCE: usize = 16;
+pub(super) const MANIFESTS_AT_ONCE: usize = 16;
 
 /// A submit with everything its snapshot adds to it.
 #[derive(Debug)]
@@ -27,11 +28,12 @@ pub(crate) struct Sourced {
     pub(crate) mappings: Vec<IdMapping>,
 }
 
-/// Opens the snapshot and holds the submit against it.
-pub(crate) async fn read_source(checked: &CheckedSubmit, stores: &Stores) -> Result<Sourced, Status> {
-    let snapshot = Snapshot::open(stores, &checked.spec.source_uri).await.map_err(|error| refused_snapshot(&error))?;
+/// Opens the snapshot and holds the submit against it, all of its mappings at once.
+pub(crate) async fn read_source(checked: &CheckedSubmit, stores: &Stores) -> Result<(Sourced, Snapshot), Status> {
+    let snapshot = open(&checked.spec, stores).await?;
     check_members(&snapshot, &checked.mappings)?;
-    check_partitions(&snapshot, checked).await?;
+    let named: Vec<(u64, IdMapping)> = named_partitions(&checked.spec, 0, &checked.mappings).collect();
+    check_partitions(&snapshot, &checked.spec, &named, named.len()).await?;
     let mappings = if checked.mappings.is_empty() { whole(&snapshot) } else { checked.mappings.clone() };
     if mappings.len() as u64 > limits::MAPPINGS_PER_JOB_MAX {
         return Err(Status::resource_exhausted(format!(
@@ -40,18 +42,26 @@ pub(crate) async fn read_source(checked: &CheckedSubmit, stores: &Stores) -> Res
             limits::MAPPINGS_PER_JOB_MAX
         )));
     }
+    let spec = JobSpec { segments: mappings.len() as u64, ..pinned(&snapshot, &checked.spec)? };
+    Ok((Sourced { spec, mappings }, snapshot))
+}
+
+pub(super) async fn open(spec: &JobSpec, stores: &Stores) -> Result<Snapshot, Status> {
+    Snapshot::open(stores, &spec.source_uri).await.map_err(|error| refused_snapshot(&error))
+}
+
+/// What is asked for, of this very snapshot.
+pub(super) fn pinned(snapshot: &Snapshot, spec: &JobSpec) -> Result<JobSpec, Status> {
     let build_ids = u32::try_from(snapshot.build_ids().len())
         .map_err(|_| invalid(FIELD, "has more index builds than can be counted: take smaller snapshots"))?;
     let pin = snapshot.pin();
-    let spec = JobSpec {
+    Ok(JobSpec {
         source_uri: snapshot.uri(),
         metadata_bytes: pin.size_bytes,
         metadata_crc32c: pin.crc32c,
-        segments: mappings.len() as u64,
         build_ids,
-        ..checked.spec.clone()
-    };
-    Ok(Sourced { spec, mappings })
+        ..spec.clone()
+    })
 }
 
 /// Every segment of a snapshot, in the order of the ids, with targets and partitions left open.
@@ -63,28 +73,41 @@ fn check_members(snapshot: &Snapshot, mappings: &[IdMapping]) -> Result<(), Stat
     let mut violations = Violations::default();
     for (index, mapping) in mappings.iter().enumerate() {
         if !violations.is_full() && !snapshot.has_segment(mapping.source.0) {
-            violations.add(
-                format!("id_mappings[{index}].source_segment_id"),
-                format!(
-                    "is {}, which the snapshot {} does not have: see `ferry snapshot inspect` for those it has",
-                    mapping.source,
-                    snapshot.uri()
-                ),
-            );
+            no_member(index as u64, mapping.source, &snapshot.uri(), &mut violations);
         }
     }
     violations.into_result()
 }
 
+pub(super) fn no_member(index: u64, source: SegmentId, uri: &str, violations: &mut Violations) {
+    violations.add(
+        format!("id_mappings[{index}].source_segment_id"),
+        format!("is {source}, which the snapshot {uri} does not have: see `ferry snapshot inspect` for those it has"),
+    );
+}
+
+/// Mappings that name a partition beside the target's map, with their places in the request, of which the first is
+/// `first`.
+pub(super) fn named_partitions<'a>(
+    spec: &JobSpec,
+    first: u64,
+    mappings: &'a [IdMapping],
+) -> impl Iterator<Item = (u64, IdMapping)> + use<'a> {
+    let named_twice = !spec.partition_ids.is_empty();
+    let places = (first..).zip(mappings.iter().copied());
+    places.filter(move |(_, mapping)| named_twice && mapping.partition_id != 0)
+}
+
 /// A partition that is named by the mapping and by the target's map must be the same; which source partition a
-/// segment is of stands in its manifest alone.
-async fn check_partitions(snapshot: &Snapshot, checked: &CheckedSubmit) -> Result<(), Status> {
-    let partitions = &checked.spec.partition_ids;
-    let named: Vec<(usize, &IdMapping)> = match partitions.is_empty() {
-        true => Vec::new(),
-        false => checked.mappings.iter().enumerate().filter(|(_, mapping)| mapping.partition_id != 0).collect(),
-    };
-    if named.len() > MANIFESTS_MAX {
+/// segment is of stands in its manifest alone. `count` is how many there are so far in the whole request.
+pub(super) async fn check_partitions(
+    snapshot: &Snapshot,
+    spec: &JobSpec,
+    named: &[(u64, IdMapping)],
+    count: usize,
+) -> Result<(), Status> {
+    let partitions = &spec.partition_ids;
+    if count > MANIFESTS_MAX {
         let reason = format!(
             "has {} entries while id_mappings name partitions too: leave one of the two out (up to {MANIFESTS_MAX} \
              such mappings are compared)",
@@ -92,7 +115,7 @@ async fn check_partitions(snapshot: &Snapshot, checked: &CheckedSubmit) -> Resul
         );
         return Err(invalid("target.partition_ids", reason));
     }
-    stream::iter(named.into_iter().map(Ok))
+    stream::iter(named.to_vec().into_iter().map(Ok))
         .try_for_each_concurrent(MANIFESTS_AT_ONCE, |(index, mapping)| async move {
             let segment = mapping.source.0;
             let manifest = snapshot.manifest(segment).await.map_err(|error| refused_manifest(&error))?;
@@ -129,6 +152,14 @@ fn refused_manifest(error: &ReadError) -> Status {
         ReadError::Store(error) => store_code(error),
         ReadError::NoSegment { .. } | ReadError::Manifest { .. } | ReadError::Checksums { .. } => Code::InvalidArgument,
     };
+    of_field(code, FIELD, error.to_string())
+}
+
+pub(super) fn refused_files(error: &FilesError) -> Status {
+    if let FilesError::Read(error) = error {
+        return refused_manifest(error);
+    }
+    let code = if let FilesError::Store(error) = error { store_code(error) } else { Code::InvalidArgument };
     of_field(code, FIELD, error.to_string())
 }
 

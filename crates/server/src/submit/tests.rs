@@ -4,6 +4,7 @@ use super::*;
 use crate::config::{JobOptions as Defaults, Timeout};
 use ferry_machine::limits;
 use ferry_machine::row::{ExhaustedPolicy, VerifyMode};
+use ferry_proto::v1;
 use ferry_snapshot::Stores;
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -175,5 +176,5 @@ fn a_missing_request_id_is_made_and_a_given_one_is_kept() {
     let given = checked(v1::SubmitJobRequest { request_id: "mine".into(), ..good() }).unwrap();
     assert!(given.request_id_given && given.request_id == "mine");
     assert_eq!(given.hash, made.hash);
-    assert!(given.hash.len() <= limits::REQUEST_HASH_BYTES_MAX);
+    assert!(given.hash.bytes().len() <= limits::REQUEST_HASH_BYTES_MAX);
 }

@@ -2,5 +2,6 @@
 
 mod bad_input;
 mod cluster;
+mod submit_streams;
 mod submits;
 mod support;

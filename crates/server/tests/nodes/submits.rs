@@ -1,9 +1,7 @@
 //! Submits as clients repeat, collide and size them: one request is one job, and a refused one leaves nothing.
 
-use crate::support::{Cluster, SAMPLE_METADATA, SAMPLE_SEGMENTS, sample, submit};
+use crate::support::{Cluster, SAMPLE_METADATA, SAMPLE_SEGMENTS, eventually, large_snapshot, sample, submit};
 use ferry_proto::v1;
-use std::fmt::Write as _;
-use std::path::Path;
 use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,24 +58,14 @@ async fn a_dry_run_tells_the_plan_and_changes_nothing() {
     let answer = jobs.submit_job(request).await.unwrap().into_inner();
     let plan = answer.plan.unwrap();
     assert_eq!((answer.job, plan.total_segments, plan.total_tasks, plan.id_mappings.len()), (None, 3, 2, 3));
+    let (stores, uri) = (ferry_snapshot::Stores::new(), ferry_snapshot::file_uri(&sample()));
+    let summary = ferry_snapshot::Snapshot::open(&stores, &uri).await.unwrap().inspect().await.unwrap();
+    let files = i64::try_from(summary.files.values().sum::<u64>()).unwrap();
+    assert_eq!((plan.total_files, plan.total_bytes, plan.uncounted_segments), (files, summary.bytes, 0));
+    assert!(files > 3 && plan.total_bytes > 0, "{plan:?}");
+    assert_eq!((plan.conflicts, plan.total_conflicts), (Vec::new(), 0));
     assert_eq!(jobs.list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner().jobs, []);
     cluster.stop_all().await;
-}
-
-/// A tree with the metadata of a snapshot of that many segments; its manifests are for workers to read.
-fn large_snapshot(root: &Path, segments: i64) {
-    let metadata = root.join("snapshots/8/metadata/9.json");
-    std::fs::create_dir_all(metadata.parent().unwrap()).unwrap();
-    let mut list = String::new();
-    for id in 1..=segments {
-        let comma = if id == 1 { "" } else { "," };
-        write!(list, "{comma}\"snapshots/8/manifests/9/{id}.avro\"").unwrap();
-    }
-    let text = format!(
-        "{{\"format_version\": 5, \"snapshot_info\": {{\"id\": \"9\", \"collection_id\": \"8\", \
-         \"state\": \"SnapshotStateCommitted\"}}, \"collection\": {{}}, \"manifest_list\": [{list}]}}"
-    );
-    std::fs::write(metadata, text).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,5 +112,49 @@ async fn s40_a_conflict_on_a_later_page_leaves_no_half_job_and_frees_its_targets
     let request = v1::SubmitJobRequest { id_mappings, ..request };
     let job = jobs.submit_job(request).await.unwrap().into_inner().job.unwrap();
     assert_eq!(job.total_segments, 699);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_names_every_target_that_the_job_could_not_have() {
+    let cluster = Cluster::start(1).await;
+    let mut jobs = cluster.nodes[0].jobs();
+    let mapping =
+        |source, target| v1::IdMapping { source_segment_id: source, target_segment_id: target, partition_id: 0 };
+    let id_mappings = vec![mapping(SAMPLE_SEGMENTS[0], 42)];
+    let holder = jobs.submit_job(v1::SubmitJobRequest { id_mappings, ..submit(&sample()) }).await.unwrap().into_inner();
+    let holder = holder.job.unwrap().job_id;
+    let id_mappings =
+        vec![mapping(SAMPLE_SEGMENTS[0], 43), mapping(SAMPLE_SEGMENTS[1], 42), mapping(SAMPLE_SEGMENTS[2], i64::MAX)];
+    let request = v1::SubmitJobRequest { dry_run: true, id_mappings, ..submit(&sample()) };
+    let plan = jobs.submit_job(request).await.unwrap().into_inner().plan.unwrap();
+    let told: Vec<_> = plan.conflicts.iter().map(|one| (one.index, one.target_segment_id, one.job_id)).collect();
+    assert_eq!((told, plan.total_conflicts), (vec![(1, 42, holder), (2, i64::MAX, 0)], 2));
+    assert!(plan.conflicts[0].reason.contains(&format!("held by job {holder}")), "{:?}", plan.conflicts[0]);
+    assert!(plan.conflicts[1].reason.contains("was not allocated"), "{:?}", plan.conflicts[1]);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s40_a_submit_from_a_snapshot_goes_on_when_its_caller_is_gone() {
+    let cluster = Cluster::start(1).await;
+    let source = cluster.folder().join("large");
+    large_snapshot(&source, 30_000);
+    let applied = || async {
+        let request = v1::GetStatusRequest { local_only: true };
+        let status = cluster.nodes[0].cluster().get_status(request).await.ok()?.into_inner();
+        status.nodes.first().map(|node| node.last_applied_index)
+    };
+    let before = applied().await.unwrap();
+    let (mut jobs, request) = (cluster.nodes[0].jobs(), submit(&source));
+    let call = tokio::spawn(async move { jobs.submit_job(request).await.map(|_| ()) });
+    eventually("some pages are in", || async { (applied().await? > before + 3).then_some(()) }).await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled(), "the call had no answer");
+    let job = eventually("the job", || async {
+        let listed = cluster.nodes[0].jobs().list_jobs(v1::ListJobsRequest::default()).await.ok()?;
+        listed.into_inner().jobs.pop()
+    });
+    assert_eq!(job.await.total_segments, 30_000);
     cluster.stop_all().await;
 }

@@ -332,6 +332,7 @@ impl Dice {
         };
         SubmitPage {
             request_id: self.text(),
+            hash_before: self.text().into_bytes(),
             request_hash: self.text().into_bytes(),
             spec: self.spec(),
             offset: self.number(),

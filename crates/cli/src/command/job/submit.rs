@@ -1,18 +1,22 @@
-//! `ferry job submit`: a job from arguments and, if need be, a file of mappings.
+//! `ferry job submit`: a job from arguments and, if need be, a file of mappings, which is streamed where it is large.
 
 use super::{wait, watch};
 use crate::arguments::{self, Uri};
 use crate::command::Context;
 use crate::exit::{Failure, must_be_completed};
+use crate::mappings::{MESSAGE_MAPPINGS_MAX, Mappings};
 use crate::output::note;
+use crate::progress::MappingProgress;
+use crate::units::show_bytes;
 use crate::{mappings, output, units};
 use clap::{Args, ValueEnum};
-use ferry_client::Client;
+use ferry_client::{Client, MappingSource};
 use ferry_proto::v1::{
-    ExhaustedPolicy, IdMapping, Job, JobOptions, SnapshotRef, SubmitJobRequest, SubmitJobResponse, TargetRef,
+    ExhaustedPolicy, IdMapping, Job, JobOptions, Plan, SnapshotRef, SubmitJobRequest, SubmitJobResponse, TargetRef,
     VerifyMode,
 };
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Submit a job: copy segments of a snapshot to new ids.
@@ -27,8 +31,8 @@ pub(crate) struct Submit {
     /// The collection that the targets belong to.
     #[arg(long, value_name = "ID", allow_negative_numbers = true)]
     collection: i64,
-    /// Which segment becomes which, as CSV (source,target[,partition]) or JSON lines; - reads stdin. Without it every
-    /// segment of the snapshot gets a new id.
+    /// Which segment becomes which, as CSV (source,target[,partition]) or JSON lines; - reads stdin. A file is
+    /// streamed, however large; what comes over a pipe is held. Without it every segment of the snapshot gets a new id.
     #[arg(long, value_name = "FILE")]
     mappings: Option<PathBuf>,
     /// The target of a source partition; those that are not named keep their ids.
@@ -126,19 +130,18 @@ enum OnExhausted {
 impl Submit {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let client = context.connection.client(self.call_timeout)?;
-        let request = self.request()?;
-        let answer = client.submit_job(request).await?;
-        let mut response = answer.message;
+        let mut response = match self.mappings.as_deref().map(load_mappings).transpose()? {
+            None => client.submit_job(self.request(Vec::new())?).await?.message,
+            Some(Mappings::Few(few)) => client.submit_job(self.request(few)?).await?.message,
+            Some(Mappings::Many(count, source)) => self.stream(&client, count, source).await?,
+        };
         if response.already_existed {
             note("the request id was known: this is the job of the first submit");
         }
         if let Some(plan) = &response.plan
             && self.dry_run
         {
-            note(&format!(
-                "would copy {} segments in {} tasks; nothing was changed",
-                plan.total_segments, plan.total_tasks
-            ));
+            note_plan(plan);
             return context
                 .output
                 .answer(&response, |response| response.plan.as_ref().map(output::plan).unwrap_or_default());
@@ -164,7 +167,28 @@ impl Submit {
         Ok(wait::wait(client, job.job_id, self.wait_timeout).await?.job)
     }
 
-    fn request(&self) -> anyhow::Result<SubmitJobRequest> {
+    /// Sends mappings that are too many for one message.
+    async fn stream(
+        &self,
+        client: &Client,
+        count: i64,
+        source: Arc<dyn MappingSource>,
+    ) -> anyhow::Result<SubmitJobResponse> {
+        if self.dry_run {
+            let message = format!(
+                "--dry-run: plans {MESSAGE_MAPPINGS_MAX} mappings at most, and there are {count}; plan a part of them"
+            );
+            return Err(Failure::Usage(message).into());
+        }
+        let progress = Arc::new(MappingProgress::new(count.unsigned_abs()));
+        let shown = Arc::clone(&progress);
+        let request = self.request(Vec::new())?;
+        let answer = client.submit_job_stream(request, count, source, move |sent| shown.show(sent)).await;
+        progress.end();
+        Ok(answer?.message)
+    }
+
+    fn request(&self, id_mappings: Vec<IdMapping>) -> anyhow::Result<SubmitJobRequest> {
         let target = TargetRef {
             uri: self.target.0.clone(),
             collection_id: self.collection,
@@ -175,7 +199,7 @@ impl Submit {
             name: self.name.clone(),
             source: Some(SnapshotRef { uri: self.source.0.clone() }),
             target: Some(target),
-            id_mappings: self.mappings.as_deref().map(read_mappings).transpose()?.unwrap_or_default(),
+            id_mappings,
             options: Some(JobOptions { labels: self.labels.iter().cloned().collect(), ..self.options.wire() }),
             dry_run: self.dry_run,
         })
@@ -226,11 +250,30 @@ impl Options {
     }
 }
 
-fn read_mappings(file: &Path) -> Result<Vec<IdMapping>, Failure> {
-    let text =
-        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
-    let text = text.map_err(|error| Failure::Usage(format!("mappings: {} cannot be read: {error}", file.display())))?;
-    mappings::parse(&file.display().to_string(), &text).map_err(|error| Failure::Usage(error.to_string()))
+fn load_mappings(file: &Path) -> Result<Mappings, Failure> {
+    mappings::load(file).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// What a dry run found, and what would keep the job from being submitted.
+fn note_plan(plan: &Plan) {
+    let counted = match plan.uncounted_segments {
+        0 => String::new(),
+        more => format!(", {more} segments not counted"),
+    };
+    note(&format!(
+        "would copy {} segments ({} files, {}{counted}) in {} tasks; nothing was changed",
+        plan.total_segments,
+        plan.total_files,
+        show_bytes(plan.total_bytes),
+        plan.total_tasks
+    ));
+    for conflict in &plan.conflicts {
+        note(&format!("conflict: {}", conflict.reason));
+    }
+    let untold = plan.total_conflicts - i64::try_from(plan.conflicts.len()).unwrap_or_default();
+    if untold > 0 {
+        note(&format!("and {untold} more conflicts"));
+    }
 }
 
 fn show(context: &Context, response: &SubmitJobResponse) -> anyhow::Result<()> {
@@ -252,7 +295,7 @@ mod tests {
 
     fn request(arguments: &[&str]) -> anyhow::Result<SubmitJobRequest> {
         let needed = ["submit", "--source", "file:///s", "--target", "file:///t", "--collection", "200"];
-        Line::try_parse_from(needed.iter().chain(arguments))?.submit.request()
+        Line::try_parse_from(needed.iter().chain(arguments))?.submit.request(Vec::new())
     }
 
     #[test]
@@ -294,11 +337,5 @@ mod tests {
         assert!(request(&["--partition", "1=2", "--partition", "1=2"]).is_ok());
         let error = request(&["--partition", "1=2", "--partition", "1=3"]).expect_err("two targets");
         assert_eq!(error.to_string(), "--partition: source partition 1 has two targets; name one");
-    }
-
-    #[test]
-    fn a_file_of_mappings_that_is_not_there_is_named() {
-        let error = request(&["--mappings", "/nowhere/m.csv"]).expect_err("no file");
-        assert!(error.to_string().starts_with("mappings: /nowhere/m.csv cannot be read: "), "{error}");
     }
 }

@@ -2,16 +2,17 @@
 
 use super::{End, Node, Reply};
 use ferry_proto::v1::job_service_server::JobService;
+use ferry_proto::v1::submit_job_stream_request::Part;
 use ferry_proto::v1::{
     CancelJobRequest, CancelJobResponse, ExplainJobRequest, ExplainJobResponse, GetJobRequest, GetJobResponse,
     GetJobsRequest, GetJobsResponse, GetTaskRequest, GetTaskResponse, GetTasksRequest, GetTasksResponse, Job,
     ListJobsRequest, ListJobsResponse, ListTasksRequest, ListTasksResponse, PauseJobRequest, PauseJobResponse,
-    ResumeJobRequest, ResumeJobResponse, SubmitJobRequest, SubmitJobResponse, UpdateJobRequest, UpdateJobResponse,
-    WaitJobRequest, WaitJobResponse, WatchJobRequest, WatchJobResponse,
+    ResumeJobRequest, ResumeJobResponse, SubmitJobRequest, SubmitJobResponse, SubmitJobStreamRequest, UpdateJobRequest,
+    UpdateJobResponse, WaitJobRequest, WaitJobResponse, WatchJobRequest, WatchJobResponse,
 };
 use std::pin::Pin;
 use tokio_stream::Stream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 type Updates = Pin<Box<dyn Stream<Item = Result<WatchJobResponse, Status>> + Send>>;
 
@@ -38,6 +39,26 @@ impl JobService for Node {
     async fn submit_job(&self, request: Request<SubmitJobRequest>) -> Result<Response<SubmitJobResponse>, Status> {
         let request_id = request.get_ref().request_id.clone();
         let job = Job { job_id: 1, request_id: request_id.clone(), ..Default::default() };
+        self.answer(&request, &request_id, SubmitJobResponse { job: Some(job), ..Default::default() }).await
+    }
+
+    async fn submit_job_stream(
+        &self,
+        request: Request<Streaming<SubmitJobStreamRequest>>,
+    ) -> Result<Response<SubmitJobResponse>, Status> {
+        let (metadata, extensions, mut messages) = request.into_parts();
+        let (mut request_id, mut received) = (String::new(), Vec::new());
+        while let Some(message) = messages.message().await? {
+            match message.part {
+                Some(Part::Header(header)) => request_id = header.request.unwrap_or_default().request_id,
+                Some(Part::Page(page)) => received.extend(page.id_mappings),
+                None => return Err(Status::invalid_argument("an empty message")),
+            }
+        }
+        let total_segments = i64::try_from(received.len()).expect("few mappings");
+        self.received(received);
+        let job = Job { job_id: 1, request_id: request_id.clone(), total_segments, ..Default::default() };
+        let request = Request::from_parts(metadata, extensions, ());
         self.answer(&request, &request_id, SubmitJobResponse { job: Some(job), ..Default::default() }).await
     }
 

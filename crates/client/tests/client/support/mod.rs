@@ -4,7 +4,7 @@ use ferry_proto::v1::allocator_service_server::{AllocatorService, AllocatorServi
 use ferry_proto::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use ferry_proto::v1::{
     AddNodeRequest, AddNodeResponse, AllocateIdsRequest, AllocateIdsResponse, BackupRequest, BackupResponse,
-    CheckInvariantsRequest, CheckInvariantsResponse, GetStatusRequest, GetStatusResponse, RemoveNodeRequest,
+    CheckInvariantsRequest, CheckInvariantsResponse, GetStatusRequest, GetStatusResponse, IdMapping, RemoveNodeRequest,
     RemoveNodeResponse, TransferLeadershipRequest, TransferLeadershipResponse, WatchJobResponse, job_service_server,
 };
 use std::collections::VecDeque;
@@ -50,6 +50,7 @@ pub(crate) struct Asked {
 pub(crate) struct Node {
     replies: Arc<Mutex<VecDeque<Reply>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
+    received: Arc<Mutex<Vec<Vec<IdMapping>>>>,
     status: Arc<Mutex<GetStatusResponse>>,
 }
 
@@ -75,6 +76,15 @@ impl Node {
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().expect("no test panics with it").clone()
+    }
+
+    /// The mappings of each stream that came to its end.
+    pub(crate) fn streams(&self) -> Vec<Vec<IdMapping>> {
+        self.received.lock().expect("no test panics with it").clone()
+    }
+
+    fn received(&self, mappings: Vec<IdMapping>) {
+        self.received.lock().expect("no test panics with it").push(mappings);
     }
 
     fn next(&self) -> Reply {

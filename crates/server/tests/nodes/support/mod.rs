@@ -12,6 +12,7 @@ use ferry_proto::v1::segment_service_client::SegmentServiceClient;
 use ferry_proto::v1::worker_service_client::WorkerServiceClient;
 use ferry_server::config::Peers;
 use ferry_server::{Config, Listeners, Server};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -210,4 +211,20 @@ pub(crate) async fn get(address: &str, path: &str) -> (u16, String) {
     let code = answer.split(' ').nth(1).unwrap().parse().unwrap();
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     (code, body.to_owned())
+}
+
+/// A tree with the metadata of a snapshot of that many segments; its manifests are for workers to read.
+pub(crate) fn large_snapshot(root: &Path, segments: i64) {
+    let metadata = root.join("snapshots/8/metadata/9.json");
+    std::fs::create_dir_all(metadata.parent().unwrap()).unwrap();
+    let mut list = String::new();
+    for id in 1..=segments {
+        let comma = if id == 1 { "" } else { "," };
+        write!(list, "{comma}\"snapshots/8/manifests/9/{id}.avro\"").unwrap();
+    }
+    let text = format!(
+        "{{\"format_version\": 5, \"snapshot_info\": {{\"id\": \"9\", \"collection_id\": \"8\", \
+         \"state\": \"SnapshotStateCommitted\"}}, \"collection\": {{}}, \"manifest_list\": [{list}]}}"
+    );
+    std::fs::write(metadata, text).unwrap();
 }

@@ -68,6 +68,7 @@ fn submit_page(page: wire::SubmitPage) -> Result<SubmitPage, CodecError> {
     };
     Ok(SubmitPage {
         request_id: page.request_id,
+        hash_before: page.hash_before.into(),
         request_hash: page.request_hash.into(),
         spec: spec_from_wire(required(page.spec, WHAT, "spec")?)?,
         offset: page.offset,

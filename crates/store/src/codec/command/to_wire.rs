@@ -69,6 +69,7 @@ fn submit_page(page: &SubmitPage) -> wire::SubmitPage {
         spec: Some(spec_to_wire(page.spec.clone())),
         offset: page.offset,
         mappings: page.mappings.iter().map(mapping).collect(),
+        hash_before: page.hash_before.clone().into(),
     }
 }
 

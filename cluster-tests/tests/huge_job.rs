@@ -1,0 +1,372 @@
+//! Jobs of any size, streamed by the command line to three real nodes: seen whole or not at all by readers of every
+//! node, with bounded memory, to every end that a job can have.
+//!
+//! `FERRY_HUGE_SEGMENTS` says how large they are; for more than about 100,000, run the test by
+//! `cargo test --workspace --test huge_job -- --nocapture`: nextest ends a test after ten minutes.
+
+use cluster_tests::cluster::Cluster;
+use cluster_tests::cluster::figures::memory_peak_bytes;
+use cluster_tests::instant_worker::{BYTES, InstantWorker, Orders, ROWS};
+use cluster_tests::process::binary;
+use cluster_tests::{PATIENCE, eventually, file_uri, tree};
+use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
+use ferry_proto::v1::segment_service_client::SegmentServiceClient;
+use ferry_proto::v1::{
+    CancelJobRequest, CheckInvariantsRequest, CleanupState, GetSegmentRequest, Job, JobState, ListJobsRequest,
+    ListSegmentsRequest, ListTasksRequest, ResumeJobRequest, SegmentState, TaskState,
+};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use tonic::Code;
+use tonic::transport::Channel;
+
+const SEGMENTS_DEFAULT: i64 = 20_000;
+const SEGMENTS_PER_TASK: i64 = 100;
+const WORKERS: usize = 2;
+const SLOTS: u32 = 64;
+const MEBIBYTE: u64 = 1 << 20;
+
+fn segments() -> i64 {
+    let told = std::env::var("FERRY_HUGE_SEGMENTS").ok();
+    told.map_or(SEGMENTS_DEFAULT, |told| told.parse().expect("FERRY_HUGE_SEGMENTS is a number"))
+}
+
+/// How long a state of a job of this size is waited for.
+fn patience() -> Duration {
+    PATIENCE + Duration::from_millis(segments().unsigned_abs())
+}
+
+/// Three nodes, workers that report at once, and the snapshot that the jobs copy.
+struct Stage {
+    cluster: Cluster,
+    orders: Arc<Orders>,
+    _workers: Vec<InstantWorker>,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let cluster = Cluster::start(3).await;
+        tree::make_metadata(&cluster.path("source"), segments());
+        let orders = Arc::new(Orders::default());
+        let channels = || cluster.running().into_iter().map(|id| (id, cluster.channel_for_sessions(id))).collect();
+        let start = |worker| InstantWorker::start(channels(), &format!("instant-{worker}"), SLOTS, Arc::clone(&orders));
+        let workers = (0..WORKERS).map(start).collect();
+        Self { cluster, orders, _workers: workers }
+    }
+
+    /// A file of mappings whose targets begin there; the allocator chooses every tenth.
+    fn mappings(&self, name: &str, first_target: i64) -> PathBuf {
+        let mut text = "source,target\n".to_owned();
+        for source in 1..=segments() {
+            let target = if source % 10 == 0 { 0 } else { first_target + source };
+            writeln!(text, "{source},{target}").expect("a string takes any text");
+        }
+        let file = self.cluster.path(name);
+        std::fs::write(&file, text).expect("a file can be written");
+        file
+    }
+
+    /// The submit as the command line makes it.
+    fn command(&self, name: &str, mappings: &Path, more: &[&str]) -> Command {
+        let (source, target) = (file_uri(&self.cluster.path("source")), file_uri(&self.cluster.path("target")));
+        let mut command = Command::new(binary());
+        command
+            .args(["--endpoints", &self.cluster.endpoints(), "job", "submit", "--source", &source])
+            .args(["--target", &target, "--collection", "200", "--name", name, "--timeout", "none", "-o", "json"])
+            .args(["--segments-per-task", &SEGMENTS_PER_TASK.to_string(), "--call-timeout", "2m"])
+            .arg("--mappings")
+            .arg(mappings)
+            .args(more)
+            .env_remove("FERRY_ENDPOINTS")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command
+    }
+
+    /// Submits, and says how long that took and how much memory at most.
+    async fn submit(&self, name: &str, mappings: &Path, more: &[&str]) -> i64 {
+        let child = self.command(name, mappings, more).spawn().expect("the binary can be started");
+        self.submitted(name, child).await
+    }
+
+    async fn submitted(&self, name: &str, mut child: Child) -> i64 {
+        let began = Instant::now();
+        let mut peak = 0;
+        while child.try_wait().expect("the process can be waited for").is_none() {
+            peak = peak.max(memory_peak_bytes(child.id()).unwrap_or_default());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let took = began.elapsed();
+        let output = child.wait_with_output().expect("the process can be waited for");
+        assert!(output.status.success(), "{name}: {:?}", output.status);
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("an answer in JSON");
+        let id = answer["job"]["job_id"].as_str().and_then(|id| id.parse().ok()).expect("an answer has a job");
+        println!("{name}: submitted {} segments in {took:.1?}; command line at most {}", segments(), mebibytes(peak));
+        id
+    }
+
+    /// The job once it is as wanted, and how long that took.
+    async fn job_when(&self, name: &str, job_id: i64, what: &str, is: impl Fn(&Job) -> bool) -> Job {
+        let began = Instant::now();
+        loop {
+            let node = self.cluster.running()[0];
+            if let Ok(job) = self.cluster.job(node, job_id).await
+                && is(&job)
+            {
+                println!("{name}: {what} after {:.1?}", began.elapsed());
+                return job;
+            }
+            assert!(began.elapsed() < patience(), "{name}: waited {:?} for: {what}", patience());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Every target of a job by every node's lists, page by page: as many as there are, each once, all in this state.
+    async fn assert_targets(&self, job_id: i64, state: SegmentState) {
+        let mut reading = JoinSet::new();
+        for node in self.cluster.running() {
+            reading.spawn(count_targets(self.cluster.segments(node), job_id, state));
+        }
+        for counted in reading.join_all().await {
+            assert_eq!(counted, segments(), "targets of job {job_id} that are {state:?}");
+        }
+    }
+
+    async fn print_figures(&self) {
+        for node in self.cluster.running() {
+            let peak = self.cluster.memory_peak_bytes(node);
+            let figure = |name: &'static str| async move {
+                let told = eventually(name, || self.cluster.metric::<f64>(node, name));
+                told.await
+            };
+            let (longest, entries) =
+                (figure("ferry_raft_apply_longest_seconds").await, figure("ferry_raft_entries_applied_total").await);
+            let total = figure("ferry_raft_apply_seconds_total").await;
+            println!(
+                "node {node}: memory at most {}, longest apply {:.1} ms of {entries} entries in {total:.1} s",
+                mebibytes(peak),
+                longest * 1_000.0
+            );
+        }
+        let own = memory_peak_bytes(std::process::id()).expect("this process runs");
+        println!("workers and readers: memory at most {}", mebibytes(own));
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes / MEBIBYTE)
+}
+
+async fn count_targets(mut client: SegmentServiceClient<Channel>, job_id: i64, state: SegmentState) -> i64 {
+    let mut request = ListSegmentsRequest { job_id, page_size: 1_000, ..Default::default() };
+    let (mut count, mut last) = (0, 0);
+    loop {
+        let page = client.list_segments(request.clone()).await.expect("segments are listed").into_inner();
+        for segment in &page.segments {
+            assert!(segment.segment_id > last, "{} comes behind {last}", segment.segment_id);
+            assert_eq!(segment.state(), state, "{segment:?}");
+            last = segment.segment_id;
+            count += 1;
+        }
+        if page.next_page_token.is_empty() {
+            return count;
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+/// What readers saw of the job and some of its targets, by revision.
+#[derive(Debug, Default)]
+struct Sightings {
+    /// Not published at this revision, the highest one.
+    hidden_last: u64,
+    /// Published at this revision, the lowest one.
+    published_first: Option<u64>,
+    looks: u64,
+}
+
+impl Sightings {
+    fn saw(&mut self, revision: u64, published: bool) {
+        self.looks += 1;
+        if published {
+            self.published_first = Some(self.published_first.map_or(revision, |first| first.min(revision)));
+        } else {
+            self.hidden_last = self.hidden_last.max(revision);
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.looks += other.looks;
+        self.hidden_last = self.hidden_last.max(other.hidden_last);
+        self.published_first = self.published_first.into_iter().chain(other.published_first).min();
+    }
+}
+
+/// Reads some targets on one node, over and over, until told to stop and once after that.
+async fn watch(mut client: SegmentServiceClient<Channel>, targets: Vec<i64>, stop: Arc<AtomicBool>) -> Sightings {
+    let mut sightings = Sightings::default();
+    loop {
+        let last = stop.load(Ordering::Relaxed);
+        for segment_id in &targets {
+            let request = GetSegmentRequest { segment_id: *segment_id, consistency: 0 };
+            match client.get_segment(request).await {
+                Ok(answer) => {
+                    let revision = answer.metadata().get("ferry-revision").expect("an answer tells its revision");
+                    let revision = revision.to_str().expect("a number").parse().expect("a number");
+                    let state = answer.into_inner().segment.expect("an answer has a segment").state();
+                    assert_ne!(state, SegmentState::Dropped, "{segment_id}");
+                    sightings.saw(revision, state == SegmentState::Flushed);
+                }
+                // Not submitted yet.
+                Err(status) => assert_eq!(status.code(), Code::NotFound, "{status:?}"),
+            }
+        }
+        if last {
+            return sightings;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s06_a_huge_job_is_streamed_and_published_in_one_entry_for_readers_of_every_node() {
+    let stage = Stage::set().await;
+    let mappings = stage.mappings("mappings.csv", 0);
+    let stop = Arc::new(AtomicBool::new(false));
+    let last = segments() - 1;
+    let looked_at = vec![1, segments() / 3, segments() / 2 + 1, last].into_iter().filter(|target| target % 10 != 0);
+    let looked_at: Vec<i64> = looked_at.collect();
+    let mut readers = JoinSet::new();
+    for node in stage.cluster.running() {
+        readers.spawn(watch(stage.cluster.segments(node), looked_at.clone(), Arc::clone(&stop)));
+    }
+
+    let job_id = stage.submit("complete", &mappings, &[]).await;
+    let job = stage.job_when("complete", job_id, "Completed", |job| job.state() == JobState::Completed).await;
+    assert_eq!((job.copied_segments, job.total_segments, job.progress_percent), (segments(), segments(), 100));
+    assert_eq!((job.total_rows, job.copied_bytes), (segments() * ROWS, segments().unsigned_abs() * BYTES));
+    stop.store(true, Ordering::Relaxed);
+    let mut seen = Sightings::default();
+    for sightings in readers.join_all().await {
+        assert!(sightings.published_first.is_some(), "every node shows the published targets: {sightings:?}");
+        seen.add(&sightings);
+    }
+    let published = seen.published_first.expect("checked above");
+    assert!(seen.hidden_last < published, "hidden at {}, published at {published}", seen.hidden_last);
+    println!("{} looks: hidden up to revision {}, published from {published} on", seen.looks, seen.hidden_last);
+
+    stage.assert_targets(job_id, SegmentState::Flushed).await;
+    stage.print_figures().await;
+    stage.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s08_huge_jobs_fail_are_canceled_and_collected_as_well_as_small_ones() {
+    let stage = Stage::set().await;
+    let mappings = stage.mappings("mappings.csv", 0);
+    let tasks = segments() / SEGMENTS_PER_TASK;
+
+    let job_id = stage.submit("fail", &mappings, &["--paused", "--retention", "1s"]).await;
+    stage.orders.fail_after(job_id, tasks / 2);
+    let request = ResumeJobRequest { job_id };
+    stage.cluster.jobs(1).resume_job(request).await.expect("a paused job can be resumed");
+    let failed = stage.job_when("fail", job_id, "Failed", |job| job.state() == JobState::Failed).await;
+    assert!(failed.reason.contains("the object a/b/c is missing"), "{failed:?}");
+    stage.collected("fail", job_id).await;
+    let clean_ups = stage.orders.clean_ups();
+    assert!(clean_ups >= tasks / 2, "{clean_ups} of {tasks} tasks were cleaned up");
+
+    // The same targets: whatever the failed job held is free.
+    let job_id = stage.submit("cancel", &mappings, &["--retention", "1h"]).await;
+    stage.job_when("cancel", job_id, "half copied", |job| job.copied_segments >= segments() / 2).await;
+    stage.cluster.jobs(2).cancel_job(CancelJobRequest { job_id }).await.expect("a job that lives can be canceled");
+    stage.assert_targets(job_id, SegmentState::Dropped).await;
+    let done = |job: &Job| job.cleanup() == CleanupState::Done;
+    let canceled = stage.job_when("cancel", job_id, "cleaned up", done).await;
+    assert_eq!(canceled.state(), JobState::Canceled);
+    stage.assert_targets(job_id, SegmentState::Dropped).await;
+    let states = stage.task_states(job_id).await;
+    assert_eq!(states.values().sum::<i64>(), (segments() + SEGMENTS_PER_TASK - 1) / SEGMENTS_PER_TASK, "{states:?}");
+    assert!(states.keys().all(|state| ["Completed", "Failed"].contains(&state.as_str())), "{states:?}");
+    stage.print_figures().await;
+    stage.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s40_a_streamed_submit_goes_on_when_the_leader_dies_in_the_middle_of_it() {
+    let mut stage = Stage::set().await;
+    let mappings = stage.mappings("mappings.csv", 0);
+    let leader = stage.cluster.leader().await;
+    let applied = "ferry_raft_applied_index";
+    let before: u64 = eventually(applied, || stage.cluster.metric(leader, applied)).await;
+    let child = stage.command("go on", &mappings, &[]).spawn().expect("the binary can be started");
+    // The endpoints begin with node 1, so the stream is forwarded, or it dies with the leader itself.
+    eventually("some pages are in", || async {
+        let now: u64 = stage.cluster.metric(leader, applied).await?;
+        (now > before + 10).then_some(())
+    })
+    .await;
+    stage.cluster.kill_node(leader);
+    let job_id = stage.submitted("go on", child).await;
+    stage.cluster.start_node(leader);
+    stage.job_when("go on", job_id, "Completed", |job| job.state() == JobState::Completed).await;
+    stage.assert_targets(job_id, SegmentState::Flushed).await;
+    let jobs = stage.cluster.jobs(leader).list_jobs(ListJobsRequest::default()).await.expect("jobs are listed");
+    assert_eq!(jobs.into_inner().jobs.len(), 1, "one submit is one job");
+    stage.assert_sound().await;
+}
+
+impl Stage {
+    /// Every invariant holds on every node, however long it takes to recount them.
+    async fn assert_sound(&self) {
+        for node in self.cluster.running() {
+            let mut client = ClusterServiceClient::new(self.cluster.channel_for_sessions(node));
+            let check =
+                client.check_invariants(CheckInvariantsRequest::default()).await.expect("a node can be checked");
+            let violations = check.into_inner().violations;
+            assert!(violations.is_empty(), "node {node}: {violations:?}");
+        }
+    }
+
+    /// Waits until a job and its targets are gone on every node.
+    async fn collected(&self, name: &str, job_id: i64) {
+        let began = Instant::now();
+        for node in self.cluster.running() {
+            loop {
+                match self.cluster.job(node, job_id).await {
+                    Err(status) if status.code() == Code::NotFound => break,
+                    Ok(_) | Err(_) => {}
+                }
+                assert!(began.elapsed() < patience(), "{name}: waited {:?} for its collection", patience());
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            let request = GetSegmentRequest { segment_id: segments() / 2 + 1, consistency: 0 };
+            let status = self.cluster.segments(node).get_segment(request).await.expect_err("its targets went with it");
+            assert_eq!(status.code(), Code::NotFound, "{status:?}");
+        }
+        println!("{name}: cleaned up, and gone for every reader, after {:.1?}", began.elapsed());
+    }
+
+    /// Tasks of a job by state, listed in pages.
+    async fn task_states(&self, job_id: i64) -> BTreeMap<String, i64> {
+        let mut client = self.cluster.jobs(3);
+        let mut request = ListTasksRequest { job_id, page_size: 1_000, ..Default::default() };
+        let mut states = BTreeMap::new();
+        loop {
+            let page = client.list_tasks(request.clone()).await.expect("tasks are listed").into_inner();
+            for task in &page.tasks {
+                assert_ne!(task.state(), TaskState::Unspecified, "{task:?}");
+                *states.entry(format!("{:?}", task.state())).or_default() += 1;
+            }
+            if page.next_page_token.is_empty() {
+                return states;
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Dry runs: what a submit would do, as far as the snapshot and the rows tell; nothing is changed.
+
+use super::Sourced;
+use super::source::{MANIFESTS_AT_ONCE, MANIFESTS_MAX, refused_files};
+use crate::wire;
+use ferry_machine::outcome::Rejection;
+use ferry_machine::tables::Read;
+use ferry_machine::view;
+use ferry_proto::v1;
+use ferry_snapshot::{FilesError, Snapshot};
+use futures::{StreamExt, TryStreamExt, stream};
+use tonic::Status;
+
+/// Conflicts that are told one by one.
+const CONFLICTS_TOLD_MAX: usize = 100;
+
+/// What a checked submit would do; a manifest that the job would fail on is refused here already.
+pub(crate) async fn dry_run(sourced: &Sourced, snapshot: &Snapshot, read: &impl Read) -> Result<v1::Plan, Status> {
+    let segments = sourced.spec.segments;
+    let counted = sourced.mappings.len().min(MANIFESTS_MAX);
+    let (total_files, total_bytes) = count(sourced, snapshot, counted).await.map_err(|error| refused_files(&error))?;
+    let (conflicts, total_conflicts) = conflicts(sourced, read);
+    Ok(v1::Plan {
+        id_mappings: sourced.mappings.iter().map(wire::id_mapping).collect(),
+        total_segments: wire::signed(segments),
+        total_tasks: wire::signed(segments.div_ceil(u64::from(sourced.spec.options.segments_per_task_max.max(1)))),
+        total_files: wire::signed(total_files),
+        total_bytes,
+        uncounted_segments: wire::signed(segments - counted as u64),
+        conflicts,
+        total_conflicts: wire::signed(total_conflicts),
+    })
+}
+
+/// Files and bytes of the first segments.
+async fn count(sourced: &Sourced, snapshot: &Snapshot, segments: usize) -> Result<(u64, u64), FilesError> {
+    let ids = sourced.mappings.iter().take(segments).map(|mapping| mapping.source.0);
+    let counted = stream::iter(ids.collect::<Vec<_>>()).map(|id| async move {
+        let manifest = snapshot.manifest(id).await?;
+        let files = snapshot.files(&manifest).await?;
+        Ok::<_, FilesError>((files.files.len() as u64, files.bytes))
+    });
+    let sum = |(files, bytes): (u64, u64), one: (u64, u64)| async move {
+        Ok((files.saturating_add(one.0), bytes.saturating_add(one.1)))
+    };
+    counted.buffer_unordered(MANIFESTS_AT_ONCE).try_fold((0, 0), sum).await
+}
+
+/// The first conflicts, and how many there are.
+fn conflicts(sourced: &Sourced, read: &impl Read) -> (Vec<v1::TargetConflict>, u64) {
+    let (mut told, mut total) = (Vec::new(), 0);
+    for (index, mapping) in sourced.mappings.iter().enumerate().filter(|(_, mapping)| mapping.target.0 != 0) {
+        let Some(rejection) = view::refused_target(read, mapping.target) else { continue };
+        total += 1;
+        if told.len() < CONFLICTS_TOLD_MAX {
+            let holder = if let Rejection::TargetHeld { job, .. } = rejection { job.0 } else { 0 };
+            told.push(v1::TargetConflict {
+                index: wire::signed(index as u64),
+                target_segment_id: mapping.target.0,
+                job_id: holder,
+                reason: rejection.to_string(),
+            });
+        }
+    }
+    (told, total)
+}
