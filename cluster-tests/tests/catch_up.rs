@@ -194,7 +194,7 @@ async fn s33_a_follower_that_was_down_for_a_long_time_catches_up_by_a_checkpoint
         eventually("the first linearizable read", || read(&cluster, follower, ended, Consistency::Linearizable));
     assert_eq!(early.await.state(), JobState::Completed, "what ended before the read was begun has ended");
     eventually("the follower has applied what it missed", || async {
-        let applied = cluster.metric(follower, "ferry_raft_applied_index").await;
+        let applied: Option<u64> = cluster.metric(follower, "ferry_raft_applied_index").await;
         applied.filter(|applied| *applied >= committed)
     })
     .await;
