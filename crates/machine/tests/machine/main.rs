@@ -6,6 +6,7 @@ mod damage;
 mod explain;
 mod flows;
 mod limits;
+mod restore;
 mod scenarios;
 mod scenarios_of_collection;
 mod scenarios_of_submits;
