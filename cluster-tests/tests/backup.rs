@@ -126,7 +126,16 @@ async fn what_was_acknowledged_comes_back_from_the_one_node_that_is_left_of_thre
         old.wipe_node(id);
     }
     old.kill_node(survivor);
+    let no_node = old.path("no-node");
+    fs::create_dir(&no_node).expect("a folder");
+    refused(&ferry(&["cluster", "backup", "--data-dir", text(&no_node), "--file", text(&file)]), "is no node's folder");
     succeeds(&ferry(&backup));
+    old.start_node(survivor);
+    let ended =
+        eventually("the end of a node whose folder was backed up", || std::future::ready(old.node(survivor).code()))
+            .await;
+    let printed = old.node(survivor).printed();
+    assert!(ended == 1 && printed.contains("was backed up while its node was stopped"), "{ended}: {printed}");
 
     let new = restored(&file).await;
     job.completes(&new).await;

@@ -80,7 +80,13 @@ impl Cluster {
         }
     }
 
-    /// What the nodes said last, for whoever looks at a story that failed: the folder goes with this value.
+    /// Histories, logs and rows stay for whoever looks at a story that failed.
+    fn keep_folder(&mut self) {
+        self.dir.disable_cleanup(true);
+        eprintln!("everything of this cluster is kept in {}", self.dir.path().display());
+    }
+
+    /// What the nodes said last, for where the folder cannot be looked at, as after a run of the suite elsewhere.
     fn print_logs(&self) {
         for id in self.addresses().keys() {
             let log = std::fs::read_to_string(self.path(&format!("node-{id}.log"))).unwrap_or_default();
@@ -99,6 +105,7 @@ impl Drop for Cluster {
         }
         if std::thread::panicking() {
             self.print_logs();
+            self.keep_folder();
         }
     }
 }

@@ -173,7 +173,7 @@ async fn s35_a_cluster_goes_on_while_every_sync_takes_300_ms_longer() {
     if !may("slow-sync", shim::TOOLS) {
         return;
     }
-    // Saving a vote takes two syncs, and elections must wait for it, as the node's own warning says.
+    // A vote is saved with a sync, and elections must wait for it, as the node's own warning says.
     let slow = [SETTINGS, &["raft.election-timeout-min=2s", "raft.election-timeout-max=4s"]].concat();
     let mut cluster = with_faults(&slow).await;
     let mut load = Load::start(&mut cluster);

@@ -36,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) watches: Arc<Semaphore>,
     /// Places for backups that are being sent.
     pub(crate) backups: Arc<Semaphore>,
+    /// Places for checks of all rows that are under way.
+    pub(crate) checks: Arc<Semaphore>,
     /// Set when the node begins to stop: open streams end.
     pub(crate) stopping: CancellationToken,
 }

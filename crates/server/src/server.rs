@@ -14,7 +14,7 @@ use crate::leadership::Leader;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::reads::Reads;
-use crate::services::BACKUPS_MAX;
+use crate::services::{BACKUPS_MAX, CHECKS_AT_ONCE_MAX};
 use ferry_raft::Raft;
 use ferry_snapshot::Stores;
 use ferry_store::Store;
@@ -118,6 +118,7 @@ impl Server {
             changing: Arc::default(),
             watches: Arc::new(Semaphore::new(config.limits.watches as usize)),
             backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
+            checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE_MAX)),
             stopping: CancellationToken::new(),
             config,
         });
@@ -210,11 +211,11 @@ struct Running {
 impl Running {
     /// Runs until told to stop, or until a part of the node ends by itself.
     async fn until(mut self, stop: CancellationToken) -> Result<(), ServeError> {
-        let (node, disk) = (Arc::clone(&self.node), self.disk.clone());
-        let mut stalled = std::pin::pin!(disk::stalled(&disk, &node.raft, &node.config));
+        let watched = disk::watch(self.disk.clone(), self.node.raft.clone(), &self.node.config);
+        let mut stalled = watched.map_err(ServeError::Watch)?;
         let outcome = tokio::select! {
             () = stop.cancelled() => Ok(()),
-            pending = &mut stalled => return Err(self.stalled(&pending)),
+            Ok(pending) = &mut stalled => return Err(self.stalled(&pending)),
             reason = self.node.raft.stopped() => return Err(self.abandon(ServeError::RaftStopped { reason })),
             ended = &mut self.grpc => Err(grpc_ended(ended)),
             ended = &mut self.http => Err(http_ended(ended)),
@@ -222,7 +223,7 @@ impl Running {
         // What closes the node in order waits for its disk.
         tokio::select! {
             () = self.close(outcome.is_ok()) => outcome,
-            pending = &mut stalled => Err(self.stalled(&pending)),
+            Ok(pending) = stalled => Err(self.stalled(&pending)),
         }
     }
 

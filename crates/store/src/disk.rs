@@ -1,4 +1,4 @@
-//! Which writes and syncs are under way, and since when: a disk that no longer answers is seen by one who does not
+//! Which writes and syncs others wait for are under way, and since when: a disk that no longer answers is seen by one who does not
 //! touch it. A thread that waits for such a disk can be neither stopped nor asked.
 
 use std::collections::BTreeMap;

@@ -31,7 +31,8 @@ fn next_step_of_io(error: &io::Error) -> &'static str {
 /// What to do about an error of a database that was open.
 pub(crate) fn next_step_of_engine(error: &rocksdb::Error) -> &'static str {
     // RocksDB gives no kind of its own to a full disk; its message ends with what the system said.
-    if error.to_string().contains("No space left on device") {
+    let message = error.to_string();
+    if message.contains("No space left on device") || message.contains("Disk quota exceeded") {
         return FREE_SPACE;
     }
     if error.kind() == rocksdb::ErrorKind::Corruption {

@@ -84,6 +84,7 @@ fn a_value_that_cannot_be_is_named_with_its_key_and_the_next_step() {
         ("[raft]\nelection-timeout-max = \"50ms\"", "`raft.election-timeout-max` is not more than"),
         ("[raft]\nheartbeat-interval = 50", "`raft.heartbeat-interval`: "),
         ("[storage]\nmemory = \"1MiB\"", "`storage.memory` is less than 16MiB"),
+        ("[storage]\nstall-timeout = \"500ms\"", "`storage.stall-timeout` is less than 1s"),
         ("[storage]\ncheckpoint-interval-bytes = \"1KiB\"", "`storage.checkpoint-interval-bytes` is less than 64KiB"),
         ("[storage]\nmemory = \"much\"", "as in \"10MiB\""),
         ("[leadership]\nlease = \"1s\"", "`leadership.lease` is less than twice"),

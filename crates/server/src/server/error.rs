@@ -40,6 +40,9 @@ pub enum ServeError {
         /// For how long.
         seconds: u64,
     },
+    /// Nobody would notice a disk that hangs.
+    #[error("no thread can be had that watches over the disk: {0}; raise the limits of the service, then start again")]
+    Watch(std::io::Error),
     /// The metrics cannot be made.
     #[error("the metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),

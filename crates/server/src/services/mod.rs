@@ -12,6 +12,7 @@ mod watch;
 mod workers;
 
 pub(crate) use backup::BACKUPS_MAX;
+pub(crate) use cluster::CHECKS_AT_ONCE_MAX;
 
 use crate::node::Node;
 use std::sync::Arc;
