@@ -3,13 +3,13 @@
 //! Invariant: nothing here touches the disk or waits for what does, so that it works when nothing else does.
 
 use crate::config::{Config, milliseconds};
+use crate::node::Node;
 use ferry_raft::{Raft, Role};
 use ferry_store::disk::{Disk, Pending, SAVING_THE_VOTE};
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -25,82 +25,85 @@ const HAND_OVER_PAUSE: Duration = Duration::from_millis(500);
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Watches from a thread of its own, for every thread of the runtime may be waiting for the disk, and answers once
-/// something has been asked of it for as long as `storage.stall-timeout` without an answer. Ends with the receiver.
+/// something has been asked of it for as long as `storage.stall-timeout` without an answer. Ends with the receiver, and
+/// holds nothing that would keep the node's files open.
 ///
 /// # Errors
 /// When no thread can be had.
-pub(crate) fn watch(disk: Disk, raft: Raft, config: &Config) -> io::Result<oneshot::Receiver<Pending>> {
+pub(crate) fn watch(disk: Disk, stall_timeout: Duration) -> io::Result<oneshot::Receiver<Pending>> {
     let (told, stalled) = oneshot::channel();
-    let stall_timeout = config.storage.stall_timeout;
-    let watch = Watch { disk, stall_timeout, patience: config.raft.election_timeout_min, giver: Giver::new(raft) };
-    std::thread::Builder::new().name("disk-watch".to_owned()).spawn(move || watch.run(told))?;
+    let watch = move || {
+        let mut looks = Looks::new(disk);
+        while !told.is_closed() {
+            std::thread::sleep(LOOK_INTERVAL);
+            if let Some(pending) = looks.longest().filter(|pending| pending.elapsed >= stall_timeout) {
+                // Whoever does not wait for it any more ends anyway.
+                let _ = told.send(pending);
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("disk-watch".to_owned()).spawn(watch)?;
     Ok(stalled)
 }
 
-struct Watch {
+/// Gives way while the disk does not answer, as long as the runtime still moves, and warns of votes that take too long.
+pub(crate) async fn give_way(disk: Disk, node: Arc<Node>) {
+    let give_way_after = node.config.storage.stall_timeout / GIVE_WAY_PART;
+    let mut looks = Looks::new(disk);
+    let mut warned = false;
+    loop {
+        sleep(LOOK_INTERVAL).await;
+        match looks.longest() {
+            Some(pending) if pending.elapsed >= give_way_after => {
+                let seconds = pending.elapsed.as_secs_f64();
+                warn!(action = pending.action, seconds, "the disk does not answer");
+                hand_over(&node.raft).await;
+                sleep(HAND_OVER_PAUSE).await;
+                looks.went_on();
+            }
+            Some(pending) if pending.action == SAVING_THE_VOTE => {
+                warned = warned || warn_of_slow_votes(&pending, &node.config);
+            }
+            Some(_) | None => warned = false,
+        }
+    }
+}
+
+/// Looks at the disk, one after the other. What a pause of the whole process adds to the time of an action is no fault of
+/// the disk.
+struct Looks {
     disk: Disk,
-    stall_timeout: Duration,
-    /// How long a candidate waits for a vote, at least.
-    patience: Duration,
-    giver: Giver,
+    last: Instant,
+    awake_since: Instant,
 }
 
-impl Watch {
-    fn run(mut self, told: oneshot::Sender<Pending>) {
-        let mut warned = false;
-        let mut awake_since = Instant::now();
-        while !told.is_closed() {
-            let slept_from = Instant::now();
-            std::thread::sleep(LOOK_INTERVAL);
-            if slept_from.elapsed() > PAUSED_AFTER {
-                awake_since = Instant::now();
-            }
-            let awake = awake_since.elapsed();
-            match self.disk.longest().map(|pending| Pending { elapsed: pending.elapsed.min(awake), ..pending }) {
-                Some(pending) if pending.elapsed >= self.stall_timeout => {
-                    // Whoever does not wait for it any more ends anyway.
-                    let _ = told.send(pending);
-                    return;
-                }
-                Some(pending) if pending.elapsed >= self.stall_timeout / GIVE_WAY_PART => self.giver.give_way(&pending),
-                Some(pending) if pending.action == SAVING_THE_VOTE => {
-                    warned = warned || warn_of_slow_votes(&pending, self.patience);
-                }
-                Some(_) | None => warned = false,
-            }
-        }
-    }
-}
-
-/// Gives way on the runtime, as long as that still moves, and never twice at once.
-struct Giver {
-    raft: Raft,
-    runtime: Handle,
-    under_way: Option<JoinHandle<()>>,
-}
-
-impl Giver {
-    fn new(raft: Raft) -> Self {
-        Self { raft, runtime: Handle::current(), under_way: None }
+impl Looks {
+    fn new(disk: Disk) -> Self {
+        let now = Instant::now();
+        Self { disk, last: now, awake_since: now }
     }
 
-    fn give_way(&mut self, pending: &Pending) {
-        if self.under_way.as_ref().is_some_and(|task| !task.is_finished()) {
-            return;
+    /// Whoever looks was at something else, not paused.
+    fn went_on(&mut self) {
+        self.last = Instant::now();
+    }
+
+    fn longest(&mut self) -> Option<Pending> {
+        let now = Instant::now();
+        if now.duration_since(self.last) > PAUSED_AFTER {
+            self.awake_since = now;
         }
-        let seconds = pending.elapsed.as_secs_f64();
-        warn!(action = pending.action, seconds, "the disk does not answer");
-        let raft = self.raft.clone();
-        self.under_way = Some(self.runtime.spawn(async move {
-            hand_over(&raft).await;
-            sleep(HAND_OVER_PAUSE).await;
-        }));
+        self.last = now;
+        let awake = now.duration_since(self.awake_since);
+        self.disk.longest().map(|pending| Pending { elapsed: pending.elapsed.min(awake), ..pending })
     }
 }
 
 /// A candidate waits for a vote no longer than the shortest election timeout, and a vote counts once it is saved: on a
 /// disk that takes longer no leader is ever elected.
-fn warn_of_slow_votes(pending: &Pending, patience: Duration) -> bool {
+fn warn_of_slow_votes(pending: &Pending, config: &Config) -> bool {
+    let patience = config.raft.election_timeout_min;
     let slow = pending.elapsed >= patience;
     if slow {
         warn!(
