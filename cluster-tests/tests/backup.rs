@@ -144,6 +144,28 @@ async fn what_was_acknowledged_comes_back_from_the_one_node_that_is_left_of_thre
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_founder_that_is_restored_once_more_after_it_ran_ends_and_the_cluster_goes_on() {
+    let old = Cluster::start(1).await;
+    ids(&old).await;
+    let file = old.path("backup");
+    succeeds(&ferry(&["--endpoints", &old.endpoints(), "cluster", "backup", "--file", text(&file)]));
+    let mut new = restored(&file).await;
+    let leader = new.leader().await;
+    let founder = new.running().into_iter().find(|id| *id != leader).expect("there are followers");
+    new.all_met(founder).await;
+    let before = ids(&new).await;
+    new.wipe_node(founder);
+    succeeds(&restore(&new, founder, &file));
+    new.start_node(founder);
+    let removal = format!("ferry cluster remove-node --id {founder}");
+    new.ended_saying(founder, &["came back with another folder", &removal, "under a new id"]).await;
+    new.kill_node(founder);
+    let after = ids(&new).await;
+    assert!(before.end <= after.start, "{before:?}, {after:?}");
+    new.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_backup_is_refused_before_anything_is_written() {
     let old = Cluster::start(1).await;
     ids(&old).await;

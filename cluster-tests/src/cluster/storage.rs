@@ -1,6 +1,7 @@
 //! Nodes whose data lies on disks of their own, and whose syncs, writes and clocks can be made to fail.
 
 use super::Cluster;
+use crate::eventually;
 use crate::faults::{Disk, Shim};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,39 @@ impl Cluster {
         match self.disks.get(&id) {
             Some(disk) => disk.folder().join("data"),
             None => self.path(&format!("node-{id}")),
+        }
+    }
+
+    /// Waits until every other running node has written down which folder a node has.
+    ///
+    /// # Panics
+    /// When one does not in time.
+    pub async fn all_met(&self, node: u64) {
+        for id in self.running().into_iter().filter(|id| *id != node) {
+            let path = self.data_folder(id).join("node.json");
+            eventually("a node that is met", || async {
+                let content: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+                content["peers"].get(node.to_string()).map(|_| ())
+            })
+            .await;
+        }
+    }
+
+    /// A node ends by itself with exit code 1, and all these words are in its last one.
+    ///
+    /// # Panics
+    /// When it does not end in time, or otherwise.
+    pub async fn ended_saying(&mut self, id: u64, words: &[&str]) {
+        let process = self.node(id);
+        let status = eventually("the end of a node", || std::future::ready(process.ended())).await;
+        let printed = process.printed();
+        assert_eq!(status.code(), Some(1), "node {id} ended with {status}: {printed}");
+        let error = printed.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default();
+        for word in words {
+            assert!(
+                error.contains(word),
+                "node {id}: {word:?} is not in its last word {error:?}; all of it: {printed}"
+            );
         }
     }
 
