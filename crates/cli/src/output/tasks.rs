@@ -153,6 +153,21 @@ mod tests {
             ..ended.clone()
         };
         let shown = text(task(&Task { task_id: 9, attempts: vec![ended, cleaned], ..Task::default() }));
-        expect![[r#""#]].assert_eq(&shown);
+        expect![[r#"
+            task      9
+            job       0
+            state     -
+            reason    -
+            attempt   0
+            failures  0
+            worker    -
+            segments
+            bytes     0 B of 0 B copied
+            created   -
+            started   -
+            ended     -
+            attempts  1 by left from 2023-11-14T22:13:20Z, 1500 ms: failed: connection reset
+                      2 (clean-up) by 4 from 2023-11-14T22:13:20Z, 1500 ms: cleaned up
+        "#]].assert_eq(&shown);
     }
 }

@@ -4,8 +4,9 @@ use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, Lea
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::key::{DueItem, Key, Stage};
 use ferry_machine::row::{
-    AttemptEnd, EndedAttempt,    CleanUp, Cluster, ExhaustedPolicy, Job, JobCounts, JobOptions, JobSpec, JobState, JobTotals, Lease, Mapping,
-    Request, Row, Segment, SegmentState, Settle, Task, TaskCounts, TaskOutcome, VerifyMode, Worker, WorkerState,
+    AttemptEnd, CleanUp, Cluster, EndedAttempt, ExhaustedPolicy, Job, JobCounts, JobOptions, JobSpec, JobState,
+    JobTotals, Lease, Mapping, Request, Row, Segment, SegmentState, Settle, Task, TaskCounts, TaskOutcome, VerifyMode,
+    Worker, WorkerState,
 };
 use ferry_machine::time::{Stamp, Time};
 use std::collections::BTreeMap;

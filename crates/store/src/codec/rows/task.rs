@@ -1,9 +1,9 @@
 //! A task. Key: table 3 | task. Value: `TaskRow`. Lifecycle: made in pages when its job begins, changed by each
 //! attempt and by settling, removed when its job is collected.
 
-use super::attempt;
 use super::super::shapes::{required, stamp_from_wire, stamp_to_wire};
 use super::super::{CodecError, seal, unseal};
+use super::attempt;
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::row::{CleanUp, Task, TaskOutcome};
 use ferry_machine::time::Time;
