@@ -29,6 +29,8 @@ pub const SLOTS_PER_WORKER_MAX: u32 = 1_000;
 pub const PARTITIONS_PER_JOB_MAX: usize = 4_096;
 /// Bytes of a reason kept with a job or task; longer ones are cut.
 pub const REASON_BYTES_MAX: usize = 2_048;
+/// Jobs that are looked at to say which one goes before another.
+pub const JOBS_EXPLAINED_MAX: usize = 1_000;
 /// Attempts that ended which one task remembers; older ones are forgotten.
 pub const ATTEMPTS_KEPT_PER_TASK: usize = 10;
 /// Bytes of the error kept with an attempt that ended; longer ones are cut.

@@ -5,7 +5,8 @@ use super::table::{fields, grid};
 use crate::units::{show_bytes, show_duration, show_time};
 use comfy_table::Table;
 use ferry_proto::v1::{
-    AllocateIdsResponse, GetStatusResponse, Node, NodeRole, Segment, SegmentState, TransferLeadershipResponse, Worker, WorkerState,
+    AllocateIdsResponse, GetStatusResponse, Node, NodeRole, Segment, SegmentState, TransferLeadershipResponse, Worker,
+    WorkerState,
 };
 use std::time::Duration;
 

@@ -166,9 +166,7 @@ fn taken_over(desk: &Desk<'_>, segment: &Segment) -> bool {
         return false;
     }
     let Some(holder) = read::job(&desk.rows, segment.job) else { return true };
-    // What is being collected was dropped as a draft, or was at rest long ago; either way nobody copies for it.
-    let over = holder.state == JobState::Collecting || derive::at_rest(&holder);
-    over && holder.quiet_at <= desk.now.at && !matches!(holder.state, JobState::Completed { .. })
+    derive::gave_up_targets(&holder, desk.now.at)
 }
 
 /// The last page is in: the draft becomes a job, with ids for its tasks and for the copies' build ids.
