@@ -93,6 +93,7 @@ mod tests {
             until              2023-11-14T22:13:20Z, in 1500 ms
             holds its targets  yes
             explanation        it has ended
-        "#]].assert_eq(&(table.trim_fmt() + "\n"));
+        "#]]
+        .assert_eq(&(table.trim_fmt() + "\n"));
     }
 }

@@ -168,6 +168,7 @@ mod tests {
             ended     -
             attempts  1 by left from 2023-11-14T22:13:20Z, 1500 ms: failed: connection reset
                       2 (clean-up) by 4 from 2023-11-14T22:13:20Z, 1500 ms: cleaned up
-        "#]].assert_eq(&shown);
+        "#]]
+        .assert_eq(&shown);
     }
 }
