@@ -20,6 +20,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 mod storage;
+mod work;
 
 /// Nodes and workers; all killed when dropped.
 pub struct Cluster {

@@ -29,6 +29,12 @@ pub const SLOTS_PER_WORKER_MAX: u32 = 1_000;
 pub const PARTITIONS_PER_JOB_MAX: usize = 4_096;
 /// Bytes of a reason kept with a job or task; longer ones are cut.
 pub const REASON_BYTES_MAX: usize = 2_048;
+/// Jobs that are looked at to say which one goes before another.
+pub const JOBS_EXPLAINED_MAX: usize = 1_000;
+/// Attempts that ended which one task remembers; older ones are forgotten.
+pub const ATTEMPTS_KEPT_PER_TASK: usize = 10;
+/// Bytes of the error kept with an attempt that ended; longer ones are cut.
+pub const ATTEMPT_ERROR_BYTES_MAX: usize = 512;
 /// A draft without a new page for this long is dropped.
 pub const DRAFT_IDLE_MS: u64 = 60_000;
 /// A request id outlives its job's rows by this much.

@@ -3,7 +3,7 @@
 use super::table::{Fields, fields, grid};
 use crate::units::{show_bytes, show_duration, show_time};
 use comfy_table::Table;
-use ferry_proto::v1::{CleanupState, ExplainJobResponse, IdMapping, Job, JobState, Plan, WaitingOn};
+use ferry_proto::v1::{CleanupState, IdMapping, Job, JobState, Plan};
 use std::time::Duration;
 
 /// The most mappings a table of a plan lists.
@@ -97,31 +97,6 @@ fn cleanup(state: CleanupState) -> &'static str {
         CleanupState::Running => "running",
         CleanupState::Done => "done",
         CleanupState::LeftOver => "given up: files may be left over",
-    }
-}
-
-/// What a job waits for.
-pub(crate) fn explanation(response: &ExplainJobResponse) -> Table {
-    let job = response.job.clone().unwrap_or_default();
-    fields(vec![
-        ("job", job.job_id.to_string()),
-        ("state", job_state(&job).to_owned()),
-        ("waiting on", waiting_on(response.waiting_on()).to_owned()),
-        ("explanation", response.explanation.clone()),
-    ])
-}
-
-fn waiting_on(waiting_on: WaitingOn) -> &'static str {
-    match waiting_on {
-        WaitingOn::Unspecified => "nothing",
-        WaitingOn::Leader => "the leader",
-        WaitingOn::Attempts => "running attempts",
-        WaitingOn::NoWorker => "a worker",
-        WaitingOn::NoFreeSlot => "a free slot",
-        WaitingOn::Paused => "its resume",
-        WaitingOn::Backoff => "the next try",
-        WaitingOn::CleanUp => "its clean-up",
-        WaitingOn::Retention => "the end of its retention",
     }
 }
 

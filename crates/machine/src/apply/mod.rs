@@ -6,6 +6,7 @@
 mod attempt;
 mod collect;
 mod control;
+mod history;
 mod ids;
 mod keep;
 mod overlay;

@@ -18,7 +18,7 @@ use crate::time::Time;
 use std::ops::Bound;
 
 pub use explain::explain;
-pub use waiting::WaitingOn;
+pub use waiting::{Explanation, WaitingOn};
 
 /// How much one plan takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! The rows of the machine; each is the whole truth about one thing, and what can be derived is not in it.
 
+mod attempt;
 mod job;
 
 use crate::id::{JobId, SegmentId, TaskId, WorkerId};
 use crate::time::{Stamp, Time};
 use std::collections::BTreeMap;
 
+pub use attempt::{AttemptEnd, EndedAttempt, Lease};
 pub use job::{ExhaustedPolicy, Job, JobOptions, JobSpec, JobState, JobTotals, Settle, VerifyMode};
 
 /// What a key leads to; indexes lead to nothing more than their key.
@@ -119,6 +121,8 @@ pub struct Task {
     pub started: Option<Stamp>,
     /// What is to become of its target files when the job does not complete.
     pub clean_up: CleanUp,
+    /// Its last attempts that ended, the latest last; at most `limits::ATTEMPTS_KEPT_PER_TASK`.
+    pub attempts: Vec<EndedAttempt>,
 }
 
 /// What became of a task.
@@ -138,19 +142,6 @@ pub enum TaskOutcome {
         /// Why; empty where it failed with its job, whose reason it then is.
         reason: String,
     },
-}
-
-/// One attempt of a task by one incarnation of a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
-    /// Who.
-    pub worker: WorkerId,
-    /// Which start of that worker.
-    pub incarnation: u64,
-    /// Which attempt of the task.
-    pub attempt: u32,
-    /// Since when.
-    pub since: Stamp,
 }
 
 /// What is to become of a task's target files.

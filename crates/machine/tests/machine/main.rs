@@ -1,5 +1,6 @@
 //! The machine from outside: stories of jobs told through commands and plans, with every invariant checked on the way.
 
+mod attempts;
 mod checker;
 mod clean_up;
 mod damage;

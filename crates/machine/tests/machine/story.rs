@@ -5,7 +5,7 @@ use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::key::Key;
 use ferry_machine::limits;
 use ferry_machine::outcome::{Outcome, Rejection};
-use ferry_machine::plan::{Connected, Plan, Policy};
+use ferry_machine::plan::{Connected, Explanation, Plan, Policy};
 use ferry_machine::row::{Job, JobSpec, Row, SegmentState, Task};
 use ferry_machine::tables::{Memory, Read, Tables};
 use ferry_machine::time::{Stamp, Time};
@@ -163,8 +163,14 @@ impl Story {
     }
 
     pub(crate) fn explain(&self, job: JobId) -> String {
-        let waiting = ferry_machine::plan::explain(&self.rows, job, Time(self.now_ms), &self.connected());
-        waiting.map_or_else(|| "there is no such job".to_owned(), |waiting| waiting.to_string())
+        let explained = ferry_machine::plan::explain(&self.rows, job, Time(self.now_ms), &self.connected());
+        explained.map_or_else(|| "there is no such job".to_owned(), |explanation| explanation.sentence())
+    }
+
+    /// The same for programs.
+    pub(crate) fn explained(&self, job: JobId) -> Explanation {
+        let explained = ferry_machine::plan::explain(&self.rows, job, Time(self.now_ms), &self.connected());
+        explained.expect("the job can be seen")
     }
 
     /// One step of the leader: everything of one plan; answers with the attempts it began.

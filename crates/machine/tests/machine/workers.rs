@@ -49,7 +49,7 @@ fn a_draining_worker_finishes_what_it_has_and_gets_nothing_new() {
     story.ok(Command::DrainWorker { worker, draining: true });
     story.copy(begun[0]);
     assert!(story.lead().is_empty());
-    assert!(story.explain(job).starts_with("no worker is connected that takes tasks"));
+    assert!(story.explain(job).starts_with("1 worker is drained"));
     story.register("w", 2, 2);
     assert!(story.lead().is_empty(), "a drain outlives a restart");
     story.ok(Command::DrainWorker { worker, draining: false });

@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use allocator::Allocator;
 use ferry_machine::command::Command;
 use ferry_machine::id::JobId;
-use ferry_machine::plan::WaitingOn;
+use ferry_machine::plan::Explanation;
 use ferry_machine::tables::Read;
 use ferry_machine::time::Time;
 use ferry_raft::{ProposeError, Proposed, Raft, Term};
@@ -48,9 +48,11 @@ impl Leadership {
         self.allocator.allocate(self, count).await
     }
 
-    /// What the job waits for, with the workers that are connected right now.
-    pub(crate) fn explain(&self, read: &dyn Read, job: JobId) -> Option<WaitingOn> {
-        ferry_machine::plan::explain(read, job, self.now()?, &self.sessions.connected(read))
+    /// What the job waits for, with the workers that are connected right now, and the wall clock at which that is so.
+    pub(crate) fn explain(&self, read: &dyn Read, job: JobId) -> Option<(Explanation, u64)> {
+        let now = self.raft.now()?;
+        let explanation = ferry_machine::plan::explain(read, job, now.at, &self.sessions.connected(read))?;
+        Some((explanation, now.wall_ms))
     }
 
     /// Cluster time; `None` once the leadership has ended.

@@ -121,12 +121,8 @@ impl JobService for Services {
         let reading = self.reads.open(v1::Consistency::Linearizable.into(), &metadata).await?;
         let job = read_job(&reading, id)?;
         // The job is there, so only a leadership that has just ended has nothing to say about it.
-        let waiting = leadership.explain(&reading.view, id).ok_or_else(|| no_leader(None))?;
-        reading.answer(v1::ExplainJobResponse {
-            job: Some(job),
-            waiting_on: wire::waiting_on(&waiting).into(),
-            explanation: waiting.to_string(),
-        })
+        let (explanation, wall_ms) = leadership.explain(&reading.view, id).ok_or_else(|| no_leader(None))?;
+        reading.answer(wire::explanation(job, &explanation, wall_ms))
     }
 
     async fn list_tasks(

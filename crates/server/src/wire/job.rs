@@ -3,7 +3,6 @@
 use super::signed;
 use crate::status::invalid;
 use ferry_machine::id::JobId;
-use ferry_machine::plan::WaitingOn;
 use ferry_machine::row::{ExhaustedPolicy, Job, JobOptions, TaskCounts, VerifyMode};
 use ferry_machine::time::{Stamp, Time};
 use ferry_machine::view::{self, CleanUpState, State};
@@ -105,19 +104,5 @@ fn options(options: &JobOptions) -> v1::JobOptions {
         }
         .into(),
         labels: HashMap::new(),
-    }
-}
-
-/// What a job waits for.
-pub(crate) fn waiting_on(waiting: &WaitingOn) -> v1::WaitingOn {
-    match waiting {
-        WaitingOn::CreatingTasks { .. } | WaitingOn::Settling => v1::WaitingOn::Leader,
-        WaitingOn::Paused => v1::WaitingOn::Paused,
-        WaitingOn::NoWorker => v1::WaitingOn::NoWorker,
-        WaitingOn::NoFreeSlot | WaitingOn::AnotherWorker | WaitingOn::Turn => v1::WaitingOn::NoFreeSlot,
-        WaitingOn::Backoff { .. } => v1::WaitingOn::Backoff,
-        WaitingOn::Attempts { .. } | WaitingOn::Stopping { .. } => v1::WaitingOn::Attempts,
-        WaitingOn::CleanUp { .. } => v1::WaitingOn::CleanUp,
-        WaitingOn::Retention { .. } => v1::WaitingOn::Retention,
     }
 }

@@ -1,5 +1,6 @@
 //! Rows as bytes: each kind in a file of its own, which says where it lies, what it is, and how long it stays.
 
+mod attempt;
 mod cluster;
 mod index;
 mod job;

@@ -4,8 +4,9 @@ use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, Lea
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::key::{DueItem, Key, Stage};
 use ferry_machine::row::{
-    CleanUp, Cluster, ExhaustedPolicy, Job, JobCounts, JobOptions, JobSpec, JobState, JobTotals, Lease, Mapping,
-    Request, Row, Segment, SegmentState, Settle, Task, TaskCounts, TaskOutcome, VerifyMode, Worker, WorkerState,
+    AttemptEnd, CleanUp, Cluster, EndedAttempt, ExhaustedPolicy, Job, JobCounts, JobOptions, JobSpec, JobState,
+    JobTotals, Lease, Mapping, Request, Row, Segment, SegmentState, Settle, Task, TaskCounts, TaskOutcome, VerifyMode,
+    Worker, WorkerState,
 };
 use ferry_machine::time::{Stamp, Time};
 use std::collections::BTreeMap;
@@ -152,6 +153,7 @@ impl Dice {
             spec: self.spec(),
             state: self.job_state(),
             paused: self.coin(),
+            exhausted: self.option(|dice| TaskId(dice.id())),
             submitted: self.stamp(),
             started: self.option(Self::stamp),
             first_task: TaskId(self.id()),
@@ -251,6 +253,20 @@ impl Dice {
             created: self.stamp(),
             started: self.option(Self::stamp),
             clean_up: self.pick(&[CleanUp::NotNeeded, CleanUp::Due, CleanUp::Done, CleanUp::LeftOver]),
+            attempts: (0..self.below(3)).map(|_| self.ended_attempt()).collect(),
+        }
+    }
+
+    fn ended_attempt(&mut self) -> EndedAttempt {
+        use AttemptEnd::{CleanedUp, Copied, GivenBack, Lost, Permanent, Refused, Stopped, Transient};
+        EndedAttempt {
+            number: self.small(),
+            worker: WorkerId(self.id()),
+            clean_up: self.coin(),
+            started: self.stamp(),
+            ended: self.stamp(),
+            end: self.pick(&[Copied, CleanedUp, Permanent, Refused, Transient, GivenBack, Stopped, Lost]),
+            error: self.text(),
         }
     }
 
