@@ -5,7 +5,7 @@ mod json;
 mod rows;
 mod table;
 
-pub(crate) use jobs::{explanation, job, job_state, jobs, plan};
+pub(crate) use jobs::{event, explanation, job, job_state, jobs, plan};
 pub(crate) use json::Named;
 pub(crate) use rows::{cluster_time, ids, leader, nodes, segment, segments, task, tasks, worker, workers};
 pub(crate) use table::{fields, grid};

@@ -3,6 +3,7 @@
 mod checker;
 mod clean_up;
 mod damage;
+mod events;
 mod explain;
 mod flows;
 mod limits;

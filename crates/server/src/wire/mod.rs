@@ -3,7 +3,7 @@
 mod job;
 mod rows;
 
-pub(crate) use job::{job, job_id, waiting_on};
+pub(crate) use job::{job, job_event, job_id, waiting_on};
 pub(crate) use rows::{id_mapping, segment, task, worker};
 
 use crate::status::Violations;

@@ -2,5 +2,6 @@
 
 mod bad_input;
 mod cluster;
+mod events;
 mod submits;
 mod support;
