@@ -11,15 +11,18 @@ mod answer;
 mod call;
 mod client;
 mod error;
+mod events;
 mod jobs;
 mod nodes;
 mod options;
 mod services;
+mod stream;
 mod watch;
 
 pub use answer::{Answer, LEADER_ID, MIN_REVISION, REVISION, STALENESS_MS};
 pub use client::Client;
 pub use error::{Error, FieldViolation, Refusal};
+pub use events::EventWatch;
 pub use options::Options;
 pub use tonic::Code;
 pub use watch::{JobWatch, is_final};

@@ -206,7 +206,8 @@ impl Gate {
         }
     }
 
-    fn hear(&self, cluster_id: u64) -> Result<(), Status> {
+    /// A cluster that this node belongs to if it belongs to one: named in requests before it is written down.
+    pub(crate) fn hear(&self, cluster_id: u64) -> Result<(), Status> {
         match self.0.heard.compare_exchange(UNKNOWN, cluster_id, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Ok(()),
             Err(heard) if heard == cluster_id => Ok(()),

@@ -179,6 +179,10 @@ async fn learn_cluster(
             return;
         }
     };
+    // At once, for the writing takes a while: followers that were faster let nobody in who names no cluster.
+    if let Err(status) = gate.hear(cluster_id) {
+        tracing::warn!(%status, "another cluster was heard of before");
+    }
     let written = tokio::task::spawn_blocking(move || node.set_cluster_id(cluster_id)).await;
     match written {
         Ok(Ok(())) => gate.learn(cluster_id),

@@ -10,7 +10,7 @@ use crate::channels::Channels;
 use crate::config::{Config, LeadershipConfig, milliseconds};
 use crate::disk;
 use crate::health;
-use crate::leadership::Leader;
+use crate::leadership::{Leader, Webhook};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::reads::Reads;
@@ -124,6 +124,7 @@ impl Server {
     pub async fn start_on(config: Config, listeners: Listeners) -> Result<Self, ServeError> {
         let address = local_address(&listeners.client, "listen")?;
         let admin_address = local_address(&listeners.admin, "admin-listen")?;
+        let webhook = Webhook::of(&config.webhook).map_err(ServeError::Webhook)?;
         let store = open_store(&config).await?;
         let disk = store.disk.clone();
         let stalled = disk::watch(disk.clone(), config.storage.stall_timeout).map_err(ServeError::Watch)?;
@@ -131,7 +132,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new()?);
         let leadership = LeadershipConfig::new(&config.leadership);
         let node = Arc::new(Node {
-            leader: Leader::start(raft.clone(), leadership, Arc::clone(&metrics)),
+            leader: Leader::start(raft.clone(), leadership, webhook, Arc::clone(&metrics)),
             reads: Reads::new(raft.clone(), config.limits.request_timeout),
             raft,
             stores: Stores::new(),

@@ -8,7 +8,7 @@ mod table;
 mod tasks;
 
 pub(crate) use explanation::explanation;
-pub(crate) use jobs::{job, job_state, jobs, plan};
+pub(crate) use jobs::{event, job, job_state, jobs, plan};
 pub(crate) use json::Named;
 pub(crate) use rows::{cluster_time, ids, leader, nodes, segment, segments, worker, workers};
 pub(crate) use table::{fields, grid};

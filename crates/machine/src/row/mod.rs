@@ -1,6 +1,7 @@
 //! The rows of the machine; each is the whole truth about one thing, and what can be derived is not in it.
 
 mod attempt;
+mod event;
 mod job;
 
 use crate::id::{JobId, SegmentId, TaskId, WorkerId};
@@ -8,6 +9,7 @@ use crate::time::{Stamp, Time};
 use std::collections::BTreeMap;
 
 pub use attempt::{AttemptEnd, EndedAttempt, Lease};
+pub use event::{Event, EventLog, Transition};
 pub use job::{ExhaustedPolicy, Job, JobOptions, JobSpec, JobState, JobTotals, Settle, VerifyMode};
 
 /// What a key leads to; indexes lead to nothing more than their key.
@@ -31,6 +33,8 @@ pub enum Row {
     WorkerName(WorkerId),
     /// An index entry.
     Index,
+    /// What users are told of a job.
+    Event(Box<Event>),
 }
 
 /// The cluster: its clock, its id sequence, its counters.
@@ -52,6 +56,8 @@ pub struct Cluster {
     pub tasks: TaskCounts,
     /// Known workers.
     pub workers: u64,
+    /// The events that are kept.
+    pub events: EventLog,
 }
 
 /// Jobs by state.

@@ -4,6 +4,7 @@ mod attempts;
 mod checker;
 mod clean_up;
 mod damage;
+mod events;
 mod explain;
 mod flows;
 mod limits;

@@ -13,7 +13,7 @@ use ferry_machine::tables::{Memory, Read, Tables};
 use ferry_machine::view::{self, State};
 
 /// What the new cluster of these stories is.
-const NEW: Restore = Restore { cluster_id: 8, id_margin: 5_000, wall_ms: 1_800_000_000_000 };
+const NEW: Restore = Restore { cluster_id: 8, id_margin: 5_000, revision: 1_000_000, wall_ms: 1_800_000_000_000 };
 /// Attempts that a restore leaves out, as ARCHITECTURE.md promises.
 const ATTEMPTS_LEFT_OUT: u32 = 1_000;
 /// How long a worker of the old cluster may still write.

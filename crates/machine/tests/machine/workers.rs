@@ -72,7 +72,7 @@ fn what_a_lost_worker_had_is_released_in_pages() {
     let worker = overloaded(&mut story);
     story.lose(worker);
     let leased = |story: &Story| view::worker(&story.rows, worker).expect("it is known").leased;
-    assert_eq!(leased(&story), 150);
+    assert_eq!(leased(&story), 250 - u32::try_from(limits::RELEASES_PER_PAGE).expect("small"));
     let page = Command::ReleaseWorker { worker, writes_for_ms: WRITES_FOR_MS };
     assert_eq!(story.plan().commands, std::slice::from_ref(&page));
     story.lead();

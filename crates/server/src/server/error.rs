@@ -46,6 +46,9 @@ pub enum ServeError {
     /// The metrics cannot be made.
     #[error("the metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The webhook.
+    #[error("the webhook cannot be set up: {0}; see `webhook.url`, and the certificates of this machine")]
+    Webhook(reqwest::Error),
     /// The descriptors of the API cannot be served.
     #[error("reflection cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),

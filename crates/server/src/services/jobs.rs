@@ -1,6 +1,6 @@
 //! JobService: submits, reads and controls of jobs; watches and tasks are in files of their own.
 
-use super::{Services, tasks, watch};
+use super::{Services, events, tasks, watch};
 use crate::page::{self, List, Page};
 use crate::reads::Reading;
 use crate::status::{Violations, echoed, invalid, no_leader, of_rejection};
@@ -20,6 +20,7 @@ use tonic::{Code, Request, Response, Status, async_trait};
 #[async_trait]
 impl JobService for Services {
     type WatchJobStream = watch::JobStream;
+    type WatchEventsStream = events::EventStream;
 
     async fn submit_job(
         &self,
@@ -65,6 +66,14 @@ impl JobService for Services {
     async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
         let (metadata, _, request) = request.into_parts();
         watch::watch(self, &metadata, &request).await
+    }
+
+    async fn watch_events(
+        &self,
+        request: Request<v1::WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        events::watch(self, &metadata, &request).await
     }
 
     async fn wait_job(&self, request: Request<v1::WaitJobRequest>) -> Result<Response<v1::WaitJobResponse>, Status> {

@@ -3,9 +3,11 @@
 mod backup;
 mod cluster;
 mod digest;
+mod events;
 mod ids;
 mod jobs;
 mod membership;
+mod news;
 mod segments;
 mod tasks;
 mod watch;

@@ -2,8 +2,8 @@
 
 use super::signed;
 use crate::status::invalid;
-use ferry_machine::id::JobId;
-use ferry_machine::row::{ExhaustedPolicy, Job, JobOptions, TaskCounts, VerifyMode};
+use ferry_machine::id::{EventId, JobId};
+use ferry_machine::row::{Event, ExhaustedPolicy, Job, JobOptions, TaskCounts, Transition, VerifyMode};
 use ferry_machine::time::{Stamp, Time};
 use ferry_machine::view::{self, CleanUpState, State};
 use ferry_proto::v1;
@@ -104,5 +104,35 @@ fn options(options: &JobOptions) -> v1::JobOptions {
         }
         .into(),
         labels: HashMap::new(),
+    }
+}
+
+/// An event.
+pub(crate) fn job_event(id: EventId, event: &Event) -> v1::JobEvent {
+    v1::JobEvent {
+        revision: id.revision,
+        ordinal: id.ordinal,
+        job_id: event.job.0,
+        transition: transition(event.transition).into(),
+        state: state(event.state).into(),
+        collection_id: event.collection_id,
+        name: event.name.clone(),
+        reason: event.reason.clone(),
+        happened_at_ms: event.at.wall_ms,
+    }
+}
+
+fn transition(transition: Transition) -> v1::JobTransition {
+    match transition {
+        Transition::Submitted => v1::JobTransition::Submitted,
+        Transition::Executing => v1::JobTransition::Executing,
+        Transition::Completed => v1::JobTransition::Completed,
+        Transition::Failed => v1::JobTransition::Failed,
+        Transition::Canceled => v1::JobTransition::Canceled,
+        Transition::Paused => v1::JobTransition::Paused,
+        Transition::Resumed => v1::JobTransition::Resumed,
+        Transition::CleanedUp => v1::JobTransition::CleanedUp,
+        Transition::LeftOver => v1::JobTransition::LeftOver,
+        Transition::Collected => v1::JobTransition::Collected,
     }
 }

@@ -5,7 +5,7 @@ mod job;
 mod rows;
 
 pub(crate) use explanation::explanation;
-pub(crate) use job::{job, job_id};
+pub(crate) use job::{job, job_event, job_id};
 pub(crate) use rows::{id_mapping, segment, task, worker};
 
 use crate::status::Violations;

@@ -3,5 +3,6 @@
 mod backups;
 mod bad_input;
 mod cluster;
+mod events;
 mod submits;
 mod support;
