@@ -7,6 +7,7 @@
 use cluster_tests::cluster::{Cluster, submit_request};
 use cluster_tests::{eventually, tree};
 use ferry_proto::v1::allocator_service_client::AllocatorServiceClient;
+use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
 use ferry_proto::v1::job_service_client::JobServiceClient;
 use ferry_proto::v1::{
     AllocateIdsRequest, CheckInvariantsRequest, Consistency, GetJobRequest, JobOptions, JobState, SubmitJobRequest,
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 const ENTRIES_DEFAULT: u64 = 3_000;
 const COLLECTION: i64 = 200;
@@ -171,7 +172,9 @@ async fn assert_equal_rows(cluster: &Cluster) {
         // At once: a look at many rows takes long, and the clock is committed every second.
         let mut asked = JoinSet::new();
         for node in nodes.iter().copied() {
-            let mut client = cluster.status(node);
+            // Rows of so many entries take longer than calls of other tests may.
+            let endpoint = Endpoint::from_shared(format!("http://{}", cluster.addresses()[&node])).expect("an address");
+            let mut client = ClusterServiceClient::new(endpoint.connect_lazy());
             let request = CheckInvariantsRequest { consistency: Consistency::Stale.into() };
             asked.spawn(async move { (node, client.check_invariants(request).await) });
         }

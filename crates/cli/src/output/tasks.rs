@@ -150,7 +150,7 @@ mod tests {
             end: AttemptEnd::CleanedUp.into(),
             error: String::new(),
             clean_up: true,
-            ..ended.clone()
+            ..ended
         };
         let shown = text(task(&Task { task_id: 9, attempts: vec![ended, cleaned], ..Task::default() }));
         expect![[r#"

@@ -45,16 +45,16 @@ pub(super) fn reconcile(worker: WorkerId, session: &mut Session, read: &dyn Read
         let Some(lease) = task.lease.filter(|lease| lease.incarnation == session.incarnation) else { continue };
         if should_run(job, &task) {
             wanted.insert(task.id, lease.attempt);
-            let limit = Some(job.spec.options.bandwidth_bytes_per_second);
+            let limit = job.spec.options.bandwidth_bytes_per_second;
             match session.runs.get_mut(&task.id).filter(|run| run.attempt == lease.attempt) {
-                Some(run) if run.limit_told == limit => {}
+                Some(run) if run.limit_told == Some(limit) => {}
                 Some(run) => {
-                    run.limit_told = limit;
-                    limits.insert(job.id, limit.unwrap_or_default());
+                    run.limit_told = Some(limit);
+                    limits.insert(job.id, limit);
                 }
                 None => {
                     if session.send(assignment(read, job, &task, lease.attempt)) {
-                        let run = Run { limit_told: limit, ..Run::of_worker(lease.attempt) };
+                        let run = Run { limit_told: Some(limit), ..Run::of_worker(lease.attempt) };
                         session.runs.insert(task.id, run);
                     }
                 }
