@@ -67,7 +67,7 @@ impl Story {
             }
             let told = explained_by_command(&endpoint, job_id);
             let same = told["waiting_on"] == waiting_on.as_str_name()
-                && told["behind_job_id"] == answer.behind_job_id.to_string()
+                && told["behind_job_id"].as_str().and_then(|id| id.parse().ok()) == Some(answer.behind_job_id)
                 && told["clean_up_waiting_on"] == answer.clean_up_waiting_on().as_str_name()
                 && told["paused_by"] == answer.paused_by().as_str_name();
             same.then_some(answer)
