@@ -152,7 +152,7 @@ impl Server {
         let mut background = JoinSet::new();
         background.spawn(health::report(Arc::clone(&node), reporter));
         background.spawn(node.reads.clone().keep_fresh());
-        background.spawn(disk::give_way(disk.clone(), Arc::clone(&node)));
+        background.spawn(disk::give_way(disk, Arc::clone(&node)));
         let closing = node.stopping.clone();
         let grpc = tokio::spawn(grpc::serve(router, listeners.client, closing.clone()));
         let app = admin::routes(Arc::clone(&node));
