@@ -21,6 +21,7 @@ use tonic::transport::{Channel, Endpoint};
 
 pub mod figures;
 mod storage;
+mod work;
 
 /// Nodes and workers; all killed when dropped.
 pub struct Cluster {

@@ -126,12 +126,43 @@ async fn what_was_acknowledged_comes_back_from_the_one_node_that_is_left_of_thre
         old.wipe_node(id);
     }
     old.kill_node(survivor);
+    let no_node = old.path("no-node");
+    fs::create_dir(&no_node).expect("a folder");
+    refused(&ferry(&["cluster", "backup", "--data-dir", text(&no_node), "--file", text(&file)]), "is no node's folder");
     succeeds(&ferry(&backup));
+    old.start_node(survivor);
+    let ended =
+        eventually("the end of a node whose folder was backed up", || std::future::ready(old.node(survivor).code()))
+            .await;
+    let printed = old.node(survivor).printed();
+    assert!(ended == 1 && printed.contains("was backed up while its node was stopped"), "{ended}: {printed}");
 
     let new = restored(&file).await;
     job.completes(&new).await;
     let later = ids(&new).await;
     assert!(before.end <= later.start, "{before:?}, {later:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_founder_that_is_restored_once_more_after_it_ran_ends_and_the_cluster_goes_on() {
+    let old = Cluster::start(1).await;
+    ids(&old).await;
+    let file = old.path("backup");
+    succeeds(&ferry(&["--endpoints", &old.endpoints(), "cluster", "backup", "--file", text(&file)]));
+    let mut new = restored(&file).await;
+    let leader = new.leader().await;
+    let founder = new.running().into_iter().find(|id| *id != leader).expect("there are followers");
+    new.all_met(founder).await;
+    let before = ids(&new).await;
+    new.wipe_node(founder);
+    succeeds(&restore(&new, founder, &file));
+    new.start_node(founder);
+    let removal = format!("ferry cluster remove-node --id {founder}");
+    new.ended_saying(founder, &["came back with another folder", &removal, "under a new id"]).await;
+    new.kill_node(founder);
+    let after = ids(&new).await;
+    assert!(before.end <= after.start, "{before:?}, {after:?}");
+    new.assert_sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 """A client that knows nothing of Ferry but an address: grpcio and reflection, no generated code.
 
-Submits through a follower, reads the job from every node, watches it to its end, and allocates ids from two nodes at
-once. Exits with 0 only if all of it came out right.
+Submits through a follower, reads the job from every node, watches it to its end, reads its events, and allocates ids
+from two nodes at once. Exits with 0 only if all of it came out right.
 
 Usage: foreign_client.py SOURCE_URI TARGET_URI ADDRESS ADDRESS ADDRESS
 """
@@ -38,7 +38,11 @@ class Node:
         return callable_.with_call(request, timeout=TIMEOUT_S)
 
     def enum(self, name, value):
-        return self.pool.FindEnumTypeByName(f"ferry.v1.{name}").values_by_name[value].number
+        return self.enum_values(name)[value]
+
+    def enum_values(self, name):
+        values = self.pool.FindEnumTypeByName(f"ferry.v1.{name}").values
+        return {value.name: value.number for value in values}
 
 
 def allocated(node):
@@ -81,6 +85,14 @@ def main():
     for node in nodes:
         job, _ = node.call("JobService", "GetJob", job_id=job_id)
         assert job.job.state == completed and job.job.total_rows == last.total_rows, job
+
+    transitions = {value: name for name, value in through.enum_values("JobTransition").items()}
+    told = []
+    for response in through.call("JobService", "WatchEvents", stream=True, from_revision=0, job_id=job_id):
+        told.extend(transitions[event.transition] for event in response.events)
+        if "JOB_TRANSITION_COMPLETED" in told:
+            break
+    assert told == [f"JOB_TRANSITION_{name}" for name in ("SUBMITTED", "EXECUTING", "COMPLETED")], told
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         left, right = pool.map(allocated, nodes[:2])

@@ -180,6 +180,33 @@ async fn a_wiped_node_is_replaced_while_a_job_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_founder_that_comes_back_without_its_folder_ends_and_is_replaced_as_it_says() {
+    let mut cluster = Cluster::start(3).await;
+    let job = RunningJob::begin(&mut cluster, &["left", "right"], JobOptions::default()).await;
+    let founder = follower(&cluster, 0).await;
+    cluster.all_met(founder).await;
+    cluster.wipe_node(founder);
+    write(&cluster).await;
+    cluster.start_node(founder);
+    let removal = format!("ferry cluster remove-node --id {founder}");
+    let words = ["came back with another folder", &removal, "ferry cluster add-node", "under a new id"];
+    cluster.ended_saying(founder, &words).await;
+    // Its supervisor starts it again.
+    cluster.kill_node(founder);
+    cluster.start_node(founder);
+    cluster.ended_saying(founder, &words).await;
+    write(&cluster).await;
+
+    cluster.wipe_node(founder);
+    done(&cluster, &["remove-node", "--id", &founder.to_string()]);
+    join(&mut cluster, 4).await;
+    job.completes(&cluster).await;
+    let expected: Vec<u64> = (1..=4).filter(|id| *id != founder).collect();
+    assert_voters(&cluster, &expected).await;
+    cluster.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn leadership_is_transferred_while_a_job_runs() {
     let mut cluster = Cluster::start(3).await;
     let job = RunningJob::begin(&mut cluster, &["left", "right"], JobOptions::default()).await;

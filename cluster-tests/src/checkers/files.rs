@@ -31,6 +31,19 @@ struct Root<'a> {
     others: Vec<(&'a Operation, bool)>,
 }
 
+impl Root<'_> {
+    /// Files that only jobs can have written there, relative to the root.
+    fn written(&self, path: &Path) -> BTreeSet<PathBuf> {
+        let foreign: BTreeSet<&PathBuf> = self.foreign().collect();
+        tree::files(path).into_iter().filter(|file| !foreign.contains(file)).collect()
+    }
+
+    /// Files that were there before any job.
+    fn foreign(&self) -> impl Iterator<Item = &PathBuf> {
+        self.submissions.iter().filter_map(|submission| submission.foreign.as_ref())
+    }
+}
+
 /// Every root on disk. Called when every job has ended and is cleaned up.
 pub(crate) fn check(trace: &Trace<'_>) -> (Vec<Violation>, FilesSeen) {
     let mut roots: BTreeMap<&Path, Root<'_>> = BTreeMap::new();
@@ -42,8 +55,9 @@ pub(crate) fn check(trace: &Trace<'_>) -> (Vec<Violation>, FilesSeen) {
     for (job, sightings) in &trace.jobs {
         let (Some(submission), Some(last)) = (trace.submission(*job), sightings.last()) else { continue };
         let Some(root) = roots.get_mut(&*submission.target) else { continue };
-        // Collected before anybody saw its end: then the files themselves tell which it was.
-        let unseen = is_live(last.job.state) && !tree::files(&submission.target).is_empty();
+        // Collected before anybody saw its end: then the files themselves tell which it was, but for those it met there.
+        let unseen =
+            is_live(last.job.state) && root.completed.is_none() && !root.written(&submission.target).is_empty();
         if last.job.state == JobState::Completed || unseen {
             root.completed = Some((submission, *job, last.operation));
         } else {
@@ -60,9 +74,8 @@ fn look(trace: &Trace<'_>, path: &Path, root: &Root<'_>, seen: &mut FilesSeen) -
     let quoted: Vec<&Operation> =
         root.completed.iter().map(|(.., by)| *by).chain(root.others.iter().map(|(by, _)| *by)).collect();
     let wrong = |sentence: String| Some(Violation::new(CHECKER, sentence, &quoted));
-    let mut found: BTreeSet<PathBuf> = tree::files(path).into_iter().collect();
-    for foreign in root.submissions.iter().filter_map(|submission| submission.foreign.as_ref()) {
-        found.remove(foreign);
+    let mut found = root.written(path);
+    for foreign in root.foreign() {
         if fs::read(path.join(foreign)).ok().as_deref() != Some(FOREIGN_CONTENT) {
             return wrong(format!("{} was there before the job, and is not as it was", path.join(foreign).display()));
         }
@@ -200,6 +213,25 @@ mod tests {
         story.copy(51, 1_001);
         story.copy(52, 1);
         only(&story.look(JobState::Completed).0, "1 files is left over");
+    }
+
+    #[test]
+    fn a_job_whose_end_nobody_saw_is_judged_by_what_it_wrote() {
+        let mut story = Story::new();
+        story.copy(50, 1_000);
+        story.copy(51, 1_001);
+        assert_eq!(story.look(JobState::Executing), (Vec::new(), FilesSeen { copies: 2, cleaned: 0 }));
+        story.copy(51, 1_000);
+        only(&story.look(JobState::Executing).0, "does not equal");
+
+        // It failed on a file that it met there: that one is no copy of its own.
+        story = Story::new();
+        let foreign = story.submission.target_folder(50).join("0/1");
+        let path = story.submission.target.join(&foreign);
+        fs::create_dir_all(path.parent().expect("it has a folder")).expect("a folder can be made");
+        fs::write(path, FOREIGN_CONTENT).expect("a file can be written");
+        story.submission.foreign = Some(foreign);
+        assert_eq!(story.look(JobState::Executing), (Vec::new(), FilesSeen { copies: 0, cleaned: 1 }));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Nodes whose data lies on disks of their own, and whose syncs, writes and clocks can be made to fail.
 
 use super::Cluster;
+use crate::eventually;
 use crate::faults::{Disk, Shim};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,39 @@ impl Cluster {
         match self.disks.get(&id) {
             Some(disk) => disk.folder().join("data"),
             None => self.path(&format!("node-{id}")),
+        }
+    }
+
+    /// Waits until every other running node has written down which folder a node has.
+    ///
+    /// # Panics
+    /// When one does not in time.
+    pub async fn all_met(&self, node: u64) {
+        for id in self.running().into_iter().filter(|id| *id != node) {
+            let path = self.data_folder(id).join("node.json");
+            eventually("a node that is met", || async {
+                let content: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+                content["peers"].get(node.to_string()).map(|_| ())
+            })
+            .await;
+        }
+    }
+
+    /// A node ends by itself with exit code 1, and all these words are in its last one.
+    ///
+    /// # Panics
+    /// When it does not end in time, or otherwise.
+    pub async fn ended_saying(&mut self, id: u64, words: &[&str]) {
+        let process = self.node(id);
+        let status = eventually("the end of a node", || std::future::ready(process.ended())).await;
+        let printed = process.printed();
+        assert_eq!(status.code(), Some(1), "node {id} ended with {status}: {printed}");
+        let error = printed.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default();
+        for word in words {
+            assert!(
+                error.contains(word),
+                "node {id}: {word:?} is not in its last word {error:?}; all of it: {printed}"
+            );
         }
     }
 
@@ -80,7 +114,13 @@ impl Cluster {
         }
     }
 
-    /// What the nodes said last, for whoever looks at a story that failed: the folder goes with this value.
+    /// Histories, logs and rows stay for whoever looks at a story that failed.
+    fn keep_folder(&mut self) {
+        self.dir.disable_cleanup(true);
+        eprintln!("everything of this cluster is kept in {}", self.dir.path().display());
+    }
+
+    /// What the nodes said last, for where the folder cannot be looked at, as after a run of the suite elsewhere.
     fn print_logs(&self) {
         for id in self.addresses().keys() {
             let log = std::fs::read_to_string(self.path(&format!("node-{id}.log"))).unwrap_or_default();
@@ -99,6 +139,7 @@ impl Drop for Cluster {
         }
         if std::thread::panicking() {
             self.print_logs();
+            self.keep_folder();
         }
     }
 }

@@ -144,12 +144,8 @@ async fn s36_a_node_with_a_damaged_vote_refuses_and_comes_back_under_a_new_id_as
         let vote = cluster.data_folder(node).join("vote");
         damage(&vote, how);
         cluster.start_node(node);
-        crate::ended_saying(
-            &mut cluster,
-            node,
-            &[&*vote.to_string_lossy(), "remove-node", "empty its folder", WAY_BACK],
-        )
-        .await;
+        let words = [&*vote.to_string_lossy(), "remove-node", "empty its folder", WAY_BACK];
+        cluster.ended_saying(node, &words).await;
         load.progress(10).await;
         let endpoints = cluster.endpoints();
         let id = node.to_string();

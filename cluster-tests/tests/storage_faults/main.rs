@@ -45,26 +45,6 @@ async fn follower(cluster: &Cluster) -> u64 {
     cluster.running().into_iter().find(|id| *id != leader).expect("the cluster has followers")
 }
 
-/// Waits until a node has ended by itself, with the exit code of a failure and these words, not by a signal.
-async fn ended_saying(cluster: &mut Cluster, id: u64, words: &[&str]) {
-    let ended = async {
-        loop {
-            if let Some(status) = cluster.node(id).ended() {
-                return status;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    let status = tokio::time::timeout(cluster_tests::PATIENCE, ended).await;
-    let printed = cluster.node(id).printed();
-    let status = status.unwrap_or_else(|_| panic!("node {id} did not end: {printed}"));
-    assert_eq!(status.code(), Some(1), "node {id} ended with {status}: {printed}");
-    let error = printed.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default();
-    for word in words {
-        assert!(error.contains(word), "node {id}: {word:?} is not in its last word {error:?}; all of it: {printed}");
-    }
-}
-
 /// A node that was away answers for a job with the consistency of all others.
 async fn rejoins(cluster: &mut Cluster, id: u64, load: &Load) {
     if cluster.running().contains(&id) {
@@ -133,8 +113,7 @@ async fn s35_a_full_disk_ends_its_node_with_the_cause_and_the_cluster_goes_on() 
     for leads in [false, true] {
         let id = if leads { cluster.leader().await } else { follower(&cluster).await };
         cluster.disk(id).fill();
-        ended_saying(&mut cluster, id, &["disk-", "No space left on device", "free space", "start the node again"])
-            .await;
+        cluster.ended_saying(id, &["disk-", "No space left on device", "free space", "start the node again"]).await;
         load.progress(JOBS).await;
         cluster.disk(id).free();
         rejoins(&mut cluster, id, &load).await;
@@ -157,7 +136,7 @@ async fn s35_a_failing_sync_ends_its_node_and_is_not_tried_again() {
         cluster.faults(id).fail_syncs(shim::IO_ERROR);
         let folder = format!("node-{id}");
         let words = [folder.as_str(), "nput/output error", "check the disk"];
-        ended_saying(&mut cluster, id, &words).await;
+        cluster.ended_saying(id, &words).await;
         assert!(cluster.faults(id).bites().syncs_failed > 0, "the fault did not bite");
         load.progress(JOBS).await;
         cluster.faults(id).fail_syncs(0);
@@ -173,7 +152,7 @@ async fn s35_a_cluster_goes_on_while_every_sync_takes_300_ms_longer() {
     if !may("slow-sync", shim::TOOLS) {
         return;
     }
-    // Saving a vote takes two syncs, and elections must wait for it, as the node's own warning says.
+    // A vote is saved with a sync, and elections must wait for it, as the node's own warning says.
     let slow = [SETTINGS, &["raft.election-timeout-min=2s", "raft.election-timeout-max=4s"]].concat();
     let mut cluster = with_faults(&slow).await;
     let mut load = Load::start(&mut cluster);
@@ -217,7 +196,7 @@ async fn s35_a_leader_whose_disk_hangs_gives_way_and_ends() {
     load.progress(JOBS).await;
     // Threads that wait for a frozen disk cannot be ended, and keep their process in the table of processes.
     cluster.disk(leader).thaw();
-    ended_saying(&mut cluster, leader, &["disk-", "storage.stall-timeout", "start the node again"]).await;
+    cluster.ended_saying(leader, &["disk-", "storage.stall-timeout", "start the node again"]).await;
     rejoins(&mut cluster, leader, &load).await;
     load.pause().await;
     load.assert_kept(&cluster).await;

@@ -40,7 +40,10 @@ impl Report {
 
     /// Puts the table in the place of the one that the document has of this benchmark, or at its end.
     pub(crate) fn write_into(&self, document: &Path) -> anyhow::Result<()> {
-        let text = std::fs::read_to_string(document).unwrap_or_default();
+        let text = match std::fs::read_to_string(document) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            text => text.with_context(|| format!("{} cannot be read, so it is left alone", document.display()))?,
+        };
         std::fs::write(document, self.placed_in(&text))
             .with_context(|| format!("{} cannot be written: make its folder, or name another", document.display()))
     }

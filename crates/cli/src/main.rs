@@ -55,8 +55,9 @@ fn main() {
         Ok(runtime) => runtime,
         Err(error) => exit::fail(&anyhow::Error::new(error).context("the runtime cannot start")),
     };
-    if let Err(error) = runtime.block_on(cli.command.run(&context)) {
-        exit::fail(&error);
+    match runtime.block_on(cli.command.run(&context)) {
+        Ok(()) => exit::done(),
+        Err(error) => exit::fail(&error),
     }
 }
 

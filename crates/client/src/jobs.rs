@@ -1,5 +1,6 @@
 //! Jobs and tasks: one method per call, and a wait that holds out over the loss of nodes.
 
+use crate::events::EventWatch;
 use crate::watch::JobWatch;
 use crate::{Answer, Client, Error};
 use ferry_proto::v1::job_service_client::JobServiceClient;
@@ -8,7 +9,7 @@ use ferry_proto::v1::{
     GetJobResponse, GetJobsRequest, GetJobsResponse, GetTaskRequest, GetTaskResponse, GetTasksRequest,
     GetTasksResponse, ListJobsRequest, ListJobsResponse, ListTasksRequest, ListTasksResponse, PauseJobRequest,
     PauseJobResponse, ResumeJobRequest, ResumeJobResponse, SubmitJobRequest, SubmitJobResponse, UpdateJobRequest,
-    UpdateJobResponse, WaitJobRequest, WaitJobResponse,
+    UpdateJobResponse, WaitJobRequest, WaitJobResponse, WatchEventsRequest,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -55,6 +56,11 @@ impl Client {
     /// The job now and at each change until it has ended, over the loss of any node.
     pub fn watch_job(&self, job_id: i64, consistency: Consistency) -> JobWatch {
         JobWatch::new(self.clone(), job_id, consistency)
+    }
+
+    /// The events of jobs from a place on, without an end, over the loss of any node.
+    pub fn watch_events(&self, request: WatchEventsRequest) -> EventWatch {
+        EventWatch::new(self.clone(), request)
     }
 
     /// Waits until the job has ended; DEADLINE_EXCEEDED when that takes longer than `timeout`, or for ever without one.

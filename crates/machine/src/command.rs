@@ -1,7 +1,8 @@
 //! Commands: each is one atomic transition, bounded to `limits::ROWS_PER_COMMAND_MAX` rows, and names what it expects.
 
-use crate::id::{JobId, SegmentId, TaskId, WorkerId};
+use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use crate::row::{JobSpec, Settle};
+use crate::time::Time;
 use std::collections::BTreeMap;
 
 /// One atomic transition. A late or repeated one is rejected or answered as before, never applied twice.
@@ -139,6 +140,17 @@ pub enum Command {
     ExpireRequests {
         /// Which, at most a page.
         request_ids: Vec<String>,
+    },
+    /// Drops the next page of events that happened before a moment, or that are more than are kept. It carries the moment,
+    /// so that a leader with another retention changes nothing that is done.
+    ExpireEvents {
+        /// Cluster time.
+        before: Time,
+    },
+    /// The receiver of the webhook has taken every event before this one.
+    NoteDelivered {
+        /// The first one that it may not have taken.
+        before: EventId,
     },
     /// Reserves a window of ids for the leader to hand out.
     ReserveIds {

@@ -42,6 +42,25 @@ pub(crate) fn at_rest(job: &Job) -> bool {
     ended(job).is_some() && job.settle == Settle::Done && job.clean_up_remaining == 0 && job.counts.tasks_leased == 0
 }
 
+/// Whether a job has ended and none of its targets ever becomes visible.
+pub(crate) fn never_completes(job: &Job) -> bool {
+    match job.state {
+        JobState::Failed { .. } | JobState::Canceled { .. } => true,
+        JobState::Draft { .. }
+        | JobState::Pending
+        | JobState::Executing
+        | JobState::Completed { .. }
+        | JobState::Collecting => false,
+    }
+}
+
+/// Whether a job can never write to its targets again, nor ever made one visible, so that others may have them.
+pub(crate) fn gave_up_targets(job: &Job, now: Time) -> bool {
+    // What is being collected was dropped as a draft, or was at rest long ago; either way nobody copies for it.
+    let over = job.state == JobState::Collecting || (never_completes(job) && at_rest(job));
+    over && job.quiet_at <= now
+}
+
 /// What a job waits for that only the leader's commands can give.
 pub(crate) fn stage_of(job: &Job) -> Option<Stage> {
     match job.state {

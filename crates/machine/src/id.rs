@@ -30,3 +30,41 @@ id!(
     /// A worker, for as long as its name is in use.
     WorkerId
 );
+
+/// Which event: the log index of the entry that made it, which is its revision, and its place among the events of that
+/// entry. Events have the order of their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct EventId {
+    /// Log index of the entry.
+    pub revision: u64,
+    /// From zero.
+    pub ordinal: u32,
+}
+
+impl EventId {
+    /// Before every event.
+    pub const FIRST: Self = Self { revision: 0, ordinal: 0 };
+    /// Behind every event: no log grows that long.
+    pub const END: Self = Self { revision: u64::MAX, ordinal: u32::MAX };
+
+    /// The place of the first event of a revision, if it has any.
+    #[must_use]
+    pub fn at(revision: u64) -> Self {
+        Self { revision, ordinal: 0 }
+    }
+
+    /// The least id behind this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self.ordinal.checked_add(1) {
+            Some(ordinal) => Self { ordinal, ..self },
+            None => Self::at(self.revision.saturating_add(1)),
+        }
+    }
+}
+
+impl std::fmt::Display for EventId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}.{}", self.revision, self.ordinal)
+    }
+}

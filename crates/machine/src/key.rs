@@ -1,6 +1,6 @@
 //! Keys of the rows; their derived order is the order of every scan, in memory and on disk.
 
-use crate::id::{JobId, SegmentId, TaskId, WorkerId};
+use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use crate::time::Time;
 
 /// Where a row is. The order of the variants and of their fields is the order of the tables: the on-disk encoding
@@ -35,6 +35,8 @@ pub enum Key {
     Assignment(WorkerId, TaskId),
     /// Index: lost and returning workers that still have assignments to release; derived from the worker's row.
     LostWorker(WorkerId),
+    /// `row::Event`: what users are told, in order; it expires.
+    Event(EventId),
 }
 
 /// What a job waits for that only the leader's commands can give.

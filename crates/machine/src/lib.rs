@@ -20,6 +20,7 @@ pub mod tables;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+mod transition;
 pub mod view;
 
 pub use apply::apply;

@@ -29,6 +29,12 @@ pub const SLOTS_PER_WORKER_MAX: u32 = 1_000;
 pub const PARTITIONS_PER_JOB_MAX: usize = 4_096;
 /// Bytes of a reason kept with a job or task; longer ones are cut.
 pub const REASON_BYTES_MAX: usize = 2_048;
+/// Jobs that are looked at to say which one goes before another.
+pub const JOBS_EXPLAINED_MAX: usize = 1_000;
+/// Attempts that ended which one task remembers; older ones are forgotten.
+pub const ATTEMPTS_KEPT_PER_TASK: usize = 10;
+/// Bytes of the error kept with an attempt that ended; longer ones are cut.
+pub const ATTEMPT_ERROR_BYTES_MAX: usize = 512;
 /// A draft without a new page for this long is dropped.
 pub const DRAFT_IDLE_MS: u64 = 60_000;
 /// A request id outlives its job's rows by this much.
@@ -54,10 +60,17 @@ pub const SEGMENTS_PER_SETTLE_PAGE: usize = ROWS_PER_PAGE / 2;
 /// Tasks settled or collected by one command: each is a task, the place in the queue it leaves and the one it takes.
 pub const TASKS_PER_SETTLE_PAGE: usize = ROWS_PER_PAGE / 3;
 /// Attempts released by one command: each is a task, its assignment, its places in the queue (old and new), its job,
-/// and that job's entries by stage, by dispatch (old and new) and by time.
-pub const RELEASES_PER_PAGE: usize = ROWS_PER_PAGE / 9;
+/// that job's entries by stage, by dispatch (old and new) and by time, and an event where the job is paused or ends.
+pub const RELEASES_PER_PAGE: usize = ROWS_PER_PAGE / 10;
 /// Request ids dropped by one command: each is a row and its entry by time.
 pub const REQUESTS_PER_PAGE: usize = ROWS_PER_PAGE / 2;
+
+/// Events expired by one command.
+pub const EVENTS_PER_PAGE: usize = ROWS_PER_PAGE;
+/// Events that are kept at most, and a page more, however young they are.
+pub const EVENTS_KEPT_MAX: u64 = 1_000_000;
+/// Events are expired once the oldest has outlived its retention by this part of it, so that they go in batches.
+pub const EVENT_RETENTION_SLACK: u64 = 16;
 
 /// Tasks created by one command: each is a task, its place in the queue and a look at its segments.
 #[must_use]

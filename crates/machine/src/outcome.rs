@@ -70,7 +70,8 @@ pub enum Rejection {
     },
     /// The target is held.
     #[error(
-        "target segment {target} is held by job {job}: choose another target id, or wait until that job's clean-up is done"
+        "target segment {target} is held by job {job}: choose another target id, or wait until that job has given it up \
+         (`ferry job explain {job}` says what that waits for; a published target is never given up)"
     )]
     TargetHeld {
         /// Which target.

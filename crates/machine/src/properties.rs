@@ -7,7 +7,7 @@ use crate::outcome::{Outcome, Rejection};
 use crate::plan::{Connected, Policy};
 use crate::row::{Cluster, Job, Row, SegmentState};
 use crate::tables::{Memory, Read};
-use crate::testing::{ID_START, Step, resolve, steps};
+use crate::testing::{ID_START, Step, next_revision, resolve, steps};
 use crate::time::{Stamp, Time};
 use crate::{apply, check, plan, read, view};
 use expect_test::expect_file;
@@ -20,13 +20,14 @@ use std::ops::Bound;
 fn bootstrapped() -> Memory {
     let mut rows = Memory::default();
     let command = Command::Bootstrap { cluster_id: 9, id_start: ID_START };
-    apply(&mut rows, &command, Stamp::default()).expect("the first command bootstraps");
+    apply(&mut rows, &command, Stamp::default(), 1).expect("the first command bootstraps");
     rows
 }
 
 fn step(rows: &mut Memory, step: &Step) -> (Command, Result<Outcome, Rejection>) {
     let (command, now) = resolve(step, rows);
-    let answer = apply(rows, &command, now);
+    let revision = next_revision(rows);
+    let answer = apply(rows, &command, now, revision);
     (command, answer)
 }
 
@@ -111,12 +112,13 @@ proptest! {
         let (mut rows, mut log) = (bootstrapped(), Vec::new());
         for one in &steps {
             let (command, now) = resolve(one, &rows);
-            let answer = apply(&mut rows, &command, now);
-            log.push((command, now, answer));
+            let revision = next_revision(&rows);
+            let answer = apply(&mut rows, &command, now, revision);
+            log.push((command, now, revision, answer));
         }
         let mut replica = bootstrapped();
-        for (command, now, answer) in &log {
-            prop_assert_eq!(answer, &apply(&mut replica, command, *now));
+        for (command, now, revision, answer) in &log {
+            prop_assert_eq!(answer, &apply(&mut replica, command, *now, *revision));
         }
         prop_assert_eq!(&rows, &replica);
     }
@@ -131,6 +133,8 @@ proptest! {
             let _ = step(&mut rows, one);
             let (before, after) = (before.expect("bootstrapped"), read::cluster(&rows).expect("bootstrapped"));
             prop_assert!(before.now <= after.now && before.next_id <= after.next_id && before.pass <= after.pass);
+            let (was, is) = (before.events, after.events);
+            prop_assert!(was.first <= is.first && was.last <= is.last && was.delivered <= is.delivered);
             let now_flushed = published(&rows);
             prop_assert!(flushed.iter().all(|key| now_flushed.contains(key)));
             for job in view::list_jobs(&rows, JobId(0), 1_000).items {
@@ -184,11 +188,13 @@ fn end_all(rows: &mut Memory, now: Time) {
     let now = Stamp { at: now, wall_ms: 0 };
     for worker in view::list_workers(rows, WorkerId(0), 100).items {
         let lose = Command::LoseWorker { worker: worker.id, incarnation: worker.incarnation, writes_for_ms: 1 };
-        apply(rows, &lose, now).expect("a known worker can be lost");
+        let revision = next_revision(rows);
+        apply(rows, &lose, now, revision).expect("a known worker can be lost");
     }
     for job in view::list_jobs(rows, JobId(0), 100).items {
         if view::state(&job).is_some_and(|state| !state.terminal()) {
-            apply(rows, &Command::CancelJob { job: job.id }, now).expect("a job that lives can be canceled");
+            let revision = next_revision(rows);
+            apply(rows, &Command::CancelJob { job: job.id }, now, revision).expect("a job that lives can be canceled");
         }
     }
 }
@@ -203,14 +209,16 @@ fn lead(rows: &mut Memory, now: Time) -> Result<Option<Time>, TestCaseError> {
         writes_for_ms: 1,
     };
     let stamp = Stamp { at: now, wall_ms: 0 };
-    let Ok(Outcome::Worker(worker)) = apply(rows, &register, stamp) else {
+    let revision = next_revision(rows);
+    let Ok(Outcome::Worker(worker)) = apply(rows, &register, stamp, revision) else {
         return Err(TestCaseError::fail("the worker cannot register"));
     };
     let planned = plan(rows, now, &Policy::default(), &[Connected { worker, incarnation: now.0, slots_free: 3 }]);
     let reports = |lease: &LeaseRef| Command::ReportTask { lease: *lease, result: TaskResult::CleanedUp };
     let attempts = planned.assignments.iter().flat_map(|lease| [Command::AssignTask(*lease), reports(lease)]);
     for command in planned.commands.iter().cloned().chain(attempts) {
-        let answer = apply(rows, &command, stamp);
+        let revision = next_revision(rows);
+        let answer = apply(rows, &command, stamp, revision);
         prop_assert!(answer.is_ok(), "{command:?} -> {answer:?}");
     }
     if planned.commands.is_empty() && planned.assignments.is_empty() {

@@ -1,8 +1,8 @@
 //! Rows by their types, hidden ones included; a row of another kind than its key's counts as absent.
 
-use crate::id::{JobId, SegmentId, TaskId, WorkerId};
+use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use crate::key::Key;
-use crate::row::{Cluster, Job, Mapping, Request, Row, Segment, Task, Worker};
+use crate::row::{Cluster, Event, Job, Mapping, Request, Row, Segment, Task, Worker};
 use crate::tables::Read;
 use crate::time::Time;
 use std::ops::Bound;
@@ -87,6 +87,17 @@ pub(crate) fn queue(read: &dyn Read, job: JobId, rows_max: usize) -> Vec<(Time, 
         .filter_map(|key| {
             let Key::Queue(_, at, task) = key else { return None };
             Some((at, task))
+        })
+        .collect()
+}
+
+/// Events from one on, in order.
+pub(crate) fn events(read: &dyn Read, from: EventId, rows_max: usize) -> Vec<(EventId, Event)> {
+    let rows = read.scan(Bound::Included(Key::Event(from)), &Key::Event(EventId::END), rows_max);
+    rows.into_iter()
+        .filter_map(|entry| {
+            let (Key::Event(id), Row::Event(event)) = entry else { return None };
+            Some((id, *event))
         })
         .collect()
 }

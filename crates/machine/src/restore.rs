@@ -20,6 +20,8 @@ pub struct Restore {
     pub cluster_id: u64,
     /// Ids left out, because the old cluster may have given them out after the backup.
     pub id_margin: i64,
+    /// Log index of the restore, behind all of the backup's.
+    pub revision: u64,
     /// Shown as the time at which what ran in the backup was ended.
     pub wall_ms: u64,
 }
@@ -100,19 +102,19 @@ fn lose_next_worker(tables: &mut impl Tables, new: &Restore, after: WorkerId) ->
     let assigned = read::assignments(tables, id, limits::RELEASES_PER_PAGE);
     if !assigned.is_empty() {
         for task in assigned {
-            give_back(tables, task, now)?;
+            give_back(tables, task, now, new.revision)?;
         }
         // Again from here: what it had may be more than a page.
         return Ok(Some(Step::Workers(after)));
     }
     if worker.state != WorkerState::Lost {
         let lost = Command::LoseWorker { worker: id, incarnation: worker.incarnation, writes_for_ms: WRITES_FOR_MS };
-        crate::apply(tables, &lost, now)?;
+        crate::apply(tables, &lost, now, new.revision)?;
     }
     Ok(Some(Step::Workers(id)))
 }
 
-fn give_back(tables: &mut impl Tables, task: TaskId, now: Stamp) -> Result<(), RestoreError> {
+fn give_back(tables: &mut impl Tables, task: TaskId, now: Stamp, revision: u64) -> Result<(), RestoreError> {
     let stray = RestoreError::NoLease(task);
     let Some(Row::Task(task)) = tables.get(&Key::Task(task)) else { return Err(stray) };
     let (Some(held), Some(Row::Job(mut job))) = (task.lease, tables.get(&Key::Job(task.job))) else {
@@ -123,7 +125,7 @@ fn give_back(tables: &mut impl Tables, task: TaskId, now: Stamp) -> Result<(), R
     tables.put(Key::Job(task.job), Row::Job(job));
     let Lease { worker, incarnation, attempt, .. } = held;
     let lease = LeaseRef { task: task.id, attempt, worker, incarnation };
-    crate::apply(tables, &Command::ReleaseTask { lease }, now)?;
+    crate::apply(tables, &Command::ReleaseTask { lease }, now, revision)?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //! sequence of steps reaches deep into the lives of jobs.
 
 use crate::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
-use crate::id::{JobId, SegmentId, TaskId, WorkerId};
+use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use crate::key::Key;
 use crate::limits;
 use crate::row::{ExhaustedPolicy, Job, JobOptions, JobSpec, Row, Settle, Task, Worker};
@@ -69,6 +69,11 @@ pub fn resolve(step: &Step, rows: &Memory) -> (Command, Stamp) {
             (near(rows, *kind, *subject, *manner), stamp(now.plus(*wait_ms)))
         }
     }
+}
+
+/// The log index of the next entry, where each entry that makes an event may be followed by one more.
+pub fn next_revision(rows: &Memory) -> u64 {
+    view::cluster(rows).map_or(1, |cluster| cluster.events.last.revision + 1)
 }
 
 fn stamp(at: Time) -> Stamp {
@@ -159,8 +164,13 @@ fn command(kind: u8, job: JobId, lease: LeaseRef, manner: u16) -> Command {
 }
 
 fn other(manner: u16) -> Command {
-    match manner % 4 {
+    match manner % 6 {
         0 => Command::Tick,
+        4 => Command::ExpireEvents { before: Time(u64::from(manner) * 1_000) },
+        5 => {
+            let (revision, ordinal) = (u64::from(manner % 90), u32::from(manner % 2));
+            Command::NoteDelivered { before: EventId { revision, ordinal } }
+        }
         1 => Command::ReserveIds { count: u32::from(manner % 7) },
         2 => Command::ExpireRequests { request_ids: (0..4).map(|number| format!("request-{number}")).collect() },
         _ => Command::Bootstrap { cluster_id: 9, id_start: ID_START },

@@ -24,7 +24,7 @@ pub(crate) type Appended = Result<StreamAppendResult<Types>, RPCError<Types>>;
 
 /// Sends `input` to the peer and yields its answers.
 pub(crate) async fn exchange<'s, S>(
-    peer: &mut Peer,
+    peer: &Peer,
     from: u64,
     mut input: S,
 ) -> Result<BoxStream<'s, Appended>, RPCError<Types>>
@@ -36,8 +36,8 @@ where
     let (sender, receiver) = mpsc::channel(REQUESTS_IN_FLIGHT_MAX);
     let gone = timed_out(peer, from);
     sender.try_send(wire::append_to_proto(first)).map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
-    let request = peer.request(ReceiverStream::new(receiver));
-    let answers = match timeout(peer.answer_timeout, peer.client.append(request)).await {
+    let answers = async { peer.client.clone().append(peer.request(ReceiverStream::new(receiver)).await?).await };
+    let answers = match timeout(peer.answer_timeout, answers).await {
         Ok(Ok(response)) => response.into_inner(),
         Ok(Err(status)) => return Err(rpc_error(&status)),
         Err(_) => return Err(gone),

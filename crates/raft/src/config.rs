@@ -79,7 +79,7 @@ impl Config {
             replication_lag_threshold: self.log_keep_entries.saturating_add(self.checkpoint_every_entries).max(1),
             max_payload_entries: ENTRIES_PER_APPEND_MAX,
             install_snapshot_timeout: CHECKPOINT_TIMEOUT_MS,
-            // Followers may write an entry while the leader still syncs it: both are needed for a quorum anyway.
+            // Followers may write an entry while the leader still syncs it; whichever quorum has synced it first counts.
             broadcast_submitted_on_append: Some(true),
             enable_pre_vote: Some(true),
             // A restarted leader stands for election like any other node: one term is never led twice.

@@ -239,6 +239,7 @@ impl Raft {
         tokio::select! {
             biased;
             reason = self.core_stopped() => reason,
+            reason = self.inner.gate.ended() => reason,
             // A node that leads but cannot propose or read any more must give way to others too.
             () = self.inner.proposals.closed() => "the task that proposes has ended".to_owned(),
             () = self.inner.local_rounds.closed() => "the task that confirms reads has ended".to_owned(),

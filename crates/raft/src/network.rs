@@ -88,9 +88,9 @@ impl PeerNetwork {
         option: &RPCOption,
         pre_vote: bool,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        let mut client = self.control.client.clone();
-        let request = self.control.request(wire::vote_request_to_proto(&request, pre_vote));
-        let response = self.ask(RPCTypes::Vote, option, client.vote(request)).await?;
+        let message = wire::vote_request_to_proto(&request, pre_vote);
+        let answer = async { self.control.client.clone().vote(self.control.request(message).await?).await };
+        let response = self.ask(RPCTypes::Vote, option, answer).await?;
         wire::vote_response_from_proto(response).map_err(|error| RPCError::Network(NetworkError::new(&error)))
     }
 }
@@ -104,7 +104,7 @@ impl RaftNetworkV2<Types> for PeerNetwork {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let one = Box::pin(futures::stream::once(async { request }));
-        let exchange = async { append::exchange(&mut self.peer, self.node_id, one).await?.next().await.transpose() };
+        let exchange = async { append::exchange(&self.peer, self.node_id, one).await?.next().await.transpose() };
         match tokio::time::timeout(option.hard_ttl(), exchange).await {
             Ok(Ok(Some(answer))) => Ok(answer.into()),
             Ok(Ok(None)) => Err(RPCError::Network(NetworkError::from_string("the peer gave no answer"))),
@@ -121,7 +121,7 @@ impl RaftNetworkV2<Types> for PeerNetwork {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
-        Box::pin(append::exchange(&mut self.peer, self.node_id, input))
+        Box::pin(append::exchange(&self.peer, self.node_id, input))
     }
 
     async fn vote(
@@ -150,8 +150,8 @@ impl RaftNetworkV2<Types> for PeerNetwork {
         let Some(image) = snapshot.snapshot else {
             return Err(Unreachable::from_string("nothing was applied yet, so there is no checkpoint to send").into());
         };
-        let request = self.peer.request(checkpoint::parts(vote, image));
-        let answer = self.peer.client.install_checkpoint(request);
+        let parts = checkpoint::parts(vote, image);
+        let answer = async { self.peer.client.clone().install_checkpoint(self.peer.request(parts).await?).await };
         let answer = tokio::select! {
             answer = tokio::time::timeout(option.hard_ttl(), answer) => answer,
             closed = cancel => return Err(closed.into()),
@@ -173,9 +173,9 @@ impl RaftNetworkV2<Types> for PeerNetwork {
         request: TransferLeaderRequest<Types>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
-        let mut client = self.control.client.clone();
-        let message = self.control.request(wire::transfer_to_proto(&request));
-        let answer = self.ask(RPCTypes::TransferLeader, &option, client.transfer_leader(message)).await?;
+        let message = wire::transfer_to_proto(&request);
+        let answer = async { self.control.client.clone().transfer_leader(self.control.request(message).await?).await };
+        let answer = self.ask(RPCTypes::TransferLeader, &option, answer).await?;
         match answer.refusal.is_empty() {
             true => Ok(Ok(())),
             // Which of openraft's two reasons it was changes nothing: the leader stays, or is voted out.

@@ -2,16 +2,24 @@
 
 use crate::config::Config;
 use crate::gate::Gate;
+use crate::types::Core;
+use ferry_proto::internal::v1 as proto;
 use ferry_proto::internal::v1::raft_service_client::RaftServiceClient;
+use futures::future::join_all;
+use openraft::async_runtime::watch::WatchReceiver;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::{sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
 /// Bytes of one message between nodes: far above what a sender puts in one (`log::READ_BYTES_MAX` and one entry more).
 pub(crate) const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// An idle connection is probed this often, so that a peer that vanished without a word is noticed.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// Between two greetings of members that were not met yet.
+const GREETING_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a connection is for. Each kind has its own, so that bulk data never delays a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,9 +55,22 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// A request that names this peer as its target.
-    pub(crate) fn request<T>(&self, message: T) -> tonic::Request<T> {
-        self.gate.request(self.id, message)
+    /// A request for this peer, which is greeted first where it was not met yet.
+    pub(crate) async fn request<T>(&self, message: T) -> Result<Request<T>, Status> {
+        let folder_id = match self.gate.folder_of(self.id) {
+            Some(folder_id) => folder_id,
+            None => self.greet().await?,
+        };
+        Ok(self.gate.request(self.id, folder_id, message))
+    }
+
+    /// Has this peer write down this node, then the other way round.
+    async fn greet(&self) -> Result<u64, Status> {
+        let greeting = self.gate.greeting(self.id, proto::RaftGreetRequest {});
+        let answer = self.client.clone().greet(greeting).await.inspect_err(|refusal| self.gate.heed(refusal))?;
+        let folder_id = answer.into_inner().folder_id;
+        self.gate.meet(self.id, folder_id).await?;
+        Ok(folder_id)
     }
 }
 
@@ -90,5 +111,29 @@ impl Peers {
             .keep_alive_timeout(self.0.answer_timeout)
             .keep_alive_while_idle(true)
             .connect_lazy()
+    }
+}
+
+/// Greets every member until it is met. A follower has nothing else to say to another, but once the leader is dead it
+/// must know one that came back without its folder.
+pub(crate) async fn meet_members(core: Core, peers: Peers) {
+    let gate = &peers.0.gate;
+    let mut metrics = core.server_metrics();
+    loop {
+        let unmet: Vec<Peer> = {
+            let metrics = metrics.borrow_and_update();
+            let nodes = metrics.membership_config.membership().nodes();
+            let unmet = nodes.filter(|(id, _)| **id != metrics.id && gate.folder_of(**id).is_none());
+            unmet.map(|(id, node)| peers.get(Lane::Control, *id, &node.address)).collect()
+        };
+        if unmet.is_empty() {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        // Whoever does not answer, or refuses, is asked again; who refuses for good has this node end.
+        join_all(unmet.iter().map(|peer| timeout(peer.answer_timeout, peer.greet()))).await;
+        sleep(GREETING_PAUSE).await;
     }
 }

@@ -224,7 +224,8 @@ fn rows_max(command: &Command) -> usize {
         | Command::CollectJob { .. }
         | Command::RegisterWorker { .. }
         | Command::LoseWorker { .. }
-        | Command::ReleaseWorker { .. } => ROWS_PER_COMMAND_MAX,
+        | Command::ReleaseWorker { .. }
+        | Command::ExpireEvents { .. } => ROWS_PER_COMMAND_MAX,
         Command::Bootstrap { .. }
         | Command::Tick
         | Command::DropDraft { .. }
@@ -238,6 +239,7 @@ fn rows_max(command: &Command) -> usize {
         | Command::FailJob { .. }
         | Command::PauseJob { .. }
         | Command::UpdateJob { .. }
+        | Command::NoteDelivered { .. }
         | Command::ReserveIds { .. } => 0,
     };
     named.saturating_add(ROWS_PER_COMMAND_BASE)

@@ -1,7 +1,6 @@
 //! Read indexes: an index that, once applied, makes a read linearizable. Many readers share one round, and a reader
 //! is answered only by a round that began after it asked.
 
-use crate::gate::Gate;
 use crate::leadership::led_term;
 use crate::peers::{Lane, Peers};
 use crate::types::{Core, Metrics};
@@ -108,13 +107,13 @@ fn unconfirmed(metrics: &Metrics) -> Round {
 }
 
 /// One round on this node, which follows: asks the leader, whose own rounds are shared in turn.
-pub(crate) async fn remote_round(core: Core, peers: Peers, gate: Gate) -> Round {
+pub(crate) async fn remote_round(core: Core, peers: Peers) -> Round {
     let (leader, address) = leader_of(&core.metrics().borrow_watched()).ok_or(RoundError::NoLeader)?;
-    let mut peer = peers.get(Lane::Control, leader, &address);
-    let request = gate.request(leader, proto::RaftReadIndexRequest {});
+    let peer = peers.get(Lane::Control, leader, &address);
+    let answer = async { peer.client.clone().read_index(peer.request(proto::RaftReadIndexRequest {}).await?).await };
     let failed = |reason: String| RoundError::Leader { leader, reason };
     let answer = tokio::select! {
-        answer = timeout(peer.answer_timeout, peer.client.read_index(request)) => answer,
+        answer = timeout(peer.answer_timeout, answer) => answer,
         // One that hangs must not hold up readers once another leads.
         () = replaced(&core, leader) => return Err(failed("it leads no more".to_owned())),
     };

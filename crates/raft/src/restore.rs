@@ -182,7 +182,7 @@ fn rewrite(to: &Restoring<'_>, header: &Header, store: &Store) -> Result<Restore
         .map_err(|error| RestoreFailed::Peers(error.to_string()))?;
     let stored = wire::kept_membership_to_bytes(&StoredMembership::new(Some(log_id), membership), 0);
     let cluster_id = cluster_id(to, header);
-    let new = rows::Restore { cluster_id, id_margin: to.id_margin, wall_ms: header.made_wall_ms };
+    let new = rows::Restore { cluster_id, id_margin: to.id_margin, revision: index, wall_ms: header.made_wall_ms };
     let mut step = Some(Step::Cluster);
     while let Some(now) = step {
         let membership = (now == Step::Cluster).then(|| stored.clone());

@@ -42,11 +42,19 @@ impl PeerService {
 impl RaftService for PeerService {
     type AppendStream = BoxStream<'static, Result<proto::RaftAppendResponse, Status>>;
 
+    async fn greet(
+        &self,
+        request: Request<proto::RaftGreetRequest>,
+    ) -> Result<Response<proto::RaftGreetResponse>, Status> {
+        self.gate.admit_greeting(request.metadata()).await?;
+        Ok(Response::new(proto::RaftGreetResponse { folder_id: self.gate.folder_id() }))
+    }
+
     async fn append(
         &self,
         request: Request<Streaming<proto::RaftAppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
-        self.gate.admit(request.metadata())?;
+        self.gate.admit(request.metadata()).await?;
         let answers = self.core.stream_append(understood(request.into_inner()));
         Ok(Response::new(answers.map(appended).boxed()))
     }
@@ -55,7 +63,7 @@ impl RaftService for PeerService {
         &self,
         request: Request<proto::RaftVoteRequest>,
     ) -> Result<Response<proto::RaftVoteResponse>, Status> {
-        self.gate.admit(request.metadata())?;
+        self.gate.admit(request.metadata()).await?;
         let request = request.into_inner();
         let pre_vote = request.pre_vote;
         let request = wire::vote_request_from_proto(request).map_err(|error| garbled(&error))?;
@@ -71,7 +79,7 @@ impl RaftService for PeerService {
         &self,
         request: Request<proto::RaftTransferLeaderRequest>,
     ) -> Result<Response<proto::RaftTransferLeaderResponse>, Status> {
-        self.gate.admit(request.metadata())?;
+        self.gate.admit(request.metadata()).await?;
         let request = wire::transfer_from_proto(request.into_inner()).map_err(|error| garbled(&error))?;
         let answer = self.core.handle_transfer_leader(request).await.map_err(|fatal| stopped(&fatal))?;
         let refusal = answer.err().map(|error| error.to_string()).unwrap_or_default();
@@ -82,7 +90,7 @@ impl RaftService for PeerService {
         &self,
         request: Request<Streaming<proto::RaftInstallCheckpointRequest>>,
     ) -> Result<Response<proto::RaftInstallCheckpointResponse>, Status> {
-        self.gate.admit(request.metadata())?;
+        self.gate.admit(request.metadata()).await?;
         let (vote, snapshot) = checkpoint::receive(request.into_inner(), &self.checkpoints).await?;
         let answer = self.core.install_full_snapshot(vote, snapshot).await.map_err(|fatal| stopped(&fatal))?;
         Ok(Response::new(proto::RaftInstallCheckpointResponse { vote: Some(wire::vote_to_proto(&answer.vote)) }))
@@ -92,7 +100,7 @@ impl RaftService for PeerService {
         &self,
         request: Request<proto::RaftReadIndexRequest>,
     ) -> Result<Response<proto::RaftReadIndexResponse>, Status> {
-        self.gate.admit(request.metadata())?;
+        self.gate.admit(request.metadata()).await?;
         match self.local_rounds.join().await {
             Ok(confirmed) => {
                 let (term, index) = (confirmed.term, confirmed.index);

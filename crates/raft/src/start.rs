@@ -8,7 +8,7 @@ use crate::handle::{Inner, Raft, Tasks};
 use crate::leadership::{Leadership, cluster_of};
 use crate::log::LogStore;
 use crate::network::Network;
-use crate::peers::Peers;
+use crate::peers::{Peers, meet_members};
 use crate::propose::{PROPOSALS_WAITING_MAX, Proposer};
 use crate::read::{Rounds, local_round, remote_round};
 use crate::service::PeerService;
@@ -34,8 +34,7 @@ impl Raft {
         check_peers(&config)?;
         check_vote(&store)?;
         let openraft_config = config.for_openraft().map_err(|error| StartError::Config(error.to_string()))?;
-        let known = Some(store.node.identity().cluster_id).filter(|id| *id != 0);
-        let gate = Gate::new(config.node_id, known);
+        let gate = Gate::new(store.node.clone());
         let peers = Peers::new(gate.clone(), &config);
         let progress = Progress::new();
         let state = StateMachine::new(store.rows.clone(), store.checkpoints.clone(), progress.clone())
@@ -132,13 +131,14 @@ fn assemble(config: Config, store: Store, core: Core, gate: Gate, peers: Peers, 
         move || Box::pin(local_round(core.clone()))
     });
     let (remote_rounds, remote_task) = Rounds::start({
-        let (core, gate) = (core.clone(), gate.clone());
-        move || Box::pin(remote_round(core.clone(), peers.clone(), gate.clone()))
+        let (core, peers) = (core.clone(), peers.clone());
+        move || Box::pin(remote_round(core.clone(), peers.clone()))
     });
     let tasks: Vec<JoinHandle<()>> = vec![
         tokio::spawn(leadership.run()),
         tokio::spawn(Proposer::new(core.clone(), lead.clone(), queue).run()),
         tokio::spawn(learn_cluster(store.node, store.rows.clone(), progress.index(), gate.clone(), core.clone())),
+        tokio::spawn(meet_members(core.clone(), peers)),
         tokio::spawn(ask_for_checkpoints(core.clone(), progress.clone(), config.checkpoint_every_bytes.max(1))),
         local_task,
         remote_task,
@@ -163,7 +163,13 @@ fn assemble(config: Config, store: Store, core: Core, gate: Gate, peers: Peers, 
 
 /// Writes the cluster's id into the node's file once the rows name it. Rows of another cluster than the file's stop
 /// raft: the folder was put together from two nodes.
-async fn learn_cluster(node: NodeFile, rows: Arc<Rows>, mut progress: watch::Receiver<u64>, gate: Gate, core: Core) {
+async fn learn_cluster(
+    node: Arc<NodeFile>,
+    rows: Arc<Rows>,
+    mut progress: watch::Receiver<u64>,
+    gate: Gate,
+    core: Core,
+) {
     let cluster_id = loop {
         progress.borrow_and_update();
         if let Some(cluster) = cluster_of(&rows.view()) {
@@ -173,6 +179,10 @@ async fn learn_cluster(node: NodeFile, rows: Arc<Rows>, mut progress: watch::Rec
             return;
         }
     };
+    // At once, for the writing takes a while: followers that were faster let nobody in who names no cluster.
+    if let Err(status) = gate.hear(cluster_id) {
+        tracing::warn!(%status, "another cluster was heard of before");
+    }
     let written = tokio::task::spawn_blocking(move || node.set_cluster_id(cluster_id)).await;
     match written {
         Ok(Ok(())) => gate.learn(cluster_id),

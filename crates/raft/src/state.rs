@@ -156,12 +156,13 @@ impl StateMachine {
                 (Some(wire::kept_membership_to_bytes(&stored, node_id_highest(&self.rows)?)), None)
             }
         };
+        let revision = entry.log_id.index;
         let (stamp, commands) = match &batch {
             Some(Batch(bytes)) => codec::decode_batch(bytes).map_err(io::Error::other)?,
             None => Default::default(),
         };
         let written = self.rows.write(marker, membership, |tables| {
-            commands.iter().map(|command| ferry_machine::apply(tables, command, stamp)).collect()
+            commands.iter().map(|command| ferry_machine::apply(tables, command, stamp, revision)).collect()
         });
         self.progress.uncovered(batch.map_or(0, |Batch(bytes)| bytes.len()));
         written.map_err(io::Error::other)

@@ -29,6 +29,14 @@ pub(crate) struct RaftFigures {
     pub(crate) apply_times: ApplyTimes,
 }
 
+/// What only the leader tells.
+#[derive(Debug, Clone)]
+pub(crate) struct LeaderFigures {
+    pub(crate) cluster: Cluster,
+    /// How long the oldest event that the webhook's receiver has not taken has waited; `None` without a webhook.
+    pub(crate) webhook_lag_ms: Option<u64>,
+}
+
 /// The metrics a process keeps.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -36,6 +44,7 @@ pub(crate) struct Metrics {
     job_latency: Histogram,
     task_latency: HistogramVec,
     requests: IntCounterVec,
+    deliveries: IntCounterVec,
 }
 
 impl Metrics {
@@ -61,15 +70,28 @@ impl Metrics {
             Opts::new("ferry_grpc_requests_total", "Calls answered by this node, by method and status code."),
             &["method", "code"],
         )?;
+        let deliveries = IntCounterVec::new(
+            Opts::new(
+                "ferry_webhook_deliveries_total",
+                "Posts of events to the webhook's receiver by this node, by whether they were taken.",
+            ),
+            &["taken"],
+        )?;
+        registry.register(Box::new(deliveries.clone()))?;
         registry.register(Box::new(job_latency.clone()))?;
         registry.register(Box::new(task_latency.clone()))?;
         registry.register(Box::new(requests.clone()))?;
-        Ok(Self { registry, job_latency, task_latency, requests })
+        Ok(Self { registry, job_latency, task_latency, requests, deliveries })
     }
 
     /// Counts an answered call.
     pub(crate) fn count_request(&self, method: &str, code: &str) {
         self.requests.with_label_values(&[method, code]).inc();
+    }
+
+    /// Counts a post to the webhook's receiver.
+    pub(crate) fn count_delivery(&self, taken: bool) {
+        self.deliveries.with_label_values(&[if taken { "true" } else { "false" }]).inc();
     }
 
     /// Counts the latency of a job that has just completed; one that ended otherwise has none.
@@ -94,12 +116,17 @@ impl Metrics {
         }
     }
 
-    /// The text Prometheus scrapes; `cluster` is given by the leader alone.
-    pub(crate) fn render(&self, raft: RaftFigures, cluster: Option<&Cluster>) -> Result<String, prometheus::Error> {
+    /// The text Prometheus scrapes; `leader` is given by the leader alone.
+    pub(crate) fn render(
+        &self,
+        raft: RaftFigures,
+        leader: Option<&LeaderFigures>,
+    ) -> Result<String, prometheus::Error> {
         let mut families = self.registry.gather();
         families.extend(raft_families(raft)?);
-        if let Some(cluster) = cluster {
-            families.extend(cluster_families(cluster)?);
+        if let Some(leader) = leader {
+            families.extend(cluster_families(&leader.cluster)?);
+            families.extend(event_families(leader)?);
         }
         families.sort_by(|one, other| one.name().cmp(other.name()));
         TextEncoder::new().encode_to_string(&families)
@@ -184,6 +211,20 @@ fn cluster_families(cluster: &Cluster) -> Result<Vec<MetricFamily>, prometheus::
     Ok(families)
 }
 
+fn event_families(leader: &LeaderFigures) -> Result<Vec<MetricFamily>, prometheus::Error> {
+    let kept = Gauge::new("ferry_events_kept", "Events of jobs that can be watched; on the leader.")?;
+    kept.set(float(leader.cluster.events.kept));
+    let mut families = kept.collect();
+    if let Some(lag_ms) = leader.webhook_lag_ms {
+        let help = "Cluster time since the oldest event that the webhook's receiver has not taken, 0 without one; on the \
+                    leader.";
+        let lag = Gauge::new("ferry_webhook_lag_seconds", help)?;
+        lag.set(seconds(lag_ms));
+        families.extend(lag.collect());
+    }
+    Ok(families)
+}
+
 fn by_state(name: &str, help: &str, counts: &[(&str, u64)]) -> Result<Vec<MetricFamily>, prometheus::Error> {
     let gauges = GaugeVec::new(Opts::new(name, help), &["state"])?;
     for (state, count) in counts {
@@ -204,13 +245,17 @@ fn float(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ferry_machine::row::{JobCounts, TaskCounts};
+    use ferry_machine::row::{EventLog, JobCounts, TaskCounts};
     use std::time::Duration;
 
-    fn cluster() -> Cluster {
+    fn leader() -> LeaderFigures {
         let jobs = JobCounts { executing: 2, canceled: 1, draft: 9, ..JobCounts::default() };
         let tasks = TaskCounts { pending: 5, ..TaskCounts::default() };
-        Cluster { jobs, tasks, workers: 3, ..Cluster::default() }
+        let events = EventLog { kept: 6, ..EventLog::default() };
+        LeaderFigures {
+            cluster: Cluster { jobs, tasks, workers: 3, events, ..Cluster::default() },
+            webhook_lag_ms: Some(1_500),
+        }
     }
 
     #[test]
@@ -219,12 +264,14 @@ mod tests {
         let apply_times =
             ApplyTimes { entries: 9, total: Duration::from_secs(3), longest: Duration::from_millis(1_500) };
         let raft = RaftFigures { term: 4, is_leader: true, apply_times, ..RaftFigures::default() };
-        let text = metrics.render(raft, Some(&cluster())).unwrap();
+        let text = metrics.render(raft, Some(&leader())).unwrap();
         for line in [
             "ferry_copy_segment_jobs{state=\"executing\"} 2",
             "ferry_copy_segment_jobs{state=\"canceled\"} 1",
             "ferry_copy_segment_tasks{state=\"pending\"} 5",
             "ferry_known_workers 3",
+            "ferry_events_kept 6",
+            "ferry_webhook_lag_seconds 1.5",
             "ferry_raft_term 4",
             "ferry_raft_is_leader 1",
             "ferry_raft_entries_applied_total 9",
@@ -235,7 +282,9 @@ mod tests {
         }
         assert!(!text.contains("draft"), "drafts are hidden");
         let text = metrics.render(RaftFigures::default(), None).unwrap();
-        assert!(!text.contains("ferry_copy_segment_jobs") && !text.contains("ferry_copy_segment_tasks"), "{text}");
+        for name in ["ferry_copy_segment_jobs", "ferry_copy_segment_tasks", "ferry_webhook_lag", "ferry_events"] {
+            assert!(!text.contains(name), "{name} is in\n{text}");
+        }
         assert!(text.contains("ferry_raft_is_leader 0"), "{text}");
     }
 
@@ -243,8 +292,9 @@ mod tests {
     fn every_metric_has_a_help_text_once_and_no_unit_but_seconds() {
         let metrics = Metrics::new().unwrap();
         metrics.count_request("ferry.v1.JobService/GetJob", "Ok");
+        metrics.count_delivery(false);
         metrics.task_latency.with_label_values(&["done"]).observe(seconds(1_500));
-        let text = metrics.render(RaftFigures::default(), Some(&cluster())).unwrap();
+        let text = metrics.render(RaftFigures::default(), Some(&leader())).unwrap();
         let typed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         assert_eq!(typed.len(), 17, "{typed:?}");
         for name in typed.iter().filter_map(|line| line.split(' ').next()) {

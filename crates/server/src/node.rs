@@ -3,11 +3,10 @@
 use crate::channels::Channels;
 use crate::config::Config;
 use crate::leadership::{Leader, Leadership};
-use crate::metrics::{Metrics, RaftFigures};
+use crate::metrics::{LeaderFigures, Metrics, RaftFigures};
 use crate::reads::Reads;
 use crate::status::{no_leader, of_propose};
 use ferry_machine::command::Command;
-use ferry_machine::row::Cluster;
 use ferry_machine::view;
 use ferry_raft::{ProposeError, Proposed, Raft, Role};
 use ferry_snapshot::Stores;
@@ -36,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) watches: Arc<Semaphore>,
     /// Places for backups that are being sent.
     pub(crate) backups: Arc<Semaphore>,
+    /// Places for checks of all rows that are under way.
+    pub(crate) checks: Arc<Semaphore>,
     /// Places for submits that are being streamed.
     pub(crate) submit_streams: Arc<Semaphore>,
     /// Set when the node begins to stop: open streams end.
@@ -90,7 +91,18 @@ impl Node {
 
     /// The text Prometheus scrapes.
     pub(crate) fn render_metrics(&self) -> Result<String, prometheus::Error> {
-        let cluster: Option<Cluster> = self.leader.current().and_then(|_| view::cluster(&self.raft.view()));
-        self.metrics.render(self.raft_figures(), cluster.as_ref())
+        let leader = self.leader.current().and_then(|_| self.leader_figures());
+        self.metrics.render(self.raft_figures(), leader.as_ref())
+    }
+
+    fn leader_figures(&self) -> Option<LeaderFigures> {
+        let view = self.raft.view();
+        let cluster = view::cluster(&view)?;
+        let webhook_lag_ms = (!self.config.webhook.url.is_empty()).then(|| {
+            let oldest = view::events(&view, cluster.events.delivered.max(cluster.events.first), 1).pop();
+            let now = self.raft.now().map_or(cluster.now, |stamp| stamp.at);
+            oldest.map_or(0, |(_, event)| now.since(event.at.at))
+        });
+        Some(LeaderFigures { cluster, webhook_lag_ms })
     }
 }

@@ -10,20 +10,20 @@ use crate::channels::Channels;
 use crate::config::{Config, LeadershipConfig, milliseconds};
 use crate::disk;
 use crate::health;
-use crate::leadership::Leader;
+use crate::leadership::{Leader, Webhook};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::reads::Reads;
-use crate::services::{BACKUPS_MAX, SUBMIT_STREAMS_MAX};
+use crate::services::{BACKUPS_MAX, CHECKS_AT_ONCE_MAX, SUBMIT_STREAMS_MAX};
 use ferry_raft::Raft;
 use ferry_snapshot::Stores;
 use ferry_store::Store;
-use ferry_store::disk::{Disk, Pending};
+use ferry_store::disk::Pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -84,6 +84,27 @@ pub struct Server {
     admin_address: SocketAddr,
     stop: CancellationToken,
     ended: JoinHandle<Result<(), ServeError>>,
+    stall: Stall,
+}
+
+/// The end of a node whose disk hangs.
+struct Stall {
+    pending: oneshot::Receiver<Pending>,
+    node: Arc<Node>,
+}
+
+impl std::fmt::Debug for Stall {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Stall").finish_non_exhaustive()
+    }
+}
+
+impl Stall {
+    fn end(&self, pending: &Pending) -> ServeError {
+        abandon(&self.node);
+        let folder = self.node.config.data_dir.clone();
+        ServeError::DiskStalled { folder, action: pending.action, seconds: pending.elapsed.as_secs() }
+    }
 }
 
 impl Server {
@@ -103,13 +124,15 @@ impl Server {
     pub async fn start_on(config: Config, listeners: Listeners) -> Result<Self, ServeError> {
         let address = local_address(&listeners.client, "listen")?;
         let admin_address = local_address(&listeners.admin, "admin-listen")?;
+        let webhook = Webhook::of(&config.webhook).map_err(ServeError::Webhook)?;
         let store = open_store(&config).await?;
         let disk = store.disk.clone();
+        let stalled = disk::watch(disk.clone(), config.storage.stall_timeout).map_err(ServeError::Watch)?;
         let (raft, peer_service) = Raft::start(raft_config(&config), store).await?;
         let metrics = Arc::new(Metrics::new()?);
         let leadership = LeadershipConfig::new(&config.leadership);
         let node = Arc::new(Node {
-            leader: Leader::start(raft.clone(), leadership, Arc::clone(&metrics)),
+            leader: Leader::start(raft.clone(), leadership, webhook, Arc::clone(&metrics)),
             reads: Reads::new(raft.clone(), config.limits.request_timeout),
             raft,
             stores: Stores::new(),
@@ -118,6 +141,7 @@ impl Server {
             changing: Arc::default(),
             watches: Arc::new(Semaphore::new(config.limits.watches as usize)),
             backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
+            checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE_MAX)),
             submit_streams: Arc::new(Semaphore::new(SUBMIT_STREAMS_MAX)),
             stopping: CancellationToken::new(),
             config,
@@ -129,14 +153,15 @@ impl Server {
         let mut background = JoinSet::new();
         background.spawn(health::report(Arc::clone(&node), reporter));
         background.spawn(node.reads.clone().keep_fresh());
+        background.spawn(disk::give_way(disk, Arc::clone(&node)));
         let closing = node.stopping.clone();
         let grpc = tokio::spawn(grpc::serve(router, listeners.client, closing.clone()));
         let app = admin::routes(Arc::clone(&node));
         let http = axum::serve(listeners.admin, app).with_graceful_shutdown(closing.cancelled_owned());
         let http = tokio::spawn(async move { http.await });
-        let running = Running { node, disk, calls, grpc, http, background };
+        let running = Running { node: Arc::clone(&node), calls, grpc, http, background };
         let ended = tokio::spawn(running.until(stop.clone()));
-        Ok(Self { address, admin_address, stop, ended })
+        Ok(Self { address, admin_address, stop, ended, stall: Stall { pending: stalled, node } })
     }
 
     /// Where clients and other nodes are served.
@@ -151,12 +176,16 @@ impl Server {
         self.admin_address
     }
 
-    /// Waits until the node has ended.
+    /// Waits until the node has ended. Wait where the runtime blocks on, not in a task: the threads of tasks may all be
+    /// waiting for a disk that hangs.
     ///
     /// # Errors
     /// When it ended by itself, with the reason.
-    pub async fn wait(self) -> Result<(), ServeError> {
-        self.ended.await.unwrap_or_else(|error| Err(ServeError::Task(error)))
+    pub async fn wait(mut self) -> Result<(), ServeError> {
+        tokio::select! {
+            ended = &mut self.ended => ended.unwrap_or_else(|error| Err(ServeError::Task(error))),
+            Ok(pending) = &mut self.stall.pending => Err(self.stall.end(&pending)),
+        }
     }
 
     /// Stops the node; open calls get the configured time to finish.
@@ -201,7 +230,6 @@ fn raft_config(config: &Config) -> ferry_raft::Config {
 /// Everything that runs while the node does.
 struct Running {
     node: Arc<Node>,
-    disk: Disk,
     calls: TaskTracker,
     grpc: JoinHandle<Result<(), tonic::transport::Error>>,
     http: JoinHandle<std::io::Result<()>>,
@@ -211,32 +239,18 @@ struct Running {
 impl Running {
     /// Runs until told to stop, or until a part of the node ends by itself.
     async fn until(mut self, stop: CancellationToken) -> Result<(), ServeError> {
-        let (node, disk) = (Arc::clone(&self.node), self.disk.clone());
-        let mut stalled = std::pin::pin!(disk::stalled(&disk, &node.raft, &node.config));
         let outcome = tokio::select! {
             () = stop.cancelled() => Ok(()),
-            pending = &mut stalled => return Err(self.stalled(&pending)),
             reason = self.node.raft.stopped() => return Err(self.abandon(ServeError::RaftStopped { reason })),
             ended = &mut self.grpc => Err(grpc_ended(ended)),
             ended = &mut self.http => Err(http_ended(ended)),
         };
-        // What closes the node in order waits for its disk.
-        tokio::select! {
-            () = self.close(outcome.is_ok()) => outcome,
-            pending = &mut stalled => Err(self.stalled(&pending)),
-        }
+        self.close(outcome.is_ok()).await;
+        outcome
     }
 
-    fn stalled(&self, pending: &Pending) -> ServeError {
-        let folder = self.node.config.data_dir.clone();
-        self.abandon(ServeError::DiskStalled { folder, action: pending.action, seconds: pending.elapsed.as_secs() })
-    }
-
-    /// Ends without closing anything: a database that failed would try to write what it still holds, and some builds of
-    /// RocksDB abort the process where that fails again, before anyone was told why. To clients it is a crash.
     fn abandon(&self, reason: ServeError) -> ServeError {
-        std::mem::forget(self.node.raft.clone());
-        self.node.stopping.cancel();
+        abandon(&self.node);
         self.grpc.abort();
         self.http.abort();
         reason
@@ -259,6 +273,13 @@ impl Running {
         finish(&mut self.http).await;
         info!(node_id = self.node.config.id, "node stopped");
     }
+}
+
+/// Ends without closing anything: a database that failed would try to write what it still holds, and some builds of
+/// RocksDB abort the process where that fails again, before anyone was told why. To clients it is a crash.
+fn abandon(node: &Node) {
+    std::mem::forget(node.raft.clone());
+    node.stopping.cancel();
 }
 
 /// Lets a task that was told to end do so, for a moment.

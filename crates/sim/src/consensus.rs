@@ -142,7 +142,8 @@ impl World {
     /// Appends an entry; the proposing node applies it at once, the others in their time.
     fn append(&mut self, proposal: &Proposal) -> Answer {
         self.before_entry(proposal);
-        let answer = apply(&mut self.rows, &proposal.command, proposal.stamp);
+        let revision = revision_of(self.log.len());
+        let answer = apply(&mut self.rows, &proposal.command, proposal.stamp, revision);
         let entry = Entry { command: proposal.command.clone(), stamp: proposal.stamp, answer: answer.clone() };
         self.log.push(entry);
         self.note_entry(proposal, &answer);
@@ -162,7 +163,7 @@ impl World {
         let mut differs = None;
         let behind = replica.applied < self.log.len();
         while let Some(entry) = self.log.get(replica.applied) {
-            let answer = apply(&mut replica.rows, &entry.command, entry.stamp);
+            let answer = apply(&mut replica.rows, &entry.command, entry.stamp, revision_of(replica.applied));
             replica.applied += 1;
             if answer != entry.answer {
                 differs = Some(format!("node {node} answers entry {} with {answer:?}", replica.applied));
@@ -270,4 +271,9 @@ impl World {
             link.broken = true;
         }
     }
+}
+
+/// The log index of the entry that has this many before it.
+fn revision_of(entries_before: usize) -> u64 {
+    u64::try_from(entries_before).unwrap_or(u64::MAX).saturating_add(1)
 }

@@ -5,7 +5,7 @@ use crate::bug::Bug;
 use crate::clock::Clock;
 use crate::consensus::Purpose;
 use crate::queue::Event;
-use crate::settings::{CHECK_INTERVAL_MS, LEASE_MS, REQUEST_TIMEOUT_MS};
+use crate::settings::{CHECK_INTERVAL_MS, EVENT_RETENTION_MS, LEASE_MS, REQUEST_TIMEOUT_MS};
 use crate::world::World;
 use ferry_machine::command::{Command, LeaseRef};
 use ferry_machine::id::{TaskId, WorkerId};
@@ -192,7 +192,7 @@ impl World {
 /// A lost worker's lease is over on its own clock: only what is in flight may still land.
 fn policy(bug: Option<Bug>) -> Policy {
     let writes_for_ms = if bug == Some(Bug::NoQuietTime) { 0 } else { REQUEST_TIMEOUT_MS };
-    Policy { writes_for_ms, assignments_max: 16, ..Policy::default() }
+    Policy { writes_for_ms, assignments_max: 16, event_retention_ms: EVENT_RETENTION_MS, ..Policy::default() }
 }
 
 /// Connected workers and the slots they have free, by their rows.

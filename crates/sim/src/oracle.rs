@@ -303,7 +303,7 @@ impl World {
         let stays = |row: &Row| match row {
             Row::Cluster(_) | Row::Worker(_) | Row::WorkerName(_) => true,
             Row::Segment(segment) => segment.state == SegmentState::Flushed,
-            Row::Job(_) | Row::Task(_) | Row::Mapping(_) | Row::Request(_) | Row::Index => false,
+            Row::Job(_) | Row::Task(_) | Row::Mapping(_) | Row::Request(_) | Row::Index | Row::Event(_) => false,
         };
         let left = self.rows.rows().find(|(_, row)| !stays(row)).map(|(key, _)| format!("{key:?}"));
         if let Some(left) = left {

@@ -95,6 +95,8 @@ pub(crate) fn command_name(command: &Command) -> &'static str {
         Command::SettleJob { .. } => "command: settle job",
         Command::CollectJob { .. } => "command: collect job",
         Command::ExpireRequests { .. } => "command: expire requests",
+        Command::ExpireEvents { .. } => "command: expire events",
+        Command::NoteDelivered { .. } => "command: note delivered",
         Command::ReserveIds { .. } => "command: reserve ids",
     }
 }

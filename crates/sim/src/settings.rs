@@ -16,6 +16,8 @@ pub(crate) const WRITE_MS_MAX: u64 = 1_800;
 pub(crate) const CHECK_INTERVAL_MS: u64 = 2_000;
 /// A drop is told again when it was not answered for this long.
 pub(crate) const DROP_REPEAT_MS: u64 = 2_000;
+/// How long events are kept: through all of a simulation, and not over the day after, at whose end none may be left.
+pub(crate) const EVENT_RETENTION_MS: u64 = 60 * 60_000;
 /// Where the cluster's own ids begin.
 pub(crate) const ID_START: i64 = 1_000_000;
 /// Everything must have healed this long after the faults ended.

@@ -22,6 +22,7 @@ const MUST_HAPPEN: &[&str] = &[
     "command: create tasks",
     "command: drain worker",
     "command: drop draft",
+    "command: expire events",
     "command: expire requests",
     "command: fail job",
     "command: lose worker",

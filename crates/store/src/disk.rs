@@ -1,5 +1,5 @@
-//! Which writes and syncs are under way, and since when: a disk that no longer answers is seen by one who does not
-//! touch it. A thread that waits for such a disk can be neither stopped nor asked.
+//! Which writes and syncs are under way that others wait for, and since when: a disk that no longer answers is seen by
+//! one who does not touch it. A thread that waits for such a disk can be neither stopped nor asked.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

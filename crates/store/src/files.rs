@@ -31,7 +31,8 @@ fn next_step_of_io(error: &io::Error) -> &'static str {
 /// What to do about an error of a database that was open.
 pub(crate) fn next_step_of_engine(error: &rocksdb::Error) -> &'static str {
     // RocksDB gives no kind of its own to a full disk; its message ends with what the system said.
-    if error.to_string().contains("No space left on device") {
+    let message = error.to_string();
+    if message.contains("No space left on device") || message.contains("Disk quota exceeded") {
         return FREE_SPACE;
     }
     if error.kind() == rocksdb::ErrorKind::Corruption {
@@ -120,11 +121,15 @@ pub(crate) fn names_in(folder: &Path) -> Result<Vec<String>, FileError> {
     Ok(names)
 }
 
+/// A number that no other call gives, on this machine or another.
+pub(crate) fn nonce() -> u64 {
+    // Each RandomState has new keys from the system's randomness, which is all a nonce needs.
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
 /// A name that no folder had before: `<prefix>-<index>-<nonce>`.
 pub(crate) fn unique_name(prefix: &str, index: u64) -> String {
-    // Each RandomState has new keys from the system's randomness, which is all a nonce needs.
-    let nonce = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    format!("{prefix}-{index}-{nonce:016x}")
+    format!("{prefix}-{index}-{:016x}", nonce())
 }
 
 /// The index in a name made by `unique_name`; `None` for any other name.

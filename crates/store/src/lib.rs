@@ -5,7 +5,7 @@
 //!
 //! A node's folder:
 //! ```text
-//! node.json                 whose folder this is, and the version of its layout
+//! node.json                 whose folder this is, whom its node has met, and the version of its layout
 //! vote                      raft's vote
 //! raft/                     RocksDB: the log
 //! durable                   a note of how much of the log is durable

@@ -1,7 +1,11 @@
-//! Who a folder belongs to: `node.json` names the node and its cluster, and is the first file of a folder.
+//! Who a folder belongs to: `node.json` names the node, its cluster, the folder itself and the folders of the nodes that
+//! it has met, and is the first file of a folder.
 
+use crate::disk::Disk;
 use crate::files::{self, FileError};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -15,6 +19,9 @@ pub struct Identity {
     pub cluster_id: u64,
     /// The node; ids are never used again.
     pub node_id: u64,
+    /// This folder and no other: made at random with it, so that a node that lost its folder is another one to those
+    /// that it has met, even under its id.
+    pub folder_id: u64,
 }
 
 /// `node.json` cannot be read or written.
@@ -58,14 +65,34 @@ pub enum NodeError {
         /// The one it was to be given.
         offered: u64,
     },
+    /// What a node promised lay in the folder that it was met with.
+    #[error(
+        "node {node_id} came back with another folder than the one it voted and acknowledged with: remove it with `ferry cluster remove-node --id {node_id}` and add a node with an empty folder under a new id (`ferry cluster add-node`)"
+    )]
+    OtherFolder {
+        /// The node.
+        node_id: u64,
+    },
 }
 
-#[derive(Serialize, Deserialize)]
+/// What `node.json` holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Content {
+pub(crate) struct Content {
     format_version: u32,
-    node_id: u64,
+    pub(crate) node_id: u64,
     cluster_id: u64,
+    folder_id: u64,
+    /// The nodes that were met, and their folders. None is ever taken out: ids are never used again.
+    peers: BTreeMap<u64, u64>,
+}
+
+impl Content {
+    /// A new folder of this node.
+    pub(crate) fn new(node_id: u64) -> Self {
+        let folder_id = files::nonce();
+        Self { format_version: FORMAT_VERSION, node_id, cluster_id: 0, folder_id, peers: BTreeMap::new() }
+    }
 }
 
 /// Only the version, which every version of the file has.
@@ -78,7 +105,8 @@ struct Versioned {
 #[derive(Debug)]
 pub struct NodeFile {
     path: PathBuf,
-    identity: Mutex<Identity>,
+    content: Mutex<Content>,
+    disk: Disk,
 }
 
 impl NodeFile {
@@ -87,7 +115,7 @@ impl NodeFile {
     }
 
     /// What the file says; `None` where there is no file.
-    pub(crate) fn read(path: &Path) -> Result<Option<Identity>, NodeError> {
+    pub(crate) fn read(path: &Path) -> Result<Option<Content>, NodeError> {
         let Some(bytes) = files::read_optional(path)? else { return Ok(None) };
         let unreadable =
             |error: serde_json::Error| NodeError::Unreadable { path: path.to_path_buf(), reason: error.to_string() };
@@ -95,46 +123,65 @@ impl NodeFile {
         if found != FORMAT_VERSION {
             return Err(NodeError::UnknownVersion { path: path.to_path_buf(), found });
         }
-        let content: Content = serde_json::from_slice(&bytes).map_err(unreadable)?;
-        Ok(Some(Identity { cluster_id: content.cluster_id, node_id: content.node_id }))
+        serde_json::from_slice(&bytes).map(Some).map_err(unreadable)
     }
 
-    pub(crate) fn write(path: &Path, identity: Identity) -> Result<(), NodeError> {
-        let content =
-            Content { format_version: FORMAT_VERSION, node_id: identity.node_id, cluster_id: identity.cluster_id };
-        let mut text = serde_json::to_vec_pretty(&content)
+    pub(crate) fn write(path: &Path, content: &Content) -> Result<(), NodeError> {
+        let mut text = serde_json::to_vec_pretty(content)
             .map_err(|error| NodeError::Unreadable { path: path.to_path_buf(), reason: error.to_string() })?;
         text.push(b'\n');
         Ok(files::write_atomically(path, &text)?)
     }
 
-    pub(crate) fn new(path: PathBuf, identity: Identity) -> Self {
-        Self { path, identity: Mutex::new(identity) }
+    pub(crate) fn new(path: PathBuf, content: Content, disk: Disk) -> Self {
+        Self { path, content: Mutex::new(content), disk }
     }
 
     /// Whose folder it is.
     pub fn identity(&self) -> Identity {
-        *self.lock()
+        let content = self.lock();
+        Identity { cluster_id: content.cluster_id, node_id: content.node_id, folder_id: content.folder_id }
+    }
+
+    /// The nodes that were met, and their folders.
+    pub fn peers(&self) -> BTreeMap<u64, u64> {
+        self.lock().peers.clone()
     }
 
     /// Writes down the cluster's id once it is known; again with the same id does nothing.
     pub fn set_cluster_id(&self, cluster_id: u64) -> Result<(), NodeError> {
-        let mut identity = self.lock();
-        if identity.cluster_id == cluster_id {
+        let mut content = self.lock();
+        if content.cluster_id == cluster_id {
             return Ok(());
         }
-        if identity.cluster_id != 0 {
-            let known = identity.cluster_id;
+        if content.cluster_id != 0 {
+            let known = content.cluster_id;
             return Err(NodeError::OtherCluster { path: self.path.clone(), known, offered: cluster_id });
         }
-        let changed = Identity { cluster_id, ..*identity };
-        Self::write(&self.path, changed)?;
-        *identity = changed;
+        let changed = Content { cluster_id, ..content.clone() };
+        self.replace(&mut content, changed)
+    }
+
+    /// Writes down the folder that a node is met with, once and for all; again with the same folder does nothing.
+    pub fn meet(&self, node_id: u64, folder_id: u64) -> Result<(), NodeError> {
+        let mut content = self.lock();
+        let mut changed = content.clone();
+        match changed.peers.entry(node_id) {
+            Entry::Occupied(known) if *known.get() == folder_id => return Ok(()),
+            Entry::Occupied(_) => return Err(NodeError::OtherFolder { node_id }),
+            Entry::Vacant(unknown) => unknown.insert(folder_id),
+        };
+        self.replace(&mut content, changed)
+    }
+
+    fn replace(&self, content: &mut Content, changed: Content) -> Result<(), NodeError> {
+        self.disk.during("writing node.json", || Self::write(&self.path, &changed))?;
+        *content = changed;
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Identity> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Content> {
         // The value changes as a whole, after the file: a panic elsewhere cannot leave it half changed.
-        self.identity.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.content.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

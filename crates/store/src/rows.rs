@@ -139,7 +139,9 @@ impl Rows {
         let live = self.live();
         let mut batch = Batch::new(&live);
         let answer = change(&mut batch);
-        writer.unflushed_bytes += batch.write(applied, membership)?;
+        // Without its own log the database waits for the disk only when its buffers are full.
+        let written = self.engine.disk().during("writing rows", || batch.write(applied, membership));
+        writer.unflushed_bytes += written?;
         if writer.unflushed_bytes >= self.engine.rows_flush_bytes() {
             self.begin_flush(&live, &mut writer)?;
         }
@@ -160,7 +162,7 @@ impl Rows {
     pub(crate) fn frozen<T>(&self, act: impl FnOnce(&Generation) -> Result<T, RowsError>) -> Result<T, RowsError> {
         let mut writer = self.lock();
         self.log.sync()?;
-        let done = act(&self.live())?;
+        let done = self.engine.disk().during("making the rows durable", || act(&self.live()))?;
         writer.unflushed_bytes = 0;
         Ok(done)
     }

@@ -7,7 +7,7 @@ use crate::checkpoints::Checkpoints;
 use crate::disk::Disk;
 use crate::files::{self, FileError};
 use crate::log::{Log, LogError, LogOpenError, Promised};
-use crate::node::{Identity, NodeError, NodeFile};
+use crate::node::{Content, Identity, NodeError, NodeFile};
 use crate::options::{Engine, Options};
 use crate::rows::{Rows, RowsError};
 use crate::vote::{VoteError, VoteFile};
@@ -123,7 +123,7 @@ pub struct Store {
     /// The rows of the machine.
     pub rows: Arc<Rows>,
     /// Whose folder it is.
-    pub node: NodeFile,
+    pub node: Arc<NodeFile>,
     /// Checkpoints of the rows.
     pub checkpoints: Checkpoints,
     /// What the disk is doing.
@@ -147,7 +147,7 @@ impl Store {
         // Its lock keeps a second process out; whose folder it is can be believed only under that lock.
         let (log, promised) = Log::open(&folder.join("raft"), &folder.join("durable"), &engine)
             .map_err(|error| log_error(folder, error))?;
-        let identity = claim(folder, node_id)?;
+        let content = claim(folder, node_id)?;
         let vote = VoteFile::open(folder.join("vote"), engine.disk().clone())?;
         let log = Arc::new(log);
         let disk = engine.disk().clone();
@@ -155,14 +155,14 @@ impl Store {
         let rows = Arc::new(rows);
         let checkpoints = Checkpoints::open(folder.join("snapshots"), folder.join("incoming"), Arc::clone(&rows))?;
         agree(folder, &promised, &rows, &checkpoints)?;
-        let node = NodeFile::new(NodeFile::path_in(folder), identity);
+        let node = Arc::new(NodeFile::new(NodeFile::path_in(folder), content, disk.clone()));
         Ok(Self { log, vote, rows, node, checkpoints, disk })
     }
 
     /// Opens the folder of whichever node has one there.
     pub fn open_existing(folder: &Path, options: &Options) -> Result<Self, OpenError> {
         match NodeFile::read(&NodeFile::path_in(folder))? {
-            Some(identity) => Self::open_any(folder, identity.node_id, options),
+            Some(content) => Self::open_any(folder, content.node_id, options),
             None => Err(OpenError::NoNode { folder: folder.to_path_buf() }),
         }
     }
@@ -216,20 +216,20 @@ fn is_empty(folder: &Path) -> Result<bool, FileError> {
 }
 
 /// Whose folder it is; an empty one becomes this node's.
-fn claim(folder: &Path, node_id: u64) -> Result<Identity, OpenError> {
+fn claim(folder: &Path, node_id: u64) -> Result<Content, OpenError> {
     let path = NodeFile::path_in(folder);
     match NodeFile::read(&path)? {
-        Some(identity) if identity.node_id == node_id => Ok(identity),
-        Some(identity) => {
-            Err(OpenError::OtherNode { folder: folder.to_path_buf(), found: identity.node_id, expected: node_id })
+        Some(content) if content.node_id == node_id => Ok(content),
+        Some(content) => {
+            Err(OpenError::OtherNode { folder: folder.to_path_buf(), found: content.node_id, expected: node_id })
         }
         None => {
             if !is_empty(folder)? {
                 return Err(OpenError::Foreign { folder: folder.to_path_buf() });
             }
-            let identity = Identity { cluster_id: 0, node_id };
-            NodeFile::write(&path, identity)?;
-            Ok(identity)
+            let content = Content::new(node_id);
+            NodeFile::write(&path, &content)?;
+            Ok(content)
         }
     }
 }

@@ -4,7 +4,7 @@
 mod clean_up;
 mod copying;
 
-use crate::bandwidth::Bandwidths;
+use crate::bandwidth::{Bandwidths, Limits};
 use crate::copy::Meter;
 use crate::failure::Fault;
 use crate::metrics::Metrics;
@@ -94,10 +94,16 @@ pub(crate) struct Runner {
 
 impl Runner {
     /// Runs the attempt to its end.
-    pub(crate) async fn run(&self, assign: Assign, permit: Permit, reports: Reports) -> Result<Outcome, Fault> {
+    pub(crate) async fn run(
+        &self,
+        assign: Assign,
+        limits: Limits,
+        permit: Permit,
+        reports: Reports,
+    ) -> Result<Outcome, Fault> {
         if assign.clean_up {
             return clean_up::run(self, &assign, reports.key, &permit).await;
         }
-        copying::run(self, &assign, permit, reports).await
+        copying::run(self, &assign, limits, permit, reports).await
     }
 }

@@ -2,13 +2,14 @@
 //! answered, so that a lost message or a new leader loses nothing.
 
 use crate::attempt::{Key, News, Report, Reports, Runner};
+use crate::bandwidth::Limits;
 use crate::copy::Meter;
 use crate::failure::Fault;
 use crate::lease::Term;
 use crate::permit::Permit;
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::session_request::Message;
-use ferry_proto::v1::{Assign, Attempt, Claim, Dropped, Failure, FailureKind, Progress};
+use ferry_proto::v1::{Assign, Attempt, Claim, Dropped, Failure, FailureKind, Limit, Progress};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -160,11 +161,13 @@ impl Attempts {
             "started"
         );
         let (runner, sender, latch) = (Arc::clone(&self.runner), self.reports.clone(), ended.clone());
+        // From now on, not from when it copies: a limit that changes before that must not be lost.
+        let limits = runner.bandwidths.of_job(assign.job_id, assign.bandwidth_bytes_per_second);
         tokio::spawn(async move {
             for earlier in previous {
                 earlier.cancelled().await;
             }
-            let outcome = contained(runner, assign, permit, reports).await;
+            let outcome = contained(runner, assign, limits, permit, reports).await;
             latch.cancel();
             // Nobody listens only when the worker itself is gone.
             drop(sender.send(Report { key, run, news: News::Finished(outcome) }));
@@ -264,6 +267,11 @@ impl Attempts {
         }
     }
 
+    /// The job's limit has changed.
+    pub(crate) fn limit(&self, limit: Limit) {
+        self.runner.bandwidths.change(limit.job_id, limit.bandwidth_bytes_per_second);
+    }
+
     /// The outcome is committed: the attempt is forgotten.
     pub(crate) fn acknowledged(&mut self, key: Key) {
         if matches!(self.entries.get(&key), Some(Entry { phase: Phase::Finished(_), .. })) {
@@ -340,8 +348,14 @@ impl Running {
 }
 
 /// Runs an attempt so that its panic is its own failure.
-async fn contained(runner: Arc<Runner>, assign: Assign, permit: Permit, reports: Reports) -> Result<Outcome, Fault> {
-    let run = tokio::spawn(async move { runner.run(assign, permit, reports).await });
+async fn contained(
+    runner: Arc<Runner>,
+    assign: Assign,
+    limits: Limits,
+    permit: Permit,
+    reports: Reports,
+) -> Result<Outcome, Fault> {
+    let run = tokio::spawn(async move { runner.run(assign, limits, permit, reports).await });
     run.await.unwrap_or_else(|_| {
         Err(Fault::Transient(
             "the attempt ended in a bug of the worker; its log has the place: please report it".into(),

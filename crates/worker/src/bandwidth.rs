@@ -4,8 +4,10 @@
 use crate::failure::Fault;
 use crate::permit::Permit;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// How much is copied at once; a stop takes effect between two chunks.
 pub(crate) const CHUNK_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -18,6 +20,8 @@ const CHUNKS_PER_SECOND: u64 = 4;
 #[derive(Debug)]
 pub(crate) struct Bandwidth {
     state: Mutex<State>,
+    /// Wakes those who wait by the old limit.
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -28,7 +32,7 @@ struct State {
 
 impl Bandwidth {
     pub(crate) fn new(bytes_per_second: u64) -> Bandwidth {
-        Bandwidth { state: Mutex::new(State { bytes_per_second, free_at: None }) }
+        Bandwidth { state: Mutex::new(State { bytes_per_second, free_at: None }), changed: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -40,6 +44,7 @@ impl Bandwidth {
         if state.bytes_per_second != bytes_per_second {
             // What was booked at the old limit does not hold up the new one.
             *state = State { bytes_per_second, free_at: None };
+            self.changed.notify_waiters();
         }
     }
 
@@ -84,6 +89,14 @@ impl Bandwidths {
         jobs.insert(job_id, Arc::downgrade(&job));
         Limits { job, worker: Arc::clone(&self.worker) }
     }
+
+    /// The limit of a job has changed; nothing where none of its attempts is left.
+    pub(crate) fn change(&self, job_id: i64, bytes_per_second: u64) {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(job) = jobs.get(&job_id).and_then(Weak::upgrade) {
+            job.set(bytes_per_second);
+        }
+    }
 }
 
 /// What one attempt has to keep to.
@@ -99,14 +112,23 @@ impl Limits {
         self.job.chunk_bytes().min(self.worker.chunk_bytes())
     }
 
-    /// Waits until `bytes` may pass.
+    /// Waits until `bytes` may pass; a new limit of the job counts from when it is set, for what waits as well.
     pub(crate) async fn take(&self, bytes: u64, permit: &Permit) -> Result<(), Fault> {
-        let now = Instant::now();
-        let wait = self.job.reserve(bytes, now).max(self.worker.reserve(bytes, now));
-        if wait.is_zero() {
-            return permit.check();
+        let began = Instant::now();
+        let worker_at = began + self.worker.reserve(bytes, began);
+        loop {
+            let mut changed = pin!(self.job.changed.notified());
+            changed.as_mut().enable();
+            let now = Instant::now();
+            let wait = self.job.reserve(bytes, now).max(worker_at.saturating_duration_since(now));
+            if wait.is_zero() {
+                return permit.check();
+            }
+            tokio::select! {
+                waited = permit.unless_ended(tokio::time::sleep(wait)) => return waited,
+                () = changed => {}
+            }
         }
-        permit.unless_ended(tokio::time::sleep(wait)).await
     }
 }
 

@@ -9,7 +9,7 @@ use crate::link::Event;
 use crate::metrics::Metrics;
 use ferry_proto::v1::session_request::Message as Request;
 use ferry_proto::v1::session_response::Message as Response;
-use ferry_proto::v1::{Assign, Attempt, Heartbeat, Hello, SessionRequest, Welcome};
+use ferry_proto::v1::{Assign, Attempt, Heartbeat, Hello, Limit, SessionRequest, Welcome};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -198,9 +198,19 @@ impl Session {
             Response::Drop(drop) => self.drop_attempt(drop.attempt.unwrap_or_default()),
             Response::Claimed(claimed) => self.attempts.claimed(claimed.attempt.unwrap_or_default().into()),
             Response::Acknowledged(done) => self.attempts.acknowledged(done.attempt.unwrap_or_default().into()),
+            Response::Limit(limit) => self.limit(limit),
             // The link follows it.
             Response::Leader(_) => {}
         }
+    }
+
+    /// A new limit counts for what runs, and for assignments that wait for the first renewal.
+    fn limit(&mut self, limit: Limit) {
+        let waiting = self.connection.as_mut().map(|connection| &mut connection.waiting);
+        for assign in waiting.into_iter().flatten().filter(|assign| assign.job_id == limit.job_id) {
+            assign.bandwidth_bytes_per_second = limit.bandwidth_bytes_per_second;
+        }
+        self.attempts.limit(limit);
     }
 
     /// An assignment that waits for the first renewal must not begin once the worker has said that it is dropped.

@@ -3,7 +3,7 @@
 use super::table::{Fields, fields, grid};
 use crate::units::{show_bytes, show_duration, show_time};
 use comfy_table::Table;
-use ferry_proto::v1::{CleanupState, ExplainJobResponse, IdMapping, Job, JobState, Plan, WaitingOn};
+use ferry_proto::v1::{CleanupState, IdMapping, Job, JobEvent, JobState, JobTransition, Plan};
 use std::time::Duration;
 
 /// The most mappings a table of a plan lists.
@@ -100,29 +100,25 @@ fn cleanup(state: CleanupState) -> &'static str {
     }
 }
 
-/// What a job waits for.
-pub(crate) fn explanation(response: &ExplainJobResponse) -> Table {
-    let job = response.job.clone().unwrap_or_default();
-    fields(vec![
-        ("job", job.job_id.to_string()),
-        ("state", job_state(&job).to_owned()),
-        ("waiting on", waiting_on(response.waiting_on()).to_owned()),
-        ("explanation", response.explanation.clone()),
-    ])
-}
-
-fn waiting_on(waiting_on: WaitingOn) -> &'static str {
-    match waiting_on {
-        WaitingOn::Unspecified => "nothing",
-        WaitingOn::Leader => "the leader",
-        WaitingOn::Attempts => "running attempts",
-        WaitingOn::NoWorker => "a worker",
-        WaitingOn::NoFreeSlot => "a free slot",
-        WaitingOn::Paused => "its resume",
-        WaitingOn::Backoff => "the next try",
-        WaitingOn::CleanUp => "its clean-up",
-        WaitingOn::Retention => "the end of its retention",
-    }
+/// An event on a line of its own: a watch cannot know how wide the columns of what is to come must be.
+pub(crate) fn event(event: &JobEvent) -> String {
+    let id = format!("{}.{}", event.revision, event.ordinal);
+    let transition = match event.transition() {
+        JobTransition::Unspecified => "-",
+        JobTransition::Submitted => "Submitted",
+        JobTransition::Executing => "Executing",
+        JobTransition::Completed => "Completed",
+        JobTransition::Failed => "Failed",
+        JobTransition::Canceled => "Canceled",
+        JobTransition::Paused => "Paused",
+        JobTransition::Resumed => "Resumed",
+        JobTransition::CleanedUp => "CleanedUp",
+        JobTransition::LeftOver => "LeftOver",
+        JobTransition::Collected => "Collected",
+    };
+    let (time, job, collection) = (show_time(event.happened_at_ms), event.job_id, event.collection_id);
+    let text = if event.reason.is_empty() { or_dash(&event.name) } else { format!("{}: {}", event.name, event.reason) };
+    format!("{id:<12} {time:<20} job {job} {transition:<9} collection {collection} {text}\n")
 }
 
 /// What a dry run found.

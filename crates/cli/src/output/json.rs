@@ -33,6 +33,7 @@ named![
     GetStatusResponse,
     GetTaskResponse,
     Job,
+    JobEvent,
     ListJobsResponse,
     ListSegmentsResponse,
     ListTasksResponse,

@@ -1,14 +1,18 @@
 //! What commands write: data to stdout in the format that was asked for, all else to stderr.
 
+mod explanation;
 mod jobs;
 mod json;
 mod rows;
 mod table;
+mod tasks;
 
-pub(crate) use jobs::{explanation, job, job_state, jobs, plan};
+pub(crate) use explanation::explanation;
+pub(crate) use jobs::{event, job, job_state, jobs, plan};
 pub(crate) use json::Named;
-pub(crate) use rows::{cluster_time, ids, leader, nodes, segment, segments, task, tasks, worker, workers};
+pub(crate) use rows::{cluster_time, ids, leader, nodes, segment, segments, worker, workers};
 pub(crate) use table::{fields, grid};
+pub(crate) use tasks::{task, tasks};
 
 use clap::ValueEnum;
 use comfy_table::Table;

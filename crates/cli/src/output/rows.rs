@@ -1,78 +1,14 @@
-//! Tasks, segments, workers, nodes and ids as tables.
+//! Segments, workers, nodes and ids as tables.
 
 use super::jobs::{labels, or_dash};
 use super::table::{fields, grid};
 use crate::units::{show_bytes, show_duration, show_time};
 use comfy_table::Table;
 use ferry_proto::v1::{
-    AllocateIdsResponse, GetStatusResponse, Node, NodeRole, Segment, SegmentState, Task, TaskState,
-    TransferLeadershipResponse, Worker, WorkerState,
+    AllocateIdsResponse, GetStatusResponse, Node, NodeRole, Segment, SegmentState, TransferLeadershipResponse, Worker,
+    WorkerState,
 };
 use std::time::Duration;
-
-/// The most segments of a task a row names.
-const NAMED_MAX: usize = 3;
-
-fn task_state(task: &Task) -> &'static str {
-    match task.state() {
-        TaskState::Unspecified => "-",
-        TaskState::Pending => "Pending",
-        TaskState::InProgress => "InProgress",
-        TaskState::Completed => "Completed",
-        TaskState::Failed => "Failed",
-    }
-}
-
-/// Tasks below each other.
-pub(crate) fn tasks(tasks: &[Task]) -> Table {
-    let header = ["TASK", "STATE", "ATTEMPT", "FAILURES", "WORKER", "SEGMENTS", "BYTES", "REASON"];
-    let row = |task: &Task| {
-        vec![
-            task.task_id.to_string(),
-            task_state(task).to_owned(),
-            task.attempt.to_string(),
-            task.failures.to_string(),
-            worker_id(task),
-            task.id_mappings.len().to_string(),
-            format!("{}/{}", show_bytes(task.copied_bytes), show_bytes(task.total_bytes)),
-            or_dash(&task.reason),
-        ]
-    };
-    grid(&header, tasks.iter().map(row).collect())
-}
-
-/// One task with all there is to say.
-pub(crate) fn task(task: &Task) -> Table {
-    let mapped = |task: &Task| {
-        let mappings = task.id_mappings.iter();
-        let mut named: Vec<String> = mappings
-            .take(NAMED_MAX)
-            .map(|mapping| format!("{} -> {}", mapping.source_segment_id, mapping.target_segment_id))
-            .collect();
-        if task.id_mappings.len() > NAMED_MAX {
-            named.push(format!("{} more", task.id_mappings.len() - NAMED_MAX));
-        }
-        named.join(", ")
-    };
-    fields(vec![
-        ("task", task.task_id.to_string()),
-        ("job", task.job_id.to_string()),
-        ("state", task_state(task).to_owned()),
-        ("reason", or_dash(&task.reason)),
-        ("attempt", task.attempt.to_string()),
-        ("failures", task.failures.to_string()),
-        ("worker", worker_id(task)),
-        ("segments", mapped(task)),
-        ("bytes", format!("{} of {} copied", show_bytes(task.copied_bytes), show_bytes(task.total_bytes))),
-        ("created", show_time(task.created_at_ms)),
-        ("started", show_time(task.started_at_ms)),
-        ("ended", show_time(task.completed_at_ms)),
-    ])
-}
-
-fn worker_id(task: &Task) -> String {
-    if task.worker_id == 0 { "-".to_owned() } else { task.worker_id.to_string() }
-}
 
 fn segment_state(segment: &Segment) -> &'static str {
     match segment.state() {
@@ -194,10 +130,10 @@ pub(crate) fn cluster_time(status: &GetStatusResponse) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{nodes, segments, tasks};
+    use super::{nodes, segments};
     use comfy_table::Table;
     use expect_test::expect;
-    use ferry_proto::v1::{IdMapping, Node, NodeRole, Segment, SegmentState, Task, TaskState};
+    use ferry_proto::v1::{Node, NodeRole, Segment, SegmentState};
 
     fn text(mut table: Table) -> String {
         table.force_no_tty();
@@ -221,25 +157,6 @@ mod tests {
                 1001  Flushed         200         20  1100  253.9 KiB     333    7
         "#]]
         .assert_eq(&text(segments(&[segment])));
-    }
-
-    #[test]
-    fn tasks_are_shown_with_who_runs_them() {
-        let task = Task {
-            task_id: 9,
-            state: TaskState::InProgress.into(),
-            attempt: 2,
-            failures: 1,
-            worker_id: 4,
-            reason: "connection reset".to_owned(),
-            id_mappings: vec![IdMapping::default(); 10],
-            ..Task::default()
-        };
-        expect![[r#"
-             TASK  STATE       ATTEMPT  FAILURES  WORKER  SEGMENTS  BYTES    REASON
-                9  InProgress        2         1       4        10  0 B/0 B  connection reset
-        "#]]
-        .assert_eq(&text(tasks(&[task])));
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use crate::support::{End, Node, Reply};
 use ferry_client::{Client, Code, Options};
-use ferry_proto::v1::{Consistency, Job, JobState, WatchJobResponse};
+use ferry_proto::v1::{
+    Consistency, Job, JobEvent, JobState, WatchEventsRequest, WatchEventsResponse, WatchJobResponse,
+};
 use std::time::Duration;
 use tonic::Status;
 
@@ -88,4 +90,35 @@ async fn a_wait_that_takes_too_long_is_a_missed_deadline() {
     let client = Client::new([address], options()).expect("good endpoints");
     let error = client.wait_job(1, Some(Duration::from_millis(1))).await.expect_err("not ended");
     assert_eq!(error.code(), Code::DeadlineExceeded);
+}
+
+fn events(ids: &[(u64, u32)], next_revision: u64, next_ordinal: u32) -> WatchEventsResponse {
+    let event =
+        |(revision, ordinal): &(u64, u32)| JobEvent { revision: *revision, ordinal: *ordinal, ..JobEvent::default() };
+    let events = ids.iter().map(event).collect();
+    WatchEventsResponse { events, next_revision, next_ordinal, revision: next_revision }
+}
+
+#[tokio::test]
+async fn a_watch_of_events_goes_on_at_another_node_exactly_where_it_was() {
+    let lost = End::Status(Status::unavailable("the node shuts down; watch on another"));
+    let begun = vec![events(&[], 9, 0), events(&[(9, 0), (9, 1)], 9, 2)];
+    let (first, first_address) = Node::start(vec![Reply::Events(begun, lost)]).await;
+    // What has expired cannot be made up for by another node.
+    let gone = End::Status(Status::out_of_range("events from 14.0 on have expired"));
+    let behind = Reply::Events(vec![events(&[(9, 2), (12, 0)], 14, 0)], gone);
+    let (second, second_address) = Node::start(vec![behind]).await;
+    let client = Client::new([first_address, second_address], options()).expect("good endpoints");
+    let mut watch = client.watch_events(WatchEventsRequest { from_revision: Some(5), ..WatchEventsRequest::default() });
+    let mut seen = Vec::new();
+    let error = loop {
+        match watch.next().await {
+            Ok(response) => seen.extend(response.events.iter().map(|event| (event.revision, event.ordinal))),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(seen, [(9, 0), (9, 1), (9, 2), (12, 0)]);
+    let asked: Vec<_> = first.asked().into_iter().chain(second.asked()).map(|asked| asked.request_id).collect();
+    assert_eq!(asked, ["(Some(5), 0)", "(Some(9), 2)"]);
+    assert_eq!(error.code(), Code::OutOfRange);
 }

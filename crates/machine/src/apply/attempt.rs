@@ -1,5 +1,6 @@
 //! The end of an attempt, however it came: the task completes, goes back to the queue or fails, and may end its job.
 
+use super::history;
 use super::keep::Desk;
 use super::report::copied;
 use super::tasks::bytes_fit;
@@ -42,7 +43,10 @@ enum Verdict {
         cause: String,
     },
     /// The job is to wait for its user.
-    Pauses,
+    Pauses {
+        /// The task whose attempts are used up.
+        exhausted: TaskId,
+    },
 }
 
 /// Ends the attempt that `old` has leased.
@@ -61,6 +65,7 @@ pub(super) fn end(desk: &mut Desk<'_>, old: &Task, ending: &Ending<'_>) -> Resul
     } else {
         end_clean_up(desk, &job, &mut task, ending)?
     };
+    history::remember(old, &mut task, ending, over, desk.now);
     bytes_fit(&job, old, &task)?;
     desk.put_task(Some(old), task, &mut job);
     let job_ended = conclude(desk, &mut job, verdict);
@@ -76,8 +81,9 @@ pub(super) fn end(desk: &mut Desk<'_>, old: &Task, ending: &Ending<'_>) -> Resul
 /// Moves the job where the end of this attempt leads; tells whether that ended it.
 fn conclude(desk: &Desk<'_>, job: &mut Job, verdict: Verdict) -> bool {
     match verdict {
-        Verdict::Pauses => {
+        Verdict::Pauses { exhausted } => {
             job.paused = true;
+            job.exhausted = Some(exhausted);
             false
         }
         Verdict::Fails { cause } => {
@@ -140,7 +146,7 @@ fn retry(desk: &Desk<'_>, job: &Job, task: &mut Task, reason: &str, at: Time) ->
             task.last_error = validate::reason(reason);
             task.failures = 0;
             task.queued_at = Some(at);
-            Verdict::Pauses
+            Verdict::Pauses { exhausted: task.id }
         }
     }
 }

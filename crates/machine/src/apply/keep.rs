@@ -3,13 +3,14 @@
 
 use super::overlay::Overlay;
 use crate::derive;
-use crate::id::{JobId, TaskId, WorkerId};
+use crate::id::{EventId, JobId, TaskId, WorkerId};
 use crate::key::Key;
 use crate::outcome::Rejection;
 use crate::read;
 use crate::row::{Cluster, Job, Request, Row, Task, Worker, WorkerState};
 use crate::tables::Tables;
 use crate::time::Stamp;
+use crate::transition;
 
 /// What one command reads and changes.
 pub(super) struct Desk<'a> {
@@ -19,6 +20,8 @@ pub(super) struct Desk<'a> {
     pub(super) cluster: Cluster,
     /// When the command happens; cluster time never goes back.
     pub(super) now: Stamp,
+    /// The log index of the command's entry; it never goes back either.
+    pub(super) revision: u64,
 }
 
 impl Desk<'_> {
@@ -56,7 +59,7 @@ impl Desk<'_> {
         Ok(first)
     }
 
-    /// Writes a job: its row, its index entries, and what it counts for in the cluster.
+    /// Writes a job: its row, its index entries, what it counts for in the cluster, and what users are told.
     pub(super) fn put_job(&mut self, old: Option<&Job>, mut new: Job) {
         let dispatched = old.and_then(derive::dispatch_of).is_some();
         if !dispatched && derive::dispatch_of(&new).is_some() {
@@ -64,6 +67,7 @@ impl Desk<'_> {
             new.pass = new.pass.max(self.cluster.pass);
         }
         self.count_job(old, Some(&new));
+        self.tell(old, Some(&new));
         self.reindex(&old.map(derive::job_indexes).unwrap_or_default(), &derive::job_indexes(&new));
         self.rows.put(Key::Job(new.id), Row::Job(Box::new(new)));
     }
@@ -71,6 +75,7 @@ impl Desk<'_> {
     /// Removes a job's row with its index entries.
     pub(super) fn delete_job(&mut self, old: &Job) {
         self.count_job(Some(old), None);
+        self.tell(Some(old), None);
         self.reindex(&derive::job_indexes(old), &[]);
         self.rows.delete(&Key::Job(old.id));
     }
@@ -107,6 +112,17 @@ impl Desk<'_> {
         match new {
             Some(request) => self.rows.put(Key::Request(id.to_owned()), Row::Request(request)),
             None => self.rows.delete(&Key::Request(id.to_owned())),
+        }
+    }
+
+    /// Writes an event for each transition of a job.
+    fn tell(&mut self, old: Option<&Job>, new: Option<&Job>) {
+        for event in transition::events(old, new, self.now) {
+            let events = &mut self.cluster.events;
+            let first_of_revision = events.last.revision < self.revision;
+            events.last = if first_of_revision { EventId::at(self.revision) } else { events.last.next() };
+            events.kept = events.kept.saturating_add(1);
+            self.rows.put(Key::Event(events.last), Row::Event(Box::new(event)));
         }
     }
 

@@ -6,6 +6,8 @@
 mod attempt;
 mod collect;
 mod control;
+mod events;
+mod history;
 mod ids;
 mod keep;
 mod overlay;
@@ -27,12 +29,14 @@ use overlay::Overlay;
 pub(crate) use submit::refused_target;
 pub(crate) use tasks::stride;
 
-/// Applies a command at a moment of cluster time; an earlier moment than the last command's counts as that one.
-pub fn apply(tables: &mut impl Tables, command: &Command, now: Stamp) -> Result<Outcome, Rejection> {
+/// Applies a command of the entry at `revision`, the log index, at a moment of cluster time; an earlier moment than the
+/// last command's counts as that one, and so does an earlier revision than the last event's.
+pub fn apply(tables: &mut impl Tables, command: &Command, now: Stamp, revision: u64) -> Result<Outcome, Rejection> {
     let Some(cluster) = read::cluster(tables) else { return ids::first_command(tables, command, now) };
     let now = Stamp { at: now.at.max(cluster.now), wall_ms: now.wall_ms };
     let cluster = Cluster { now: now.at, ..cluster };
-    let mut desk = Desk { rows: Overlay::new(tables), cluster: cluster.clone(), now };
+    let revision = revision.max(cluster.events.last.revision);
+    let mut desk = Desk { rows: Overlay::new(tables), cluster: cluster.clone(), now, revision };
     let decision = decide(&mut desk, command);
     match decision {
         Ok(outcome) => {
@@ -76,6 +80,8 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<Outcome, Rejection> 
         Command::SettleJob { job, settle } => settle::settle(desk, *job, *settle),
         Command::CollectJob { job } => collect::collect(desk, *job),
         Command::ExpireRequests { request_ids } => collect::expire_requests(desk, request_ids),
+        Command::ExpireEvents { before } => events::expire(desk, *before),
+        Command::NoteDelivered { before } => events::note_delivered(desk, *before),
         Command::ReserveIds { count } => ids::reserve(desk, *count),
     }
 }

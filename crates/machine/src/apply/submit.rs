@@ -77,6 +77,7 @@ fn draft(desk: &Desk<'_>, id: JobId, request_id: &str, spec: &JobSpec) -> Job {
         spec: spec.clone(),
         state: JobState::Draft { expires_at: desk.now.at.plus(limits::DRAFT_IDLE_MS) },
         paused: spec.options.start_paused,
+        exhausted: None,
         submitted: desk.now,
         started: None,
         first_task: TaskId(0),
@@ -185,9 +186,7 @@ fn taken_over(read: &dyn Read, now: Time, segment: &Segment) -> bool {
         return false;
     }
     let Some(holder) = read::job(read, segment.job) else { return true };
-    // What is being collected was dropped as a draft, or was at rest long ago; either way nobody copies for it.
-    let over = holder.state == JobState::Collecting || derive::at_rest(&holder);
-    over && holder.quiet_at <= now && !matches!(holder.state, JobState::Completed { .. })
+    derive::gave_up_targets(&holder, now)
 }
 
 /// The last page is in: the draft becomes a job, with ids for its tasks and for the copies' build ids.

@@ -61,6 +61,7 @@ fn new_task(job: &Job, targets: &[(SegmentId, Mapping)], now: Stamp) -> Result<T
         created: now,
         started: None,
         clean_up: CleanUp::NotNeeded,
+        attempts: Vec::new(),
     })
 }
 

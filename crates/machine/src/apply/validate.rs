@@ -85,7 +85,12 @@ pub(super) fn priority(field: &str, priority: u8) -> Result<(), Rejection> {
 
 /// A reason as it is kept: cut between two characters where it is too long.
 pub(super) fn reason(text: &str) -> String {
-    let mut end = text.len().min(limits::REASON_BYTES_MAX);
+    cut(text, limits::REASON_BYTES_MAX)
+}
+
+/// A text, cut to so many bytes where it is longer.
+pub(super) fn cut(text: &str, bytes_max: usize) -> String {
+    let mut end = text.len().min(bytes_max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

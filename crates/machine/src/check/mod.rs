@@ -4,12 +4,13 @@
 //! is an empty one. Tests run this after every command, nodes in the background and on request.
 
 mod cluster;
+mod events;
 mod indexes;
 mod jobs;
 mod segments;
 mod tasks;
 
-use crate::id::{JobId, SegmentId, TaskId, WorkerId};
+use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use crate::key::{DueItem, Key, Stage};
 use crate::read;
 use crate::row::Row;
@@ -51,6 +52,7 @@ pub fn check(read: &dyn Read) -> Vec<Violation> {
     segments::check(&view, &mut findings);
     cluster::check(&view, &mut findings);
     indexes::check(&view, &mut findings);
+    events::check(&view, &mut findings);
     findings.violations
 }
 
@@ -131,7 +133,11 @@ impl<'a> Rows<'a> {
     }
 
     fn indexes(read: &'a dyn Read) -> Self {
-        Self::new(read, Key::Stage(Stage::CreatingTasks, JobId(i64::MIN)), last_key())
+        Self::new(read, Key::Stage(Stage::CreatingTasks, JobId(i64::MIN)), Key::Event(EventId::FIRST))
+    }
+
+    fn events(read: &'a dyn Read) -> Self {
+        Self::new(read, Key::Event(EventId::FIRST), last_key())
     }
 }
 
@@ -148,9 +154,9 @@ impl Iterator for Rows<'_> {
     }
 }
 
-/// Ends the last table; no worker has this id.
+/// Ends the last table; no event has this id.
 fn last_key() -> Key {
-    Key::LostWorker(WorkerId(i64::MAX))
+    Key::Event(EventId::END)
 }
 
 /// The row from which an index entry must follow; `None` for keys that are no index.
@@ -167,7 +173,8 @@ fn source_of(key: &Key) -> Option<Key> {
         | Key::JobSegment(..)
         | Key::Request(_)
         | Key::Worker(_)
-        | Key::WorkerName(_) => None,
+        | Key::WorkerName(_)
+        | Key::Event(_) => None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! A task waits, runs or is done, never two of these, as its own row and its job's state say.
 
-use super::{Findings, View};
+use super::{Findings, View, come};
 use crate::derive;
 use crate::key::Key;
+use crate::limits;
 use crate::read;
 use crate::row::{CleanUp, Job, JobState, Settle, Task, TaskOutcome};
 
@@ -15,6 +16,7 @@ pub(super) fn check(view: &View<'_>, job: &Job, task: &Task, key: &Key, findings
         findings.expect(read::worker(view.read, lease.worker).is_some(), key, "is leased to no worker");
     }
     check_place(job, task, key, findings);
+    check_attempts(view, task, key, findings);
     check_outcome(job, task, key, findings);
 }
 
@@ -38,6 +40,22 @@ fn check_place(job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
             let settled = job.settle == Settle::Done;
             findings.expect(!(settled && open), key, "is open although its job is settled");
         }
+    }
+}
+
+/// What it remembers of its attempts: the latest of those that ended, each of a worker that is known.
+fn check_attempts(view: &View<'_>, task: &Task, key: &Key, findings: &mut Findings) {
+    let attempts = &task.attempts;
+    findings.expect(attempts.len() <= limits::ATTEMPTS_KEPT_PER_TASK, key, "remembers too many attempts");
+    findings.expect(attempts.is_sorted_by(|one, next| one.number < next.number), key, "has attempts out of order");
+    let running = u32::from(task.lease.is_some());
+    let ended = task.attempt.saturating_sub(running);
+    findings.expect(attempts.last().is_none_or(|last| last.number <= ended), key, "remembers an attempt to come");
+    for attempt in attempts {
+        findings.expect(attempt.number > 0, key, "remembers an attempt without a number");
+        findings.expect(attempt.started.at <= attempt.ended.at, key, "remembers an attempt that ended before it began");
+        findings.expect(come(view, attempt.ended.at), key, "remembers an attempt that ends in the future");
+        findings.expect(read::worker(view.read, attempt.worker).is_some(), key, "remembers an attempt of no worker");
     }
 }
 

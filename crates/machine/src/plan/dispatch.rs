@@ -47,17 +47,26 @@ pub(super) fn dispatch(read: &dyn Read, now: Time, policy: &Policy, connected: &
             Err(reason) => queue.give_up(id, reason, plan),
         }
     }
-    let reason = if workers.any_free() { WaitingOn::Turn } else { workers.none_free() };
-    let got_some: BTreeSet<JobId> = queues.into_keys().collect();
-    plan.waiting.extend(order.into_iter().filter(|(_, id)| !got_some.contains(id)).map(|(_, id)| (id, reason)));
+    let ready = |id: JobId| queues.get(&id).map_or_else(|| can_begin(read, id, now), |queue| !queue.ready.is_empty());
+    let next = order.iter().map(|(_, id)| *id).find(|id| ready(*id));
+    for (_, id) in order.into_iter().filter(|(_, id)| !queues.contains_key(id)) {
+        let behind = next.filter(|next| *next != id);
+        let reason = if workers.any_free() { WaitingOn::Turn { behind } } else { workers.none_free(behind) };
+        plan.waiting.push((id, reason));
+    }
+}
+
+/// Whether a job has a task that could be leased now.
+pub(super) fn can_begin(read: &dyn Read, job: JobId, now: Time) -> bool {
+    read::queue(read, job, 1).first().is_some_and(|(at, _)| *at <= now)
 }
 
 /// What a job has in its queue, as far as a plan looks.
 struct Queue {
     job: Job,
     ready: VecDeque<TaskId>,
-    /// When the first task that is not ready will be.
-    until: Option<Time>,
+    /// The first task that is not ready, and when it will be.
+    until: Option<(Time, TaskId)>,
     /// Some task of the job was leased by this plan.
     moved: bool,
 }
@@ -65,14 +74,15 @@ struct Queue {
 impl Queue {
     fn new(read: &dyn Read, now: Time, policy: &Policy, job: Job) -> Self {
         let entries = read::queue(read, job.id, policy.assignments_max.saturating_add(1));
-        let until = entries.iter().map(|(at, _)| *at).find(|at| *at > now);
+        let until = entries.iter().copied().find(|(at, _)| *at > now);
         let ready = entries.into_iter().filter(|(at, _)| *at <= now).map(|(_, task)| task).collect();
         Self { job, ready, until, moved: false }
     }
 
     /// Leases the job's next task for which there is a worker.
     fn assign_next(&mut self, read: &dyn Read, workers: &mut Workers<'_>) -> Result<LeaseRef, WaitingOn> {
-        let mut reason = self.until.map_or(WaitingOn::Turn, |until| WaitingOn::Backoff { until });
+        let turn = WaitingOn::Turn { behind: None };
+        let mut reason = self.until.map_or(turn, |(until, task)| WaitingOn::Backoff { until, task });
         while let Some(task) = self.ready.pop_front().and_then(|id| read::task(read, id)) {
             match workers.take(&task) {
                 Ok((worker, incarnation)) => {
@@ -87,7 +97,7 @@ impl Queue {
     }
 
     fn give_up(&self, id: JobId, reason: WaitingOn, plan: &mut Plan) {
-        if let Some(until) = self.until {
+        if let Some((until, _)) = self.until {
             plan.due_at(until);
         }
         if !self.moved {
@@ -106,6 +116,8 @@ pub(super) struct Workers<'a> {
     known: BTreeSet<WorkerId>,
     /// Workers that take tasks, free or not, as far as is known.
     takers: BTreeSet<WorkerId>,
+    /// Of those whose row was asked, the ones that drain.
+    draining: u64,
 }
 
 impl<'a> Workers<'a> {
@@ -117,6 +129,7 @@ impl<'a> Workers<'a> {
             free: free.map(|one| (Reverse(one.slots_free), one.worker)).collect(),
             known: BTreeSet::new(),
             takers: connected.iter().map(|one| one.worker).collect(),
+            draining: 0,
         }
     }
 
@@ -130,9 +143,13 @@ impl<'a> Workers<'a> {
         self.next_free(worker).is_none() && self.any_taker(worker)
     }
 
-    /// Why there is no free slot.
-    pub(super) fn none_free(&mut self) -> WaitingOn {
-        if self.any_taker(None) { WaitingOn::NoFreeSlot } else { WaitingOn::NoWorker }
+    /// Why there is no free slot, for a job that another one may go before.
+    pub(super) fn none_free(&mut self, behind: Option<JobId>) -> WaitingOn {
+        if self.any_taker(None) {
+            return WaitingOn::NoFreeSlot { behind };
+        }
+        // Every row was asked to find no taker.
+        WaitingOn::NoWorker { draining: self.draining }
     }
 
     /// Takes a slot for a task: not of the worker that was refused access for it, as long as there is another one.
@@ -140,11 +157,13 @@ impl<'a> Workers<'a> {
         let another = self.next_free(task.refused_by);
         let chosen = match (another, task.refused_by) {
             (Some(another), _) => another,
-            (None, None) => return Err(self.none_free()),
-            (None, Some(_)) if self.any_taker(task.refused_by) => return Err(WaitingOn::AnotherWorker),
+            (None, None) => return Err(self.none_free(None)),
+            (None, Some(_)) if self.any_taker(task.refused_by) => {
+                return Err(WaitingOn::AnotherWorker { task: task.id });
+            }
             (None, Some(_)) => match self.next_free(None) {
                 Some(refused) => refused,
-                None => return Err(self.none_free()),
+                None => return Err(self.none_free(None)),
             },
         };
         let (Reverse(slots), worker) = chosen;
@@ -182,10 +201,10 @@ impl<'a> Workers<'a> {
         self.known.insert(id);
         let Some(one) = self.connected.get(&id) else { return };
         self.free.remove(&(Reverse(one.slots_free), id));
-        let row = read::worker(self.read, id).filter(|worker| {
-            worker.state == WorkerState::Active && !worker.draining && worker.incarnation == one.incarnation
-        });
-        let Some(worker) = row else {
+        let row = read::worker(self.read, id)
+            .filter(|worker| worker.state == WorkerState::Active && worker.incarnation == one.incarnation);
+        self.draining += u64::from(row.as_ref().is_some_and(|worker| worker.draining));
+        let Some(worker) = row.filter(|worker| !worker.draining) else {
             self.takers.remove(&id);
             return;
         };

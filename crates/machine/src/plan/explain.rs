@@ -1,10 +1,11 @@
 //! Explains one job: what it waits for now, from the same rows that the plan reads.
 
-use super::dispatch::Workers;
-use super::{Connected, WaitingOn};
+use super::dispatch::{Workers, can_begin};
+use super::{Connected, Explanation, WaitingOn};
 use crate::derive;
 use crate::id::JobId;
 use crate::key::Key;
+use crate::limits;
 use crate::read;
 use crate::row::{Job, JobState, Settle};
 use crate::tables::Read;
@@ -13,19 +14,26 @@ use crate::view;
 use std::ops::Bound;
 
 /// What a job waits for; `None` for one that users do not see.
-pub fn explain(read: &dyn Read, id: JobId, now: Time, connected: &[Connected]) -> Option<WaitingOn> {
+pub fn explain(read: &dyn Read, id: JobId, now: Time, connected: &[Connected]) -> Option<Explanation> {
     let job = view::job(read, id)?;
-    match job.state {
-        JobState::Draft { .. } | JobState::Collecting => None,
-        JobState::Pending => Some(WaitingOn::CreatingTasks {
-            created: job.counts.tasks_created,
-            planned: derive::tasks_planned(&job.spec),
-        }),
-        JobState::Executing => Some(explain_copy(read, &job, now, connected)),
-        JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => {
-            Some(explain_end(read, &job, now, connected))
+    let waiting = match job.state {
+        JobState::Draft { .. } | JobState::Collecting => return None,
+        JobState::Pending => {
+            WaitingOn::CreatingTasks { created: job.counts.tasks_created, planned: derive::tasks_planned(&job.spec) }
         }
-    }
+        JobState::Executing => explain_copy(read, &job, now, connected),
+        JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => {
+            explain_end(read, &job, now, connected)
+        }
+    };
+    let task = waiting.task().and_then(|task| read::task(read, task));
+    Some(Explanation {
+        now,
+        running: job.counts.tasks_leased,
+        holds_targets: !derive::gave_up_targets(&job, now),
+        error: task.map(|task| task.last_error).unwrap_or_default(),
+        waiting,
+    })
 }
 
 fn explain_copy(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) -> WaitingOn {
@@ -34,29 +42,41 @@ fn explain_copy(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) 
         return WaitingOn::Attempts { running };
     }
     if job.paused {
-        return WaitingOn::Paused;
+        return WaitingOn::Paused { exhausted: job.exhausted };
     }
-    let first = read::queue(read, job.id, 1).first().copied();
-    if let Some((until, _)) = first
-        && until > now
-    {
-        return if running > 0 { WaitingOn::Attempts { running } } else { WaitingOn::Backoff { until } };
-    }
-    let mut workers = Workers::new(read, connected);
-    if !workers.any_free() {
-        return workers.none_free();
-    }
-    let refused = first.and_then(|(_, task)| read::task(read, task)).and_then(|task| task.refused_by);
-    if refused.is_some() && workers.only_free(refused) {
-        return WaitingOn::AnotherWorker;
-    }
-    if goes_first(read, job) { WaitingOn::Attempts { running } } else { WaitingOn::Turn }
+    explain_queue(read, job, now, connected)
 }
 
-fn goes_first(read: &dyn Read, job: &Job) -> bool {
+/// Why no task of the job's queue is leased, be it a copy or a clean-up.
+fn explain_queue(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) -> WaitingOn {
+    let running = job.counts.tasks_leased;
+    let first = read::queue(read, job.id, 1).first().copied();
+    if let Some((until, task)) = first
+        && until > now
+    {
+        return if running > 0 { WaitingOn::Attempts { running } } else { WaitingOn::Backoff { until, task } };
+    }
+    let behind = goes_before(read, job, now);
+    let mut workers = Workers::new(read, connected);
+    if !workers.any_free() {
+        return workers.none_free(behind);
+    }
+    let refused = first.and_then(|(_, task)| read::task(read, task)).filter(|task| task.refused_by.is_some());
+    match refused {
+        Some(task) if workers.only_free(task.refused_by) => WaitingOn::AnotherWorker { task: task.id },
+        Some(_) | None => WaitingOn::Turn { behind },
+    }
+}
+
+/// The first job in the dispatch order that goes before this one and has a task that can begin.
+fn goes_before(read: &dyn Read, job: &Job, now: Time) -> Option<JobId> {
     let from = Bound::Included(Key::Dispatch(0, JobId(i64::MIN)));
     let to = Key::Dispatch(job.pass, job.id);
-    read::keys(read, from, &to, 1).is_empty()
+    let mut before = read::keys(read, from, &to, limits::JOBS_EXPLAINED_MAX).into_iter().filter_map(|key| {
+        let Key::Dispatch(_, id) = key else { return None };
+        Some(id)
+    });
+    before.find(|id| can_begin(read, *id, now))
 }
 
 fn explain_end(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) -> WaitingOn {
@@ -65,11 +85,23 @@ fn explain_end(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) -
         return if running > 0 { WaitingOn::Stopping { running } } else { WaitingOn::Settling };
     }
     if job.clean_up_remaining > 0 {
-        let mut workers = Workers::new(read, connected);
-        if running == 0 && job.quiet_at <= now && !workers.any_free() {
-            return workers.none_free();
-        }
-        return WaitingOn::CleanUp { remaining: job.clean_up_remaining, quiet_at: job.quiet_at };
+        let on = Box::new(explain_clean_up(read, job, now, connected));
+        return WaitingOn::CleanUp { remaining: job.clean_up_remaining, on };
+    }
+    if job.quiet_at > now && derive::never_completes(job) {
+        return WaitingOn::Writers { until: job.quiet_at };
     }
     WaitingOn::Retention { until: derive::due_of(job) }
+}
+
+fn explain_clean_up(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) -> WaitingOn {
+    let running = job.counts.tasks_leased;
+    if running > 0 {
+        return WaitingOn::Attempts { running };
+    }
+    let first = read::queue(read, job.id, 1).first().map(|(at, _)| *at);
+    if job.quiet_at > now && first.is_some_and(|at| at <= job.quiet_at) {
+        return WaitingOn::Writers { until: job.quiet_at };
+    }
+    explain_queue(read, job, now, connected)
 }

@@ -8,7 +8,7 @@ mod waiting;
 
 use crate::command::{Command, LeaseRef};
 use crate::derive;
-use crate::id::{JobId, WorkerId};
+use crate::id::{EventId, JobId, WorkerId};
 use crate::key::{DueItem, Key, Stage};
 use crate::limits;
 use crate::read;
@@ -18,7 +18,7 @@ use crate::time::Time;
 use std::ops::Bound;
 
 pub use explain::explain;
-pub use waiting::WaitingOn;
+pub use waiting::{Explanation, WaitingOn};
 
 /// How much one plan takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Policy {
     /// Longest time an attempt of a lost or replaced worker may still write, in milliseconds: its lease and one
     /// request.
     pub writes_for_ms: u64,
+    /// How long events are kept, in milliseconds; up to `limits::EVENT_RETENTION_SLACK` of it more.
+    pub event_retention_ms: u64,
 }
 
 impl Default for Policy {
@@ -47,6 +49,7 @@ impl Default for Policy {
             assignments_max: 256,
             jobs_dispatched_max: 1_000,
             writes_for_ms: 30_000,
+            event_retention_ms: 24 * 60 * 60 * 1_000,
         }
     }
 }
@@ -83,6 +86,7 @@ pub fn plan(read: &dyn Read, now: Time, policy: &Policy, connected: &[Connected]
     create_tasks(read, policy, &mut plan);
     settle(read, policy, &mut plan);
     collect(read, policy, &mut plan);
+    expire_events(read, now, policy, &mut plan);
     dispatch::dispatch(read, now, policy, connected, &mut plan);
     plan
 }
@@ -95,8 +99,7 @@ impl Plan {
 
 fn release_lost_workers(read: &dyn Read, policy: &Policy, plan: &mut Plan) {
     let from = Bound::Included(Key::LostWorker(WorkerId(i64::MIN)));
-    // The table is the last one, so the last id bounds it; no worker can have that id.
-    let to = Key::LostWorker(WorkerId(i64::MAX));
+    let to = Key::Event(EventId::FIRST);
     for key in read::keys(read, from, &to, policy.jobs_per_stage_max) {
         let Key::LostWorker(worker) = key else { continue };
         plan.commands.push(Command::ReleaseWorker { worker, writes_for_ms: policy.writes_for_ms });
@@ -171,5 +174,18 @@ fn settle(read: &dyn Read, policy: &Policy, plan: &mut Plan) {
 fn collect(read: &dyn Read, policy: &Policy, plan: &mut Plan) {
     for job in jobs_at(read, Stage::Collecting, policy) {
         plan.commands.push(Command::CollectJob { job: job.id });
+    }
+}
+
+/// Nothing becomes due by this: events that go a little later do no harm, and an idle leader is not to wake for them.
+fn expire_events(read: &dyn Read, now: Time, policy: &Policy, plan: &mut Plan) {
+    let Some(events) = read::cluster(read).map(|cluster| cluster.events) else { return };
+    let retention_ms = policy.event_retention_ms;
+    let slack_ms = retention_ms / limits::EVENT_RETENTION_SLACK;
+    let outlived = |at: Time| at.plus(retention_ms).plus(slack_ms) < now;
+    let too_many = events.kept >= limits::EVENTS_KEPT_MAX.saturating_add(limits::EVENTS_PER_PAGE as u64);
+    let oldest = read::events(read, events.first, 1);
+    if too_many || oldest.first().is_some_and(|(_, event)| outlived(event.at.at)) {
+        plan.commands.push(Command::ExpireEvents { before: Time(now.since(Time(retention_ms))) });
     }
 }

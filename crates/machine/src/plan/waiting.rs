@@ -1,10 +1,10 @@
 //! Why a job does not move, or what moves it: a typed reason with words for its user.
 
+use crate::id::{JobId, TaskId};
 use crate::time::Time;
-use std::fmt;
 
 /// What a job waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WaitingOn {
     /// The leader creates its tasks.
     CreatingTasks {
@@ -13,21 +13,38 @@ pub enum WaitingOn {
         /// All of them.
         planned: u64,
     },
-    /// Its user, or a task that used up its attempts, paused it.
-    Paused,
+    /// It is paused; what runs goes on.
+    Paused {
+        /// The task that used up its attempts; `None`: its user paused it.
+        exhausted: Option<TaskId>,
+    },
     /// No worker that may take tasks is connected.
-    NoWorker,
+    NoWorker {
+        /// Connected ones that drain.
+        draining: u64,
+    },
     /// Every connected worker is busy.
-    NoFreeSlot,
+    NoFreeSlot {
+        /// The job that gets the next free slot; `None`: this one.
+        behind: Option<JobId>,
+    },
     /// What is left was refused by a worker, and the others are busy.
-    AnotherWorker,
+    AnotherWorker {
+        /// A task that was refused.
+        task: TaskId,
+    },
     /// Every task that is left failed a moment ago.
     Backoff {
         /// The first one is tried again then.
         until: Time,
+        /// Which one.
+        task: TaskId,
     },
-    /// Jobs that had a smaller share so far go first.
-    Turn,
+    /// There are free slots, and the leader is about to fill them.
+    Turn {
+        /// The job that has had a smaller share so far; `None`: this job is next.
+        behind: Option<JobId>,
+    },
     /// Nothing: all that is left runs.
     Attempts {
         /// That many.
@@ -40,12 +57,17 @@ pub enum WaitingOn {
     },
     /// It has ended, and the leader writes that down.
     Settling,
-    /// It has ended, and its files are being deleted.
+    /// It has ended, and its files are to be deleted.
     CleanUp {
         /// Tasks whose files are left.
         remaining: u64,
-        /// Attempts of lost workers may write until then, if that is still to come.
-        quiet_at: Time,
+        /// What that waits for.
+        on: Box<WaitingOn>,
+    },
+    /// It has ended, and attempts of lost workers may still write.
+    Writers {
+        /// Until then.
+        until: Time,
     },
     /// It has ended and stays readable.
     Retention {
@@ -54,41 +76,171 @@ pub enum WaitingOn {
     },
 }
 
-impl fmt::Display for WaitingOn {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CreatingTasks { created, planned } => {
-                write!(formatter, "its tasks are being created: {created} of {planned}")
+/// What a job waits for, at a moment, with what its user needs to judge it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// What it waits for.
+    pub waiting: WaitingOn,
+    /// When that is true.
+    pub now: Time,
+    /// Attempts of it that run, whatever it waits for.
+    pub running: u64,
+    /// No other job gets a target of it.
+    pub holds_targets: bool,
+    /// Why the last attempt of the task that it waits for failed; empty where it waits for none.
+    pub error: String,
+}
+
+impl WaitingOn {
+    /// What a clean-up waits for where the job waits for that, else what the job itself waits for.
+    #[must_use]
+    pub fn innermost(&self) -> &Self {
+        if let Self::CleanUp { on, .. } = self { on.innermost() } else { self }
+    }
+
+    /// The moment that it waits for, if it does.
+    #[must_use]
+    pub fn until(&self) -> Option<Time> {
+        match self.innermost() {
+            Self::Backoff { until, .. } | Self::Writers { until } | Self::Retention { until: Some(until) } => {
+                Some(*until)
             }
-            Self::Paused => formatter.write_str("it is paused: resume it"),
-            Self::NoWorker => formatter.write_str("no worker is connected that takes tasks: start one, or end a drain"),
-            Self::NoFreeSlot => formatter.write_str("every worker is busy: wait, raise its priority, or add workers"),
-            Self::AnotherWorker => {
-                formatter.write_str("a worker was refused access, and the others are busy: check its credentials")
+            Self::CreatingTasks { .. }
+            | Self::Paused { .. }
+            | Self::NoWorker { .. }
+            | Self::NoFreeSlot { .. }
+            | Self::AnotherWorker { .. }
+            | Self::Turn { .. }
+            | Self::Attempts { .. }
+            | Self::Stopping { .. }
+            | Self::Settling
+            | Self::CleanUp { .. }
+            | Self::Retention { until: None } => None,
+        }
+    }
+
+    /// The task that it waits for, if it does.
+    #[must_use]
+    pub fn task(&self) -> Option<TaskId> {
+        match self.innermost() {
+            Self::Paused { exhausted } => *exhausted,
+            Self::Backoff { task, .. } | Self::AnotherWorker { task } => Some(*task),
+            Self::CreatingTasks { .. }
+            | Self::NoWorker { .. }
+            | Self::NoFreeSlot { .. }
+            | Self::Turn { .. }
+            | Self::Attempts { .. }
+            | Self::Stopping { .. }
+            | Self::Settling
+            | Self::CleanUp { .. }
+            | Self::Writers { .. }
+            | Self::Retention { .. } => None,
+        }
+    }
+
+    /// The job that goes before it, if one does.
+    #[must_use]
+    pub fn behind(&self) -> Option<JobId> {
+        match self.innermost() {
+            Self::NoFreeSlot { behind } | Self::Turn { behind } => *behind,
+            Self::CreatingTasks { .. }
+            | Self::Paused { .. }
+            | Self::NoWorker { .. }
+            | Self::AnotherWorker { .. }
+            | Self::Backoff { .. }
+            | Self::Attempts { .. }
+            | Self::Stopping { .. }
+            | Self::Settling
+            | Self::CleanUp { .. }
+            | Self::Writers { .. }
+            | Self::Retention { .. } => None,
+        }
+    }
+}
+
+impl Explanation {
+    /// The same in a sentence, with what the user can do.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        self.say(&self.waiting)
+    }
+
+    fn say(&self, waiting: &WaitingOn) -> String {
+        let until = |until: Time| lasting(until.since(self.now));
+        match waiting {
+            WaitingOn::CreatingTasks { created, planned } => {
+                format!("its tasks are being created: {created} of {planned}")
             }
-            Self::Backoff { until } => {
-                write!(formatter, "its tasks failed and are tried again at {} ms of cluster time", until.0)
+            WaitingOn::Paused { exhausted } => self.say_paused(*exhausted),
+            WaitingOn::NoWorker { draining: 0 } => "no worker is connected that takes tasks: start one".to_owned(),
+            WaitingOn::NoWorker { draining } => {
+                format!("{} drained, and no other is connected: undrain one, or start another", are(*draining))
             }
-            Self::Turn => formatter.write_str("other jobs are before it: wait, or raise its priority"),
-            Self::Attempts { running } => write!(formatter, "nothing: {} under way", counted(*running, "attempt")),
-            Self::Stopping { running } => {
-                write!(formatter, "it has ended; {} still to stop", counted(*running, "attempt"))
+            WaitingOn::NoFreeSlot { behind: None } => {
+                "every worker is busy, and it gets the next free slot: wait, or add workers".to_owned()
             }
-            Self::Settling => formatter.write_str("it has ended; that is being written down"),
-            Self::CleanUp { remaining, quiet_at } => write!(
-                formatter,
-                "it has ended; files of {} are to be deleted, from {} ms of cluster time on",
-                counted(*remaining, "task"),
-                quiet_at.0
+            WaitingOn::NoFreeSlot { behind: Some(job) } => format!(
+                "every worker is busy, and job {job} gets the next free slot: wait, raise its priority, or add workers"
             ),
-            Self::Retention { until: Some(until) } => {
-                write!(formatter, "it has ended and stays readable until {} ms of cluster time", until.0)
+            WaitingOn::AnotherWorker { task } => format!(
+                "a worker was refused access for task {task} ({}), and the others are busy: check its credentials",
+                self.error
+            ),
+            WaitingOn::Backoff { until: at, task } => {
+                format!("task {task} failed and is tried again in {}: {}", until(*at), self.error)
             }
-            Self::Retention { until: None } => formatter.write_str("it has ended and is being collected"),
+            WaitingOn::Turn { behind: None } => "it is next: the leader is about to hand out its tasks".to_owned(),
+            WaitingOn::Turn { behind: Some(job) } => format!("job {job} is before it: wait, or raise its priority"),
+            WaitingOn::Attempts { running } => format!("nothing: {} under way", counted(*running, "attempt")),
+            WaitingOn::Stopping { running } => {
+                format!("it has ended; {} still to stop", counted(*running, "attempt"))
+            }
+            WaitingOn::Settling => "it has ended; that is being written down".to_owned(),
+            WaitingOn::CleanUp { remaining, on } => format!(
+                "it has ended; files of {} are to be deleted, and its targets stay taken until then: {}",
+                counted(*remaining, "task"),
+                self.say(on)
+            ),
+            WaitingOn::Writers { until: at } => {
+                format!("attempts of a lost worker may write for {} more", until(*at))
+            }
+            WaitingOn::Retention { until: Some(at) } => {
+                format!("it has ended and stays readable for {}", until(*at))
+            }
+            WaitingOn::Retention { until: None } => "it has ended and is being collected".to_owned(),
+        }
+    }
+
+    fn say_paused(&self, exhausted: Option<TaskId>) -> String {
+        let running = if self.running > 0 {
+            format!("; {} under way and will count", counted(self.running, "attempt"))
+        } else {
+            String::new()
+        };
+        match exhausted {
+            None => format!("its user paused it: resume it{running}"),
+            Some(task) => format!(
+                "task {task} used up its attempts, which paused it: mend the cause, then resume it{running}; last error: {}",
+                self.error
+            ),
         }
     }
 }
 
 fn counted(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn are(workers: u64) -> String {
+    if workers == 1 { "1 worker is".to_owned() } else { format!("{workers} workers are") }
+}
+
+/// A duration as people say it; what it is exactly is a field of the answer.
+fn lasting(duration_ms: u64) -> String {
+    match duration_ms {
+        0..1_000 => format!("{duration_ms} ms"),
+        1_000..120_000 => format!("{}.{} s", duration_ms / 1_000, duration_ms % 1_000 / 100),
+        120_000..7_200_000 => format!("{} min", duration_ms / 60_000),
+        7_200_000.. => format!("{} h", duration_ms / 3_600_000),
+    }
 }

@@ -17,6 +17,8 @@ pub struct Job {
     pub state: JobState,
     /// No new attempt starts while this is set.
     pub paused: bool,
+    /// The task whose attempts were used up, which paused the job; `None` while its user alone did, or nobody.
+    pub exhausted: Option<TaskId>,
     /// When the job was submitted: its last page committed (its first, while it is a draft).
     pub submitted: Stamp,
     /// When it began to execute.

@@ -1,11 +1,15 @@
 //! The rows of the machine; each is the whole truth about one thing, and what can be derived is not in it.
 
+mod attempt;
+mod event;
 mod job;
 
 use crate::id::{JobId, SegmentId, TaskId, WorkerId};
 use crate::time::{Stamp, Time};
 use std::collections::BTreeMap;
 
+pub use attempt::{AttemptEnd, EndedAttempt, Lease};
+pub use event::{Event, EventLog, Transition};
 pub use job::{ExhaustedPolicy, Job, JobOptions, JobSpec, JobState, JobTotals, Settle, VerifyMode};
 
 /// What a key leads to; indexes lead to nothing more than their key.
@@ -29,6 +33,8 @@ pub enum Row {
     WorkerName(WorkerId),
     /// An index entry.
     Index,
+    /// What users are told of a job.
+    Event(Box<Event>),
 }
 
 /// The cluster: its clock, its id sequence, its counters.
@@ -50,6 +56,8 @@ pub struct Cluster {
     pub tasks: TaskCounts,
     /// Known workers.
     pub workers: u64,
+    /// The events that are kept.
+    pub events: EventLog,
 }
 
 /// Jobs by state.
@@ -119,6 +127,8 @@ pub struct Task {
     pub started: Option<Stamp>,
     /// What is to become of its target files when the job does not complete.
     pub clean_up: CleanUp,
+    /// Its last attempts that ended, the latest last; at most `limits::ATTEMPTS_KEPT_PER_TASK`.
+    pub attempts: Vec<EndedAttempt>,
 }
 
 /// What became of a task.
@@ -138,19 +148,6 @@ pub enum TaskOutcome {
         /// Why; empty where it failed with its job, whose reason it then is.
         reason: String,
     },
-}
-
-/// One attempt of a task by one incarnation of a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
-    /// Who.
-    pub worker: WorkerId,
-    /// Which start of that worker.
-    pub incarnation: u64,
-    /// Which attempt of the task.
-    pub attempt: u32,
-    /// Since when.
-    pub since: Stamp,
 }
 
 /// What is to become of a task's target files.

@@ -7,9 +7,9 @@ mod segments;
 mod tasks;
 
 use crate::derive;
-use crate::id::{JobId, WorkerId};
+use crate::id::{EventId, JobId, WorkerId};
 use crate::read;
-use crate::row::{Cluster, Job, JobState, Request, Settle, TaskCounts, Worker};
+use crate::row::{Cluster, Event, Job, JobState, Request, Settle, TaskCounts, Worker};
 use crate::tables::Read;
 use crate::time::Stamp;
 
@@ -95,6 +95,11 @@ pub fn cluster(read: &dyn Read) -> Option<Cluster> {
 /// A job, unless it is hidden.
 pub fn job(read: &dyn Read, id: JobId) -> Option<Job> {
     read::job(read, id).filter(|job| !derive::hidden(job))
+}
+
+/// Events from one on, in order; they are all there if the cluster's row says that it keeps them from there on.
+pub fn events(read: &dyn Read, from: EventId, rows_max: usize) -> Vec<(EventId, Event)> {
+    read::events(read, from, rows_max)
 }
 
 /// What a request id stands for; the job may be hidden.

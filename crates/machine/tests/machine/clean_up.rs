@@ -81,7 +81,15 @@ fn a_task_that_used_up_its_attempts_pauses_its_job_where_it_shall() {
     assert!(story.job(job).paused);
     story.wait(limits::BACKOFF_MAX_MS);
     assert!(story.lead().is_empty());
-    assert_eq!(story.explain(job), "it is paused: resume it");
+    assert_eq!(
+        story.explain(job),
+        format!(
+            "task {} used up its attempts, which paused it: mend the cause, then resume it; last error: throttled again",
+            lease.task
+        )
+    );
+    story.ok(Command::PauseJob { job, paused: true });
+    assert!(story.explain(job).contains("used up its attempts"), "a pause by its user does not hide the cause");
     story.ok(Command::PauseJob { job, paused: false });
     let lease = story.lead()[0];
     story.fail(lease, FailureKind::Transient, "a new beginning");

@@ -89,6 +89,7 @@ fn altered(row: &Row) -> Option<Row> {
         Row::Worker(worker) => worker.leased += 1,
         Row::WorkerName(worker) => worker.0 += 1,
         Row::Index => return None,
+        Row::Event(event) => event.job.0 += 1,
     }
     Some(row)
 }

@@ -1,11 +1,14 @@
 //! The machine from outside: stories of jobs told through commands and plans, with every invariant checked on the way.
 
+mod attempts;
 mod checker;
 mod clean_up;
 mod damage;
+mod events;
 mod explain;
 mod flows;
 mod limits;
+mod restore;
 mod scenarios;
 mod scenarios_of_collection;
 mod scenarios_of_submits;

@@ -1,11 +1,11 @@
 //! A story: a cluster in memory, its leader, and workers that do as they are told; every command is checked after.
 
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
-use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
+use ferry_machine::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::key::Key;
 use ferry_machine::limits;
 use ferry_machine::outcome::{Outcome, Rejection};
-use ferry_machine::plan::{Connected, Plan, Policy};
+use ferry_machine::plan::{Connected, Explanation, Plan, Policy};
 use ferry_machine::row::{Job, JobSpec, Row, SegmentState, Task};
 use ferry_machine::tables::{Memory, Read, Tables};
 use ferry_machine::time::{Stamp, Time};
@@ -31,6 +31,8 @@ pub(crate) struct Story {
     pub(crate) checks_always: bool,
     /// The most rows that one command has touched.
     pub(crate) rows_touched_max: usize,
+    /// Log index of the last entry; each is one command.
+    pub(crate) revision: u64,
     log: String,
 }
 
@@ -42,6 +44,7 @@ impl Story {
             connected: BTreeMap::new(),
             checks_always: true,
             rows_touched_max: 0,
+            revision: 0,
             log: String::new(),
         };
         story.ok(Command::Bootstrap { cluster_id: 7, id_start: ID_START });
@@ -51,8 +54,9 @@ impl Story {
     /// Applies a command as the log would.
     pub(crate) fn apply(&mut self, command: &Command) -> Result<Outcome, Rejection> {
         let now = Stamp { at: Time(self.now_ms), wall_ms: 1_700_000_000_000 + self.now_ms };
+        self.revision += 1;
         let mut counted = Counted { rows: &mut self.rows, touched: RefCell::default() };
-        let answer = apply(&mut counted, command, now);
+        let answer = apply(&mut counted, command, now, self.revision);
         let touched = counted.touched.into_inner().len();
         self.rows_touched_max = self.rows_touched_max.max(touched);
         assert!(touched <= limits::ROWS_PER_COMMAND_MAX, "{touched} rows for {command:?}");
@@ -61,6 +65,9 @@ impl Story {
             Err(rejection) => format!("refused: {rejection}"),
         };
         self.log += &format!("{:>6} ms  {}\n           {told}\n", self.now_ms, brief(command));
+        for (id, event) in view::events(&self.rows, EventId::at(self.revision), 100) {
+            self.log += &format!("           event {id}: job {} {:?}\n", event.job, event.transition);
+        }
         if self.checks_always {
             assert_eq!(check(&self.rows), [], "after {command:?}");
         }
@@ -163,8 +170,14 @@ impl Story {
     }
 
     pub(crate) fn explain(&self, job: JobId) -> String {
-        let waiting = ferry_machine::plan::explain(&self.rows, job, Time(self.now_ms), &self.connected());
-        waiting.map_or_else(|| "there is no such job".to_owned(), |waiting| waiting.to_string())
+        let explained = ferry_machine::plan::explain(&self.rows, job, Time(self.now_ms), &self.connected());
+        explained.map_or_else(|| "there is no such job".to_owned(), |explanation| explanation.sentence())
+    }
+
+    /// The same for programs.
+    pub(crate) fn explained(&self, job: JobId) -> Explanation {
+        let explained = ferry_machine::plan::explain(&self.rows, job, Time(self.now_ms), &self.connected());
+        explained.expect("the job can be seen")
     }
 
     /// One step of the leader: everything of one plan; answers with the attempts it began.
@@ -270,9 +283,9 @@ impl Story {
         page.items.into_iter().map(|status| name(status.segment.state)).collect()
     }
 
-    /// How many rows there are but the cluster's own and those of workers.
+    /// How many rows there are but the cluster's own, those of workers, and events.
     pub(crate) fn rows_of_jobs(&self) -> usize {
-        let others = |key: &Key| matches!(key, Key::Cluster | Key::Worker(_) | Key::WorkerName(_));
+        let others = |key: &Key| matches!(key, Key::Cluster | Key::Worker(_) | Key::WorkerName(_) | Key::Event(_));
         self.rows.rows().filter(|(key, _)| !others(key)).count()
     }
 }

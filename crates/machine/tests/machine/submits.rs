@@ -134,10 +134,10 @@ fn live_options_can_be_changed_while_a_job_lives() {
 fn nothing_happens_before_the_bootstrap_and_a_second_one_changes_nothing() {
     let mut rows = ferry_machine::tables::Memory::default();
     let now = ferry_machine::time::Stamp::default();
-    let early = ferry_machine::apply(&mut rows, &Command::Tick, now);
+    let early = ferry_machine::apply(&mut rows, &Command::Tick, now, 1);
     assert_eq!((early, rows.rows().count()), (Err(Rejection::NotBootstrapped), 0));
     let wrong = Command::Bootstrap { cluster_id: 1, id_start: 0 };
-    assert!(ferry_machine::apply(&mut rows, &wrong, now).is_err());
+    assert!(ferry_machine::apply(&mut rows, &wrong, now, 1).is_err());
     let mut story = Story::new();
     let again = story.ok(Command::Bootstrap { cluster_id: 99, id_start: 5 });
     assert_eq!(again, Outcome::Bootstrapped { cluster_id: 7 });

@@ -2,5 +2,6 @@
 
 mod agreement;
 mod checkpoint;
+mod folders;
 mod proxy;
 mod support;

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 
 /// Nothing here waits for a time to pass; this only ends a test that would never end.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at a state that has no channel to wait on.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -113,6 +113,21 @@ impl Cluster {
     /// Ends a node with everything it runs, in no order.
     pub(crate) fn kill(&mut self, id: u64) {
         self.nodes.remove(&id).unwrap();
+    }
+
+    /// Gives a node that does not run an empty folder.
+    pub(crate) fn wipe(&mut self, id: u64) {
+        self.folders.insert(id, tempfile::tempdir().unwrap());
+    }
+
+    /// Waits until a node has written down which folder another one has.
+    pub(crate) async fn met(&self, id: u64, other: u64) {
+        let path = self.folders[&id].path().join("node.json");
+        until(&format!("node {id} has met node {other}"), || async {
+            let content: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            content["peers"].get(other.to_string()).map(|_| ())
+        })
+        .await;
     }
 
     pub(crate) fn raft(&self, id: u64) -> &Raft {

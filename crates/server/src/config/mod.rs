@@ -11,7 +11,9 @@ mod validate;
 
 pub use error::ConfigError;
 pub use load::Overrides;
-pub use options::{ClusterOptions, JobOptions, LeadershipOptions, LimitOptions, RaftOptions, StorageOptions};
+pub use options::{
+    ClusterOptions, JobOptions, LeadershipOptions, LimitOptions, RaftOptions, StorageOptions, WebhookOptions,
+};
 pub use peers::Peers;
 pub use units::{Size, Timeout};
 
@@ -47,6 +49,8 @@ pub struct Config {
     pub leadership: LeadershipOptions,
     /// What a job gets where its submit says nothing.
     pub job: JobOptions,
+    /// Where the events of jobs are posted.
+    pub webhook: WebhookOptions,
     /// What one node takes on.
     pub limits: LimitOptions,
 }
@@ -65,6 +69,7 @@ impl Default for Config {
             storage: StorageOptions::default(),
             leadership: LeadershipOptions::default(),
             job: JobOptions::default(),
+            webhook: WebhookOptions::default(),
             limits: LimitOptions::default(),
         }
     }

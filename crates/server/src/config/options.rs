@@ -91,6 +91,9 @@ pub struct LeadershipOptions {
     pub request_timeout: Duration,
     /// Ids the leader reserves at once, to hand out from memory.
     pub allocator_window: u32,
+    /// How long the events of jobs are kept, at least; the oldest go beyond a million, however young they are.
+    #[serde(with = "humantime_serde")]
+    pub event_retention: Duration,
 }
 
 impl Default for LeadershipOptions {
@@ -101,6 +104,7 @@ impl Default for LeadershipOptions {
             heartbeat_interval: Duration::from_secs(2),
             request_timeout: Duration::from_secs(30),
             allocator_window: 10_000,
+            event_retention: Duration::from_hours(24),
         }
     }
 }
@@ -143,9 +147,42 @@ impl LeadershipConfig {
         milliseconds(self.options.request_timeout)
     }
 
+    /// How long events are kept.
+    pub(crate) fn event_retention_ms(&self) -> u64 {
+        milliseconds(self.options.event_retention)
+    }
+
     /// Longest time an incarnation may still write once it is replaced: its lease and one request.
     pub(crate) fn writes_for_ms(&self) -> u64 {
         self.lease_ms().saturating_add(self.request_timeout_ms())
+    }
+}
+
+/// Where the events of jobs are posted, and how patiently; the same on every node, for whichever leads does it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct WebhookOptions {
+    /// Each event is posted here as JSON, over http or https; empty: nowhere.
+    pub url: String,
+    /// How long the receiver may take for one event. Any 2xx says that it has taken it.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// An event that was not taken is posted again after about this long, each time about twice as long ...
+    #[serde(with = "humantime_serde")]
+    pub retry_first: Duration,
+    /// ... up to this; events behind it wait meanwhile.
+    #[serde(with = "humantime_serde")]
+    pub retry_max: Duration,
+}
+
+impl Default for WebhookOptions {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            timeout: Duration::from_secs(10),
+            retry_first: Duration::from_millis(500),
+            retry_max: Duration::from_mins(1),
+        }
     }
 }
 
@@ -182,7 +219,7 @@ impl Default for JobOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct LimitOptions {
-    /// Open WatchJob and WaitJob calls.
+    /// Open WatchJob, WatchEvents and WaitJob calls.
     pub watches: u32,
     /// Largest request message.
     pub request_message: Size,

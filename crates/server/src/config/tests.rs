@@ -84,9 +84,16 @@ fn a_value_that_cannot_be_is_named_with_its_key_and_the_next_step() {
         ("[raft]\nelection-timeout-max = \"50ms\"", "`raft.election-timeout-max` is not more than"),
         ("[raft]\nheartbeat-interval = 50", "`raft.heartbeat-interval`: "),
         ("[storage]\nmemory = \"1MiB\"", "`storage.memory` is less than 16MiB"),
+        ("[storage]\nstall-timeout = \"500ms\"", "`storage.stall-timeout` is less than 1s"),
         ("[storage]\ncheckpoint-interval-bytes = \"1KiB\"", "`storage.checkpoint-interval-bytes` is less than 64KiB"),
         ("[storage]\nmemory = \"much\"", "as in \"10MiB\""),
         ("[leadership]\nlease = \"1s\"", "`leadership.lease` is less than twice"),
+        ("[leadership]\nevent-retention = \"1ms\"", "`leadership.event-retention` is less than 1s"),
+        ("[webhook]\nurl = \"receiver:80\"", "`webhook.url` is no URL: write it as in"),
+        ("[webhook]\nurl = \"file:///events\"", "`webhook.url` is no URL"),
+        ("[webhook]\nurl = \"http://me:secret@a/\"", "`webhook.url` has a user or a password in it"),
+        ("[webhook]\ntimeout = \"0s\"", "`webhook.timeout` is less than a millisecond"),
+        ("[webhook]\nretry-first = \"2m\"", "`webhook.retry-max` is less than webhook.retry-first"),
         ("[job]\npriority = 101", "`job.priority` is more than 100"),
         ("[job]\nsegments-per-task = 0", "`job.segments-per-task` is not between 1 and 100"),
         ("[job]\nattempts = 0", "`job.attempts` is not between 1 and 1000"),
@@ -98,6 +105,7 @@ fn a_value_that_cannot_be_is_named_with_its_key_and_the_next_step() {
     for (file, part) in table {
         let message = loaded(file, &[], &Overrides::new()).unwrap_err();
         assert!(message.contains(part), "{file}: {message}");
+        assert!(!message.contains("secret"), "{file}: {message}");
     }
 }
 

@@ -16,6 +16,7 @@ impl Config {
         self.validate_raft()?;
         self.validate_leadership()?;
         self.validate_job()?;
+        self.validate_webhook()?;
         let storage = &self.storage;
         require(storage.memory.0 >= 16 << 20, "storage.memory", "is less than 16MiB: give it more")?;
         require(
@@ -89,6 +90,11 @@ impl Config {
         positive(leadership.check_interval, "leadership.check-interval")?;
         positive(leadership.heartbeat_interval, "leadership.heartbeat-interval")?;
         require(
+            leadership.event_retention >= Duration::from_secs(1),
+            "leadership.event-retention",
+            "is less than 1s: whoever watches events needs time to come back",
+        )?;
+        require(
             leadership.lease >= 2 * leadership.heartbeat_interval,
             "leadership.lease",
             "is less than twice leadership.heartbeat-interval: one lost heartbeat would lose the worker",
@@ -97,6 +103,27 @@ impl Config {
             (1..=limits::IDS_PER_ALLOCATION_MAX).contains(&leadership.allocator_window),
             "leadership.allocator-window",
             format!("is not between 1 and {}", limits::IDS_PER_ALLOCATION_MAX),
+        )
+    }
+
+    fn validate_webhook(&self) -> Check {
+        let webhook = &self.webhook;
+        if !webhook.url.is_empty() {
+            // Not repeated in the message: what was meant to be secret may be in it.
+            let url = reqwest::Url::parse(&webhook.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            require(url.is_some(), "webhook.url", "is no URL: write it as in \"http://receiver:8080/ferry\"")?;
+            require(
+                url.is_some_and(|url| url.username().is_empty() && url.password().is_none()),
+                "webhook.url",
+                "has a user or a password in it: configuration is no place for either",
+            )?;
+        }
+        positive(webhook.timeout, "webhook.timeout")?;
+        positive(webhook.retry_first, "webhook.retry-first")?;
+        require(
+            webhook.retry_max >= webhook.retry_first,
+            "webhook.retry-max",
+            "is less than webhook.retry-first: pauses between tries grow",
         )
     }
 

@@ -42,7 +42,11 @@ async fn check(leadership: &Arc<Leadership>) -> Duration {
     let (plan, committed) = {
         let view = leadership.raft.view();
         let connected = leadership.sessions.connected(&view);
-        let policy = Policy { writes_for_ms: leadership.config.writes_for_ms(), ..Policy::default() };
+        let policy = Policy {
+            writes_for_ms: leadership.config.writes_for_ms(),
+            event_retention_ms: leadership.config.event_retention_ms(),
+            ..Policy::default()
+        };
         (plan(&view, now, &policy, &connected), view::cluster(&view).map_or(now, |cluster| cluster.now))
     };
     let due_in_ms = plan.next_due.map(|due| due.since(now));

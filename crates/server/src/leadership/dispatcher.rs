@@ -1,9 +1,9 @@
 //! Brings each connected worker in line with the rows: an assignment is committed first and sent then; what the rows
-//! do not have (any more) is dropped, and told again until the worker says so.
+//! do not have (any more) is dropped, and told again until the worker says so; a new limit is told to what runs.
 
 use super::sessions::Session;
 use ferry_machine::command::IdMapping;
-use ferry_machine::id::{TaskId, WorkerId};
+use ferry_machine::id::{JobId, TaskId, WorkerId};
 use ferry_machine::row::{CleanUp, Job, JobState, Task, VerifyMode};
 use ferry_machine::tables::Read;
 use ferry_machine::view;
@@ -20,12 +20,14 @@ pub(super) struct Run {
     pub(super) live_bytes: u64,
     pub(super) committed_bytes: u64,
     drop_told: Option<Instant>,
+    /// The bandwidth limit that it was last told; unset where another leader told it.
+    limit_told: Option<u64>,
 }
 
 impl Run {
     /// An attempt that the worker has.
     pub(super) fn of_worker(attempt: u32) -> Self {
-        Self { attempt, live_bytes: 0, committed_bytes: 0, drop_told: None }
+        Self { attempt, live_bytes: 0, committed_bytes: 0, drop_told: None, limit_told: None }
     }
 }
 
@@ -36,21 +38,35 @@ pub(super) fn reconcile(worker: WorkerId, session: &mut Session, read: &dyn Read
     }
     let mut jobs = BTreeMap::new();
     let mut wanted = BTreeMap::new();
+    let mut limits = BTreeMap::new();
     for task in view::assigned_tasks(read, worker) {
         let job = jobs.entry(task.job).or_insert_with(|| view::job(read, task.job));
         let Some(job) = job else { continue };
         let Some(lease) = task.lease.filter(|lease| lease.incarnation == session.incarnation) else { continue };
         if should_run(job, &task) {
             wanted.insert(task.id, lease.attempt);
-            if session.runs.get(&task.id).is_none_or(|run| run.attempt != lease.attempt)
-                && session.send(assignment(read, job, &task, lease.attempt))
-            {
-                session.runs.insert(task.id, Run::of_worker(lease.attempt));
+            let limit = job.spec.options.bandwidth_bytes_per_second;
+            match session.runs.get_mut(&task.id).filter(|run| run.attempt == lease.attempt) {
+                Some(run) if run.limit_told == Some(limit) => {}
+                Some(run) => {
+                    run.limit_told = Some(limit);
+                    limits.insert(job.id, limit);
+                }
+                None => {
+                    if session.send(assignment(read, job, &task, lease.attempt)) {
+                        let run = Run { limit_told: Some(limit), ..Run::of_worker(lease.attempt) };
+                        session.runs.insert(task.id, run);
+                    }
+                }
             }
         } else {
             // Leased, but its job is over: the worker must say that it has stopped before the lease is released.
             session.runs.entry(task.id).or_insert_with(|| Run::of_worker(lease.attempt));
         }
+    }
+    // One that does not reach its worker costs it the session, and is told again in the next.
+    for (job, limit) in limits {
+        session.send(limit_of(job, limit));
     }
     tell_drops(session, &wanted);
 }
@@ -87,6 +103,11 @@ fn tell_drops(session: &mut Session, wanted: &BTreeMap<TaskId, u32>) {
 pub(super) fn drop_of(task: TaskId, attempt: u32) -> SessionResponse {
     let attempt = Some(v1::Attempt { task_id: task.0, attempt });
     SessionResponse { message: Some(Message::Drop(v1::Drop { attempt })) }
+}
+
+fn limit_of(job: JobId, bandwidth_bytes_per_second: u64) -> SessionResponse {
+    let limit = v1::Limit { job_id: job.0, bandwidth_bytes_per_second };
+    SessionResponse { message: Some(Message::Limit(limit)) }
 }
 
 fn assignment(read: &dyn Read, job: &Job, task: &Task, attempt: u32) -> SessionResponse {

@@ -10,13 +10,14 @@ mod dispatcher;
 mod progress;
 mod session;
 mod sessions;
+mod webhook;
 
 use crate::config::LeadershipConfig;
 use crate::metrics::Metrics;
 use allocator::Allocator;
 use ferry_machine::command::Command;
 use ferry_machine::id::JobId;
-use ferry_machine::plan::WaitingOn;
+use ferry_machine::plan::Explanation;
 use ferry_machine::tables::Read;
 use ferry_machine::time::Time;
 use ferry_raft::{ProposeError, Proposed, Raft, Term};
@@ -27,6 +28,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
 pub(crate) use allocator::AllocateError;
+pub(crate) use webhook::Webhook;
 
 /// One leadership of this node. Dropping the last reference ends its tasks and sessions.
 pub(crate) struct Leadership {
@@ -48,9 +50,11 @@ impl Leadership {
         self.allocator.allocate(self, count).await
     }
 
-    /// What the job waits for, with the workers that are connected right now.
-    pub(crate) fn explain(&self, read: &dyn Read, job: JobId) -> Option<WaitingOn> {
-        ferry_machine::plan::explain(read, job, self.now()?, &self.sessions.connected(read))
+    /// What the job waits for, with the workers that are connected right now, and the wall clock at which that is so.
+    pub(crate) fn explain(&self, read: &dyn Read, job: JobId) -> Option<(Explanation, u64)> {
+        let now = self.raft.now()?;
+        let explanation = ferry_machine::plan::explain(read, job, now.at, &self.sessions.connected(read))?;
+        Some((explanation, now.wall_ms))
     }
 
     /// Cluster time; `None` once the leadership has ended.
@@ -84,10 +88,11 @@ struct Held {
 
 impl Leader {
     /// Begins to watch; a leadership begins whenever raft announces a term whose barrier is applied.
-    pub(crate) fn start(raft: Raft, config: LeadershipConfig, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn start(raft: Raft, config: LeadershipConfig, webhook: Option<Webhook>, metrics: Arc<Metrics>) -> Self {
         let current = Arc::new(RwLock::new(None));
         let stop = CancellationToken::new();
-        let watching = watch(raft, config, metrics, Arc::clone(&current));
+        let beginning = Beginning { raft, config, webhook: webhook.map(Arc::new), metrics };
+        let watching = watch(beginning, Arc::clone(&current));
         tokio::spawn(stop.clone().run_until_cancelled_owned(watching));
         Self { current, _watching: Arc::new(stop.drop_guard()) }
     }
@@ -99,15 +104,23 @@ impl Leader {
     }
 }
 
-async fn watch(raft: Raft, config: LeadershipConfig, metrics: Arc<Metrics>, current: Arc<RwLock<Option<Held>>>) {
-    let mut terms = raft.leadership();
+/// What every leadership of this node begins with.
+struct Beginning {
+    raft: Raft,
+    config: LeadershipConfig,
+    webhook: Option<Arc<Webhook>>,
+    metrics: Arc<Metrics>,
+}
+
+async fn watch(beginning: Beginning, current: Arc<RwLock<Option<Held>>>) {
+    let mut terms = beginning.raft.leadership();
     loop {
         let term = *terms.borrow_and_update();
         // Lost and regained is stop, then start: the old value goes before the new one is made.
         hold(&current, None);
         if let Some(term) = term {
             info!(term = term.number(), "leadership begins");
-            hold(&current, Some(begin(term, &raft, &config, &metrics)));
+            hold(&current, Some(begin(term, &beginning)));
         }
         if terms.changed().await.is_err() {
             hold(&current, None);
@@ -123,7 +136,8 @@ fn hold(current: &RwLock<Option<Held>>, next: Option<Held>) {
     *current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = next;
 }
 
-fn begin(term: Term, raft: &Raft, config: &LeadershipConfig, metrics: &Arc<Metrics>) -> Held {
+fn begin(term: Term, beginning: &Beginning) -> Held {
+    let Beginning { raft, config, webhook, metrics } = beginning;
     let ended = CancellationToken::new();
     let leadership = Arc::new(Leadership {
         term,
@@ -140,5 +154,9 @@ fn begin(term: Term, raft: &Raft, config: &LeadershipConfig, metrics: &Arc<Metri
     tokio::spawn(ended.clone().run_until_cancelled_owned(checker));
     let committer = progress::run(Arc::clone(&leadership));
     tokio::spawn(ended.clone().run_until_cancelled_owned(committer));
+    if let Some(webhook) = webhook {
+        let delivery = webhook::run(Arc::clone(&leadership), Arc::clone(webhook));
+        tokio::spawn(ended.clone().run_until_cancelled_owned(delivery));
+    }
     Held { leadership, _end: ended.drop_guard() }
 }

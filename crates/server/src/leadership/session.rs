@@ -153,18 +153,18 @@ impl OpenSession {
         if leadership.raft.confirm_leadership(leadership.term).await.is_err() {
             return true;
         }
-        let known = leadership.sessions.renew(self.worker, self.incarnation, arrived);
-        if known {
-            self.answer(ToWorker::Renewed(v1::Renewed { sequence }));
-        }
-        known
+        // A worker that does not read its answers must not go on holding a lease: its tasks would wait for ever.
+        leadership.sessions.renew(self.worker, self.incarnation, arrived)
+            && self.answer(ToWorker::Renewed(v1::Renewed { sequence }))
     }
 
     async fn claim(&self, leadership: &Leadership, claim: v1::Claim) -> bool {
         let Some(lease) = self.lease(claim.attempt) else { return false };
         let command = Command::ClaimTargets { lease, bytes_planned: claim.total_bytes };
         match leadership.propose(command).await {
-            Ok(_) => self.answer(ToWorker::Claimed(v1::Claimed { attempt: claim.attempt })),
+            Ok(_) => {
+                self.answer(ToWorker::Claimed(v1::Claimed { attempt: claim.attempt }));
+            }
             Err(error) => {
                 if let Some(rejection) = cannot_be(&error) {
                     // Whether that is committed or not, the attempt is dropped.
@@ -258,10 +258,9 @@ impl OpenSession {
         })
     }
 
-    fn answer(&self, message: ToWorker) {
-        // A full queue is a worker that does not read: it repeats what is not answered, and says hello again when its
-        // lease runs out.
-        let _ = self.outgoing.try_send(Ok(SessionResponse { message: Some(message) }));
+    /// False where the queue is full, which is a worker that does not read: its next heartbeat ends the session.
+    fn answer(&self, message: ToWorker) -> bool {
+        self.outgoing.try_send(Ok(SessionResponse { message: Some(message) })).is_ok()
     }
 }
 

@@ -40,9 +40,15 @@ pub enum ServeError {
         /// For how long.
         seconds: u64,
     },
+    /// Nobody would notice a disk that hangs.
+    #[error("no thread can be had that watches over the disk: {0}; raise the limits of the service, then start again")]
+    Watch(std::io::Error),
     /// The metrics cannot be made.
     #[error("the metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The webhook.
+    #[error("the webhook cannot be set up: {0}; see `webhook.url`, and the certificates of this machine")]
+    Webhook(reqwest::Error),
     /// The descriptors of the API cannot be served.
     #[error("reflection cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),

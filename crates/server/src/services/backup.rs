@@ -36,8 +36,10 @@ pub(super) async fn backup(
     // The rows are at least as far as this reading from here on.
     let reading = services.reads.open(request.get_ref().consistency, request.metadata()).await?;
     let raft = services.raft.clone();
-    let made = tokio::task::spawn_blocking(move || raft.backup()).await;
-    let backup = made.map_err(|error| Status::internal(error.to_string()))?.map_err(|error| status_of(&error))?;
+    // It goes on when its caller is gone, so it keeps its place until its end.
+    let made = tokio::task::spawn_blocking(move || (raft.backup(), place)).await;
+    let (backup, place) = made.map_err(|error| Status::internal(error.to_string()))?;
+    let backup = backup.map_err(|error| status_of(&error))?;
     let stamp = reading.stamp.at(backup.header().index);
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {

@@ -17,6 +17,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, async_trait};
 
+/// Checks of all rows that run at once; others wait for their turn.
+pub(crate) const CHECKS_AT_ONCE_MAX: usize = 2;
 /// A node that does not answer within this time counts as not reachable.
 const PEER_TIMEOUT: Duration = Duration::from_millis(1_000);
 
@@ -36,9 +38,13 @@ impl ClusterService for Services {
         &self,
         request: Request<CheckInvariantsRequest>,
     ) -> Result<Response<CheckInvariantsResponse>, Status> {
+        let place = self.checks.clone().acquire_owned().await;
+        let place = place.map_err(|_| Status::unavailable("this node stops: ask another"))?;
         let reading = self.reads.open(request.get_ref().consistency, request.metadata()).await?;
-        // Every row is read, which takes as long as it takes: not on a thread that others wait for.
+        // Every row is read, which takes as long as it takes: not on a thread that others wait for. It goes on when its
+        // caller is gone, so it keeps its place until its end.
         let checked = tokio::task::spawn_blocking(move || {
+            let _place = place;
             let violations = ferry_machine::check(&reading.view);
             (violations, Digested::of(&reading.view), reading)
         });

@@ -1,6 +1,6 @@
 //! One number for all rows: equal on two nodes exactly where their rows are. Nothing that belongs to one node is in it.
 
-use ferry_machine::id::WorkerId;
+use ferry_machine::id::EventId;
 use ferry_machine::key::Key;
 use ferry_machine::tables::Read;
 use ferry_store::codec;
@@ -22,7 +22,7 @@ impl Digested {
     /// Reads every row. Each goes in with the lengths of its parts, so that none can pass for parts of another. Rows
     /// are encoded anew: what an earlier version wrote counts like what this one writes.
     pub(super) fn of(read: &impl Read) -> Self {
-        let end = Key::LostWorker(WorkerId(i64::MAX));
+        let end = Key::Event(EventId::END);
         let (mut from, mut rows, mut hasher) = (Bound::Unbounded, 0, Sha256::new());
         loop {
             let page = read.scan(from, &end, ROWS_AT_ONCE);

@@ -1,6 +1,6 @@
 //! JobService: submits, reads and controls of jobs; watches and tasks are in files of their own.
 
-use super::{Services, submit_stream, tasks, watch};
+use super::{Services, events, submit_stream, tasks, watch};
 use crate::page::{self, List, Page};
 use crate::reads::Reading;
 use crate::status::{Violations, echoed, invalid, no_leader, of_rejection};
@@ -20,6 +20,7 @@ use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 #[async_trait]
 impl JobService for Services {
     type WatchJobStream = watch::JobStream;
+    type WatchEventsStream = events::EventStream;
 
     async fn submit_job(
         &self,
@@ -72,6 +73,14 @@ impl JobService for Services {
     async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
         let (metadata, _, request) = request.into_parts();
         watch::watch(self, &metadata, &request).await
+    }
+
+    async fn watch_events(
+        &self,
+        request: Request<v1::WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        events::watch(self, &metadata, &request).await
     }
 
     async fn wait_job(&self, request: Request<v1::WaitJobRequest>) -> Result<Response<v1::WaitJobResponse>, Status> {
@@ -128,12 +137,8 @@ impl JobService for Services {
         let reading = self.reads.open(v1::Consistency::Linearizable.into(), &metadata).await?;
         let job = read_job(&reading, id)?;
         // The job is there, so only a leadership that has just ended has nothing to say about it.
-        let waiting = leadership.explain(&reading.view, id).ok_or_else(|| no_leader(None))?;
-        reading.answer(v1::ExplainJobResponse {
-            job: Some(job),
-            waiting_on: wire::waiting_on(&waiting).into(),
-            explanation: waiting.to_string(),
-        })
+        let (explanation, wall_ms) = leadership.explain(&reading.view, id).ok_or_else(|| no_leader(None))?;
+        reading.answer(wire::explanation(job, &explanation, wall_ms))
     }
 
     async fn list_tasks(

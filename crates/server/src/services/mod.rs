@@ -3,9 +3,11 @@
 mod backup;
 mod cluster;
 mod digest;
+mod events;
 mod ids;
 mod jobs;
 mod membership;
+mod news;
 mod segments;
 mod submit_stream;
 mod tasks;
@@ -13,6 +15,7 @@ mod watch;
 mod workers;
 
 pub(crate) use backup::BACKUPS_MAX;
+pub(crate) use cluster::CHECKS_AT_ONCE_MAX;
 pub(crate) use submit_stream::SUBMIT_STREAMS_MAX;
 
 use crate::node::Node;

@@ -32,7 +32,7 @@ pub(super) async fn list(
     };
     let keep = |task: Task| {
         let admitted = states.admits(view::task_status(&job, &task).state);
-        admitted.then(|| wire::task(&job, &task, &view::task_mappings(&reading.view, &task)))
+        admitted.then(|| wire::task(&reading.view, &job, &task))
     };
     let (tasks, next_page_token) = page::fill(&page, scan, keep);
     reading.answer(v1::ListTasksResponse { tasks, next_page_token })
@@ -65,5 +65,5 @@ pub(super) async fn get_many(
 
 fn read_task(reading: &Reading, id: TaskId) -> Option<v1::Task> {
     let (job, task) = view::task(&reading.view, id)?;
-    Some(wire::task(&job, &task, &view::task_mappings(&reading.view, &task)))
+    Some(wire::task(&reading.view, &job, &task))
 }

@@ -1,10 +1,10 @@
 //! WatchJob and WaitJob: fed by what is applied on the node they are connected to, several changes told as one.
 //!
-//! Invariant: the states a watch shows are states the job was in, in their order, the last of them included; one that
-//! is linearizable ends when its node hears of no changes any more; a client that went away keeps nothing.
+//! Invariant: the states a watch shows are states the job was in, in their order, the last of them included.
 
 use super::Services;
 use super::jobs::read_job;
+use super::news::News;
 use crate::deadline;
 use crate::reads::{Reading, Stamp};
 use crate::wire;
@@ -14,13 +14,10 @@ use ferry_proto::v1;
 use futures::Stream;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Response, Status};
 
-/// Shortest time between two looks of one watch at its job: the changes between them are told as one.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a wait goes on where neither the request nor its call has an end.
 const WAIT_MAX: Duration = Duration::from_hours(24 * 365);
 
@@ -29,15 +26,9 @@ pub(super) type JobStream = Pin<Box<dyn Stream<Item = Result<v1::WatchJobRespons
 
 /// One job as it changes.
 struct JobWatch {
-    services: Services,
+    news: News,
     id: JobId,
-    changes: watch::Receiver<u64>,
     told: Option<v1::Job>,
-    looked_at: Instant,
-    /// Its client wants to know what the node has, however old that is.
-    stale: bool,
-    /// A place among the node's watches, given back with the watch.
-    _place: OwnedSemaphorePermit,
 }
 
 pub(super) async fn watch(
@@ -108,13 +99,9 @@ impl JobWatch {
         consistency: i32,
     ) -> Result<(Self, Told), Status> {
         let id = wire::job_id(id)?;
-        let place = services.watch_place()?;
-        let changes = services.raft.changes();
-        let reading = services.reads.open(consistency, metadata).await?;
+        let (news, reading) = News::open(services, metadata, consistency).await?;
         let job = read_job(&reading, id)?;
-        let (services, told, looked_at) = (services.clone(), Some(job.clone()), Instant::now());
-        let stale = consistency == i32::from(v1::Consistency::Stale);
-        let watch = Self { services, id, changes, told, looked_at, stale, _place: place };
+        let watch = Self { news, id, told: Some(job.clone()) };
         Ok((watch, Told::of(&reading, job)))
     }
 
@@ -124,32 +111,21 @@ impl JobWatch {
             if self.told.as_ref().is_none_or(has_ended) {
                 return None;
             }
-            let ended = tokio::select! {
-                changed = self.changes.changed() => {
-                    changed.ok()?;
-                    None
-                }
-                () = self.services.stopping.cancelled() => Some("this node is stopping: watch on another node"),
-                () = self.services.reads.out_of_touch(), if !self.stale => {
-                    Some("this node hears of no leader and of no changes any more: watch on another node")
+            let reading = match self.news.next().await? {
+                Ok(reading) => reading,
+                Err(status) => {
+                    self.told = None;
+                    return Some(Err(status));
                 }
             };
-            if let Some(reason) = ended {
-                self.told = None;
-                return Some(Err(Status::unavailable(reason)));
-            }
-            sleep_until(self.looked_at + LOOK_INTERVAL).await;
-            self.changes.borrow_and_update();
-            self.looked_at = Instant::now();
-            if let Some(told) = self.look() {
+            if let Some(told) = self.look(&reading) {
                 return Some(told);
             }
         }
     }
 
-    fn look(&mut self) -> Option<Result<Told, Status>> {
-        let reading = self.services.reads.after_write();
-        let job = match read_job(&reading, self.id) {
+    fn look(&mut self, reading: &Reading) -> Option<Result<Told, Status>> {
+        let job = match read_job(reading, self.id) {
             Ok(job) => job,
             Err(status) => {
                 self.told = None;
@@ -163,18 +139,7 @@ impl JobWatch {
         if has_ended(&job) && ferry_planted::is(Bug::WatchMissesEnd) {
             return None;
         }
-        Some(Ok(Told::of(&reading, job)))
-    }
-}
-
-impl Services {
-    fn watch_place(&self) -> Result<OwnedSemaphorePermit, Status> {
-        self.watches.clone().try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted(format!(
-                "this node has {} watches open, its limit: watch on another node, or end some",
-                self.config.limits.watches
-            ))
-        })
+        Some(Ok(Told::of(reading, job)))
     }
 }
 

@@ -2,9 +2,8 @@
 
 use super::signed;
 use crate::status::invalid;
-use ferry_machine::id::JobId;
-use ferry_machine::plan::WaitingOn;
-use ferry_machine::row::{ExhaustedPolicy, Job, JobOptions, TaskCounts, VerifyMode};
+use ferry_machine::id::{EventId, JobId};
+use ferry_machine::row::{Event, ExhaustedPolicy, Job, JobOptions, TaskCounts, Transition, VerifyMode};
 use ferry_machine::time::{Stamp, Time};
 use ferry_machine::view::{self, CleanUpState, State};
 use ferry_proto::v1;
@@ -108,16 +107,32 @@ fn options(options: &JobOptions) -> v1::JobOptions {
     }
 }
 
-/// What a job waits for.
-pub(crate) fn waiting_on(waiting: &WaitingOn) -> v1::WaitingOn {
-    match waiting {
-        WaitingOn::CreatingTasks { .. } | WaitingOn::Settling => v1::WaitingOn::Leader,
-        WaitingOn::Paused => v1::WaitingOn::Paused,
-        WaitingOn::NoWorker => v1::WaitingOn::NoWorker,
-        WaitingOn::NoFreeSlot | WaitingOn::AnotherWorker | WaitingOn::Turn => v1::WaitingOn::NoFreeSlot,
-        WaitingOn::Backoff { .. } => v1::WaitingOn::Backoff,
-        WaitingOn::Attempts { .. } | WaitingOn::Stopping { .. } => v1::WaitingOn::Attempts,
-        WaitingOn::CleanUp { .. } => v1::WaitingOn::CleanUp,
-        WaitingOn::Retention { .. } => v1::WaitingOn::Retention,
+/// An event.
+pub(crate) fn job_event(id: EventId, event: &Event) -> v1::JobEvent {
+    v1::JobEvent {
+        revision: id.revision,
+        ordinal: id.ordinal,
+        job_id: event.job.0,
+        transition: transition(event.transition).into(),
+        state: state(event.state).into(),
+        collection_id: event.collection_id,
+        name: event.name.clone(),
+        reason: event.reason.clone(),
+        happened_at_ms: event.at.wall_ms,
+    }
+}
+
+fn transition(transition: Transition) -> v1::JobTransition {
+    match transition {
+        Transition::Submitted => v1::JobTransition::Submitted,
+        Transition::Executing => v1::JobTransition::Executing,
+        Transition::Completed => v1::JobTransition::Completed,
+        Transition::Failed => v1::JobTransition::Failed,
+        Transition::Canceled => v1::JobTransition::Canceled,
+        Transition::Paused => v1::JobTransition::Paused,
+        Transition::Resumed => v1::JobTransition::Resumed,
+        Transition::CleanedUp => v1::JobTransition::CleanedUp,
+        Transition::LeftOver => v1::JobTransition::LeftOver,
+        Transition::Collected => v1::JobTransition::Collected,
     }
 }

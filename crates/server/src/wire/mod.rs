@@ -1,9 +1,11 @@
 //! Wire types to the machine's and back, in one place; nothing else in the house spells a proto enum.
 
+mod explanation;
 mod job;
 mod rows;
 
-pub(crate) use job::{job, job_id, waiting_on};
+pub(crate) use explanation::explanation;
+pub(crate) use job::{job, job_event, job_id};
 pub(crate) use rows::{id_mapping, segment, task, worker};
 
 use crate::status::Violations;

@@ -2,8 +2,9 @@
 
 use super::job::wall_ms;
 use ferry_machine::command::IdMapping;
-use ferry_machine::row::{Job, SegmentState, Task, Worker, WorkerState};
-use ferry_machine::view::{SegmentStatus, TaskState, task_status};
+use ferry_machine::row::{AttemptEnd, EndedAttempt, Job, SegmentState, Task, Worker, WorkerState};
+use ferry_machine::tables::Read;
+use ferry_machine::view::{self, SegmentStatus, TaskState, task_status};
 use ferry_proto::v1;
 
 /// A source and its target.
@@ -15,8 +16,8 @@ pub(crate) fn id_mapping(mapping: &IdMapping) -> v1::IdMapping {
     }
 }
 
-/// A task as users see it.
-pub(crate) fn task(job: &Job, task: &Task, mappings: &[IdMapping]) -> v1::Task {
+/// A task as users see it, with its mappings and the names of its workers, which other rows have.
+pub(crate) fn task(read: &dyn Read, job: &Job, task: &Task) -> v1::Task {
     let status = task_status(job, task);
     let state = match status.state {
         TaskState::Pending => v1::TaskState::Pending,
@@ -31,13 +32,37 @@ pub(crate) fn task(job: &Job, task: &Task, mappings: &[IdMapping]) -> v1::Task {
         reason: status.reason,
         attempt: task.attempt,
         worker_id: status.worker.map_or(0, |worker| worker.0),
-        id_mappings: mappings.iter().map(id_mapping).collect(),
+        id_mappings: view::task_mappings(read, task).iter().map(id_mapping).collect(),
         copied_bytes: task.bytes_copied,
         total_bytes: task.bytes_planned,
         failures: task.failures,
         created_at_ms: task.created.wall_ms,
         started_at_ms: wall_ms(task.started),
         completed_at_ms: wall_ms(status.ended),
+        attempts: task.attempts.iter().map(|attempt| ended_attempt(read, attempt)).collect(),
+    }
+}
+
+fn ended_attempt(read: &dyn Read, attempt: &EndedAttempt) -> v1::EndedAttempt {
+    let end = match attempt.end {
+        AttemptEnd::Copied => v1::AttemptEnd::Copied,
+        AttemptEnd::CleanedUp => v1::AttemptEnd::CleanedUp,
+        AttemptEnd::Permanent => v1::AttemptEnd::Permanent,
+        AttemptEnd::Refused => v1::AttemptEnd::Refused,
+        AttemptEnd::Transient => v1::AttemptEnd::Transient,
+        AttemptEnd::GivenBack => v1::AttemptEnd::GivenBack,
+        AttemptEnd::Stopped => v1::AttemptEnd::Stopped,
+        AttemptEnd::Lost => v1::AttemptEnd::Lost,
+    };
+    v1::EndedAttempt {
+        attempt: attempt.number,
+        worker_id: attempt.worker.0,
+        worker_name: view::worker(read, attempt.worker).map(|worker| worker.name).unwrap_or_default(),
+        end: end.into(),
+        error: attempt.error.clone(),
+        started_at_ms: attempt.started.wall_ms,
+        ended_at_ms: attempt.ended.wall_ms,
+        clean_up: attempt.clean_up,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Real nodes in this process, asked over gRPC and HTTP as any client would; one binary, so that it is linked once.
 
+mod backups;
 mod bad_input;
 mod cluster;
+mod events;
 mod submit_streams;
 mod submits;
 mod support;

@@ -1,11 +1,11 @@
 //! Keys as bytes that order exactly as `Key` does.
 //!
-//! A key is its table byte and then its fields: i64 big-endian with the sign flipped, u64 and times big-endian, small
+//! A key is its table byte and then its fields: i64 big-endian with the sign flipped, u64, u32 and times big-endian, small
 //! enums one byte in the order of their variants, strings with each zero byte followed by 0xFF and 0x00 0x01 at the
 //! end. Table 0 is the store's own: how far the rows are. Table bytes are never given twice.
 
 use super::CodecError;
-use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
+use ferry_machine::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::key::{DueItem, Key, Stage};
 use ferry_machine::time::Time;
 
@@ -25,6 +25,7 @@ pub(crate) mod table {
     pub(crate) const QUEUE: u8 = 12;
     pub(crate) const ASSIGNMENT: u8 = 13;
     pub(crate) const LOST_WORKER: u8 = 14;
+    pub(crate) const EVENT: u8 = 15;
 }
 
 const DUE_JOB: u8 = 1;
@@ -52,6 +53,7 @@ pub fn encode(key: &Key) -> Vec<u8> {
         Key::Queue(job, at, task) => writer.byte(table::QUEUE).signed(job.0).unsigned(at.0).signed(task.0),
         Key::Assignment(worker, task) => writer.byte(table::ASSIGNMENT).signed(worker.0).signed(task.0),
         Key::LostWorker(worker) => writer.byte(table::LOST_WORKER).signed(worker.0),
+        Key::Event(id) => writer.byte(table::EVENT).unsigned(id.revision).unsigned_small(id.ordinal),
     };
     writer.0
 }
@@ -83,6 +85,11 @@ impl Writer {
     }
 
     fn unsigned(&mut self, number: u64) -> &mut Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    fn unsigned_small(&mut self, number: u32) -> &mut Self {
         self.0.extend_from_slice(&number.to_be_bytes());
         self
     }
@@ -126,6 +133,7 @@ impl Reader<'_> {
             table::QUEUE => Key::Queue(self.job()?, self.time()?, self.task()?),
             table::ASSIGNMENT => Key::Assignment(self.worker()?, self.task()?),
             table::LOST_WORKER => Key::LostWorker(self.worker()?),
+            table::EVENT => Key::Event(EventId { revision: self.unsigned()?, ordinal: self.unsigned_small()? }),
             _ => return Err("its table is unknown"),
         })
     }
@@ -140,6 +148,12 @@ impl Reader<'_> {
         let (number, rest) = self.rest.split_first_chunk().ok_or("it is too short")?;
         self.rest = rest;
         Ok(u64::from_be_bytes(*number))
+    }
+
+    fn unsigned_small(&mut self) -> Part<u32> {
+        let (number, rest) = self.rest.split_first_chunk().ok_or("it is too short")?;
+        self.rest = rest;
+        Ok(u32::from_be_bytes(*number))
     }
 
     fn signed(&mut self) -> Part<i64> {

@@ -1,6 +1,8 @@
 //! Rows as bytes: each kind in a file of its own, which says where it lies, what it is, and how long it stays.
 
+mod attempt;
 mod cluster;
+mod event;
 mod index;
 mod job;
 mod mapping;
@@ -26,6 +28,7 @@ pub fn encode(row: Row) -> Vec<u8> {
         Row::Worker(worker) => worker::encode(*worker),
         Row::WorkerName(worker) => worker_name::encode(worker),
         Row::Index => index::encode(),
+        Row::Event(event) => event::encode(*event),
     }
 }
 
@@ -49,5 +52,6 @@ pub fn decode(key: &Key, bytes: &[u8]) -> Result<Row, CodecError> {
             index::decode(bytes)?;
             Row::Index
         }
+        Key::Event(_) => Row::Event(Box::new(event::decode(bytes)?)),
     })
 }

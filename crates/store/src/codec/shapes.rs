@@ -1,9 +1,10 @@
-//! Conversions that rows and commands share: stamps, labels, the description of a job.
+//! Conversions that rows and commands share: stamps, ids of events, labels, the description of a job.
 //!
 //! An absent message that must be there, or an enum value that this version does not know, is an error and never a
 //! default: what a newer version wrote is not to be guessed at.
 
 use super::CodecError;
+use ferry_machine::id::EventId;
 use ferry_machine::row;
 use ferry_machine::time::{Stamp, Time};
 use ferry_proto::internal::v1 as wire;
@@ -25,6 +26,14 @@ pub(super) fn stamp_to_wire(stamp: Stamp) -> wire::Stamp {
 
 pub(super) fn stamp_from_wire(stamp: wire::Stamp) -> Stamp {
     Stamp { at: Time(stamp.at_ms), wall_ms: stamp.wall_ms }
+}
+
+pub(super) fn event_id_to_wire(id: EventId) -> wire::EventId {
+    wire::EventId { revision: id.revision, ordinal: id.ordinal }
+}
+
+pub(super) fn event_id_from_wire(id: wire::EventId) -> EventId {
+    EventId { revision: id.revision, ordinal: id.ordinal }
 }
 
 pub(super) fn labels_to_wire(labels: BTreeMap<String, String>) -> Vec<wire::Label> {

@@ -1,14 +1,17 @@
 //! Rows, keys and commands from a seed: the same seed gives the same value, and edge values come often.
 
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
-use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
+use ferry_machine::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::key::{DueItem, Key, Stage};
 use ferry_machine::row::{
-    CleanUp, Cluster, ExhaustedPolicy, Job, JobCounts, JobOptions, JobSpec, JobState, JobTotals, Lease, Mapping,
-    Request, Row, Segment, SegmentState, Settle, Task, TaskCounts, TaskOutcome, VerifyMode, Worker, WorkerState,
+    AttemptEnd, CleanUp, Cluster, EndedAttempt, EventLog, ExhaustedPolicy, Job, JobCounts, JobOptions, JobSpec,
+    JobState, JobTotals, Lease, Mapping, Request, Row, Segment, SegmentState, Settle, Task, TaskCounts, TaskOutcome,
+    VerifyMode, Worker, WorkerState,
 };
 use ferry_machine::time::{Stamp, Time};
 use std::collections::BTreeMap;
+
+mod events;
 
 /// A source of values.
 pub(crate) struct Dice(u64);
@@ -75,7 +78,7 @@ impl Dice {
     }
 
     pub(crate) fn key(&mut self) -> Key {
-        match self.below(14) {
+        match self.below(15) {
             0 => Key::Cluster,
             1 => Key::Job(JobId(self.id())),
             2 => Key::Task(TaskId(self.id())),
@@ -92,7 +95,8 @@ impl Dice {
             10 => Key::Dispatch(self.number(), JobId(self.id())),
             11 => Key::Queue(JobId(self.id()), self.time(), TaskId(self.id())),
             12 => Key::Assignment(WorkerId(self.id()), TaskId(self.id())),
-            _ => Key::LostWorker(WorkerId(self.id())),
+            13 => Key::LostWorker(WorkerId(self.id())),
+            _ => Key::Event(self.event_id()),
         }
     }
 
@@ -117,6 +121,7 @@ impl Dice {
             | Key::Queue(..)
             | Key::Assignment(..)
             | Key::LostWorker(_) => Row::Index,
+            Key::Event(_) => Row::Event(Box::new(self.event())),
         }
     }
 
@@ -142,7 +147,17 @@ impl Dice {
                 failed: self.number(),
             },
             workers: self.number(),
+            events: EventLog {
+                kept: self.number(),
+                first: self.event_id(),
+                last: self.event_id(),
+                delivered: self.event_id(),
+            },
         }
+    }
+
+    fn event_id(&mut self) -> EventId {
+        EventId { revision: self.number(), ordinal: self.small() }
     }
 
     fn job(&mut self) -> Job {
@@ -152,6 +167,7 @@ impl Dice {
             spec: self.spec(),
             state: self.job_state(),
             paused: self.coin(),
+            exhausted: self.option(|dice| TaskId(dice.id())),
             submitted: self.stamp(),
             started: self.option(Self::stamp),
             first_task: TaskId(self.id()),
@@ -251,6 +267,20 @@ impl Dice {
             created: self.stamp(),
             started: self.option(Self::stamp),
             clean_up: self.pick(&[CleanUp::NotNeeded, CleanUp::Due, CleanUp::Done, CleanUp::LeftOver]),
+            attempts: (0..self.below(3)).map(|_| self.ended_attempt()).collect(),
+        }
+    }
+
+    fn ended_attempt(&mut self) -> EndedAttempt {
+        use AttemptEnd::{CleanedUp, Copied, GivenBack, Lost, Permanent, Refused, Stopped, Transient};
+        EndedAttempt {
+            number: self.small(),
+            worker: WorkerId(self.id()),
+            clean_up: self.coin(),
+            started: self.stamp(),
+            ended: self.stamp(),
+            end: self.pick(&[Copied, CleanedUp, Permanent, Refused, Transient, GivenBack, Stopped, Lost]),
+            error: self.text(),
         }
     }
 
@@ -320,7 +350,9 @@ impl Dice {
             18 => Command::SettleJob { job, settle: self.settle() },
             19 => Command::CollectJob { job },
             20 => Command::ExpireRequests { request_ids: (0..self.below(3)).map(|_| self.text()).collect() },
-            _ => Command::ReserveIds { count: self.small() },
+            21 => Command::ReserveIds { count: self.small() },
+            22 => Command::ExpireEvents { before: self.time() },
+            _ => Command::NoteDelivered { before: self.event_id() },
         }
     }
 
@@ -366,4 +398,4 @@ impl Dice {
 }
 
 /// How many kinds of commands there are; `samples` fails when one is forgotten.
-pub(crate) const COMMAND_KINDS: usize = 22;
+pub(crate) const COMMAND_KINDS: usize = 24;

@@ -36,7 +36,7 @@ fn fill(store: &Store, from: u64, to: u64) {
 }
 
 fn all(view: &RowsView) -> Vec<(Key, Row)> {
-    let rows = view.scan(Bound::Unbounded, &Key::LostWorker(ferry_machine::id::WorkerId(i64::MAX)), usize::MAX);
+    let rows = view.scan(Bound::Unbounded, &Key::Event(ferry_machine::id::EventId::END), usize::MAX);
     view.check_error().expect("readable");
     rows
 }

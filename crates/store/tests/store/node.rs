@@ -1,8 +1,9 @@
 //! The vote and the node's identity survive, whole, or the node is refused.
 
 use crate::open;
-use ferry_store::node::{Identity, NodeError};
+use ferry_store::node::NodeError;
 use ferry_store::{OpenError, Options, Store};
+use std::collections::BTreeMap;
 
 #[test]
 fn a_vote_survives_a_restart() {
@@ -35,13 +36,45 @@ fn the_cluster_id_is_learned_once() {
     let folder = tempfile::tempdir().expect("a folder");
     {
         let store = open(folder.path()).expect("a new store");
-        assert_eq!(store.identity(), Identity { cluster_id: 0, node_id: 1 });
+        assert_eq!((store.identity().cluster_id, store.identity().node_id), (0, 1));
         store.node.set_cluster_id(77).expect("written");
         store.node.set_cluster_id(77).expect("the same again");
         let error = store.node.set_cluster_id(78).expect_err("another cluster");
         assert!(matches!(error, NodeError::OtherCluster { known: 77, offered: 78, .. }), "{error}");
     }
-    assert_eq!(open(folder.path()).expect("the same store").identity(), Identity { cluster_id: 77, node_id: 1 });
+    let identity = open(folder.path()).expect("the same store").identity();
+    assert_eq!((identity.cluster_id, identity.node_id), (77, 1));
+}
+
+#[test]
+fn a_folder_keeps_its_id_and_no_other_has_it() {
+    let (folder, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let identity = open(folder.path()).expect("a new store").identity();
+    assert_eq!(open(folder.path()).expect("the same store").identity(), identity);
+    let emptied = open(other.path()).expect("another store of the same node").identity();
+    assert_eq!(emptied.node_id, identity.node_id);
+    assert_ne!(emptied.folder_id, identity.folder_id);
+}
+
+#[test]
+fn the_folder_that_a_node_was_met_with_is_written_down_once_and_for_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    {
+        let store = open(folder.path()).expect("a new store");
+        store.node.meet(2, 22).expect("written");
+        store.node.set_cluster_id(77).expect("written");
+        store.node.meet(3, u64::MAX).expect("written");
+        store.node.meet(2, 22).expect("the same again");
+    }
+    let store = open(folder.path()).expect("the same store");
+    assert_eq!(store.node.peers(), BTreeMap::from([(2, 22), (3, u64::MAX)]));
+    assert_eq!(store.identity().cluster_id, 77);
+    let error = store.node.meet(2, 23).expect_err("another folder");
+    assert!(matches!(error, NodeError::OtherFolder { node_id: 2 }), "{error}");
+    for words in ["ferry cluster remove-node --id 2", "under a new id (`ferry cluster add-node`)"] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    assert_eq!(store.node.peers()[&2], 22);
 }
 
 #[test]

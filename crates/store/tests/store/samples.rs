@@ -3,7 +3,7 @@
 
 use crate::any::{COMMAND_KINDS, Dice};
 use expect_test::expect_file;
-use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
+use ferry_machine::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::key::{DueItem, Key, Stage};
 use ferry_machine::time::Time;
 use ferry_store::codec::{decode_batch, encode_batch, key, rows};
@@ -44,6 +44,7 @@ fn keys() -> Vec<Key> {
         Key::Queue(job, Time(5), task),
         Key::Assignment(worker, task),
         Key::LostWorker(worker),
+        Key::Event(EventId { revision: 9, ordinal: 1 }),
     ]
 }
 

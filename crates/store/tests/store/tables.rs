@@ -4,11 +4,11 @@ use crate::any::Dice;
 use crate::open;
 use ferry_machine::apply;
 use ferry_machine::command::Command;
-use ferry_machine::id::WorkerId;
+use ferry_machine::id::EventId;
 use ferry_machine::key::Key;
 use ferry_machine::row::Row;
 use ferry_machine::tables::{Memory, Read, Tables};
-use ferry_machine::testing::{ID_START, resolve, steps};
+use ferry_machine::testing::{ID_START, next_revision, resolve, steps};
 use ferry_machine::time::Stamp;
 use ferry_store::Store;
 use ferry_store::codec::{decode_batch, encode_batch};
@@ -20,9 +20,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 const CASES: u32 = 1_000;
+/// Of the one entry of a case.
+const REVISION: u64 = 7;
 
 /// The last key there is.
-const LAST: Key = Key::LostWorker(WorkerId(i64::MAX));
+const LAST: Key = Key::Event(EventId::END);
 
 /// Everything, in order.
 fn all(tables: &impl Read) -> Vec<(Key, Row)> {
@@ -123,10 +125,11 @@ fn commands_do_the_same_in_memory_and_on_the_disk() {
         for number in 0..=steps.len() {
             let (command, stamp) =
                 number.checked_sub(1).map_or_else(|| first.clone(), |step| resolve(&steps[step], &memory));
-            let expected = apply(&mut memory, &command, stamp);
+            let revision = next_revision(&memory);
+            let expected = apply(&mut memory, &command, stamp, revision);
             // The disk's side takes the way through the log.
             let (stamp, commands) = decode_batch(&encode_batch(stamp, &[command])).expect("a batch");
-            let found = disk.write(|tables| apply(tables, &commands[0], stamp));
+            let found = disk.write(|tables| apply(tables, &commands[0], stamp, revision));
             proptest::prop_assert_eq!(found, expected, "{:?}", commands);
         }
         let view = disk.rows.view();
@@ -141,14 +144,14 @@ fn commands_of_one_entry_see_what_those_before_them_changed() {
     each_case(&steps(30), |disk, steps| {
         let mut memory = Memory::default();
         let mut entry = vec![(Command::Bootstrap { cluster_id: 9, id_start: ID_START }, Stamp::default())];
-        let mut expected = vec![apply(&mut memory, &entry[0].0, entry[0].1)];
+        let mut expected = vec![apply(&mut memory, &entry[0].0, entry[0].1, REVISION)];
         for step in &steps {
             let (command, stamp) = resolve(step, &memory);
-            expected.push(apply(&mut memory, &command, stamp));
+            expected.push(apply(&mut memory, &command, stamp, REVISION));
             entry.push((command, stamp));
         }
         let found = disk.write(|tables| -> Vec<_> {
-            entry.iter().map(|(command, stamp)| apply(tables, command, *stamp)).collect()
+            entry.iter().map(|(command, stamp)| apply(tables, command, *stamp, REVISION)).collect()
         });
         proptest::prop_assert_eq!(found, expected);
         proptest::prop_assert_eq!(all(&disk.rows.view()), all(&memory));

@@ -1,6 +1,7 @@
 //! An attempt that copies: plan, look, claim, copy, make durable, report.
 
 use super::{ATTEMPTS_FOLDER, Key, Reports, Runner, clean_up};
+use crate::bandwidth::Limits;
 use crate::copy::Copier;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub(super) async fn run(
     runner: &Runner,
     assign: &Assign,
+    limits: Limits,
     permit: Permit,
     mut reports: Reports,
 ) -> Result<Outcome, Fault> {
@@ -34,7 +36,7 @@ pub(super) async fn run(
         source,
         target,
         permit: permit.clone(),
-        limits: runner.bandwidths.of_job(assign.job_id, assign.bandwidth_bytes_per_second),
+        limits,
         meter: Arc::clone(&reports.meter),
         read_back: runner.read_back || assign.verify() == VerifyMode::Full,
         temporary_folder: format!("{ATTEMPTS_FOLDER}/{key}"),

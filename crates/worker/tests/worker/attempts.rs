@@ -51,6 +51,21 @@ async fn a_drop_is_answered_when_nothing_is_written_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_limit_counts_for_what_runs_and_for_what_has_not_begun_to_copy() {
+    let (sample, mut node) = (Sample::new(), Node::start().await);
+    let _worker = Worker::start(config(&node));
+    let mut talk = node.welcome(LONG_LEASE_MS).await;
+    begin(&mut talk, &sample).await;
+    let job_id = sample.assign(attempt(1, 1)).job_id;
+    talk.limit(job_id, 0);
+    copied_segments(talk.result(attempt(1, 1)).await);
+    talk.acknowledge(attempt(1, 1));
+    talk.assign(Assign { claimed: true, ..endless(sample.assign(attempt(2, 1))) });
+    talk.limit(job_id, 0);
+    copied_segments(talk.result(attempt(2, 1)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drop_of_an_unknown_attempt_is_answered_at_once() {
     let mut node = Node::start().await;
     let _worker = Worker::start(config(&node));

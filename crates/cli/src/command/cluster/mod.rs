@@ -22,7 +22,7 @@ pub(crate) enum Cluster {
     RemoveNode(remove_node::RemoveNode),
     /// Hand the leadership to another node.
     TransferLeadership(transfer_leadership::TransferLeadership),
-    /// Recount the invariants of every row; the exit code is 0 when all hold.
+    /// Recount the invariants of every row, and compare the nodes that are at one revision.
     Check(check::Check),
     /// Write the rows of the cluster, or of the folder of a stopped node, to one file.
     Backup(backup::Backup),

@@ -1,6 +1,7 @@
 //! `ferry job`: submit jobs and look after them.
 
 mod cancel;
+mod events;
 mod explain;
 mod get;
 mod list;
@@ -25,6 +26,8 @@ pub(crate) enum Job {
     Get(get::Get),
     /// Follow a job until it has ended.
     Watch(watch::Watch),
+    /// Show what happened to jobs, and what happens.
+    Events(events::Events),
     /// Wait until a job has ended; the exit code says how.
     Wait(wait::Wait),
     /// End a job; none of its targets becomes visible.
@@ -46,6 +49,7 @@ impl Job {
             Self::List(list) => list.run(context).await,
             Self::Get(get) => get.run(context).await,
             Self::Watch(watch) => watch.run(context).await,
+            Self::Events(events) => events.run(context).await,
             Self::Wait(wait) => wait.run(context).await,
             Self::Cancel(cancel) => cancel.run(context).await,
             Self::Pause(pause) => pause.run(context).await,

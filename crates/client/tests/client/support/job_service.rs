@@ -8,31 +8,48 @@ use ferry_proto::v1::{
     GetJobsRequest, GetJobsResponse, GetTaskRequest, GetTaskResponse, GetTasksRequest, GetTasksResponse, Job,
     ListJobsRequest, ListJobsResponse, ListTasksRequest, ListTasksResponse, PauseJobRequest, PauseJobResponse,
     ResumeJobRequest, ResumeJobResponse, SubmitJobRequest, SubmitJobResponse, SubmitJobStreamRequest, UpdateJobRequest,
-    UpdateJobResponse, WaitJobRequest, WaitJobResponse, WatchJobRequest, WatchJobResponse,
+    UpdateJobResponse, WaitJobRequest, WaitJobResponse, WatchEventsRequest, WatchEventsResponse, WatchJobRequest,
+    WatchJobResponse,
 };
 use std::pin::Pin;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-type Updates = Pin<Box<dyn Stream<Item = Result<WatchJobResponse, Status>> + Send>>;
+type Told<R> = Pin<Box<dyn Stream<Item = Result<R, Status>> + Send>>;
+
+fn told<R: Send + 'static>(responses: Vec<R>, end: End) -> Response<Told<R>> {
+    let end = match end {
+        End::Closed => None,
+        End::Status(status) => Some(Err(status)),
+    };
+    let responses = responses.into_iter().map(Ok).chain(end).collect::<Vec<_>>();
+    Response::new(Box::pin(tokio_stream::iter(responses)))
+}
 
 #[tonic::async_trait]
 impl JobService for Node {
-    type WatchJobStream = Updates;
+    type WatchJobStream = Told<WatchJobResponse>;
+    type WatchEventsStream = Told<WatchEventsResponse>;
 
-    async fn watch_job(&self, request: Request<WatchJobRequest>) -> Result<Response<Updates>, Status> {
+    async fn watch_job(&self, request: Request<WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
         self.note(&request, "");
         match self.next() {
-            Reply::Updates(updates, end) => {
-                let end = match end {
-                    End::Closed => None,
-                    End::Status(status) => Some(Err(status)),
-                };
-                let updates = updates.into_iter().map(Ok).chain(end).collect::<Vec<_>>();
-                Ok(Response::new(Box::pin(tokio_stream::iter(updates))))
-            }
+            Reply::Updates(updates, end) => Ok(told(updates, end)),
             Reply::Status(status) => Err(status),
-            Reply::At(_) | Reply::Silence => Ok(Response::new(Box::pin(tokio_stream::pending()))),
+            Reply::At(_) | Reply::Silence | Reply::Events(..) => Ok(Response::new(Box::pin(tokio_stream::pending()))),
+        }
+    }
+
+    async fn watch_events(
+        &self,
+        request: Request<WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let from = (request.get_ref().from_revision, request.get_ref().from_ordinal);
+        self.note(&request, &format!("{from:?}"));
+        match self.next() {
+            Reply::Events(events, end) => Ok(told(events, end)),
+            Reply::Status(status) => Err(status),
+            Reply::At(_) | Reply::Silence | Reply::Updates(..) => Ok(Response::new(Box::pin(tokio_stream::pending()))),
         }
     }
 

@@ -5,7 +5,8 @@ use ferry_proto::v1::cluster_service_server::{ClusterService, ClusterServiceServ
 use ferry_proto::v1::{
     AddNodeRequest, AddNodeResponse, AllocateIdsRequest, AllocateIdsResponse, BackupRequest, BackupResponse,
     CheckInvariantsRequest, CheckInvariantsResponse, GetStatusRequest, GetStatusResponse, IdMapping, RemoveNodeRequest,
-    RemoveNodeResponse, TransferLeadershipRequest, TransferLeadershipResponse, WatchJobResponse, job_service_server,
+    RemoveNodeResponse, TransferLeadershipRequest, TransferLeadershipResponse, WatchEventsResponse, WatchJobResponse,
+    job_service_server,
 };
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -28,6 +29,8 @@ pub(crate) enum Reply {
     Silence,
     /// A watch: these updates, then the given end.
     Updates(Vec<WatchJobResponse>, End),
+    /// A watch of events: these responses, then the given end.
+    Events(Vec<WatchEventsResponse>, End),
 }
 
 /// How a watch ends.
@@ -42,6 +45,7 @@ pub(crate) enum End {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) min_revision: Option<u64>,
+    /// Of a watch of events, where it is to begin.
     pub(crate) request_id: String,
 }
 
@@ -111,7 +115,7 @@ impl Node {
                 tokio::time::sleep(Duration::from_secs(3600)).await;
                 Err(Status::internal("a test lasted too long"))
             }
-            Reply::Updates(..) => Err(Status::internal("this call is no watch")),
+            Reply::Updates(..) | Reply::Events(..) => Err(Status::internal("this call is no watch")),
         }
     }
 }

@@ -20,7 +20,7 @@ const NO_TIME: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(3_600);
 
 fn ok(rows: &mut Memory, command: &Command) -> Outcome {
-    apply(rows, command, Stamp::default()).unwrap()
+    apply(rows, command, Stamp::default(), 1).unwrap()
 }
 
 fn register(rows: &mut Memory, incarnation: u64) -> WorkerId {

@@ -43,7 +43,7 @@ impl ScriptedWorker {
                 Hear::Assign(assign) => self.claim(assign).await,
                 Hear::Claimed(claimed) => self.copied(claimed.attempt.unwrap()).await,
                 Hear::Acknowledged(_) => results -= 1,
-                Hear::Welcome(_) | Hear::Renewed(_) | Hear::Leader(_) | Hear::Drop(_) => {}
+                Hear::Welcome(_) | Hear::Renewed(_) | Hear::Leader(_) | Hear::Drop(_) | Hear::Limit(_) => {}
             }
         }
     }

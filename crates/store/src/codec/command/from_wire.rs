@@ -2,9 +2,10 @@
 //! part from the others.
 
 use crate::codec::CodecError;
-use crate::codec::shapes::{labels_from_wire, narrow, required, settle_from_wire, spec_from_wire};
+use crate::codec::shapes::{event_id_from_wire, labels_from_wire, narrow, required, settle_from_wire, spec_from_wire};
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
+use ferry_machine::time::Time;
 use ferry_proto::internal::v1 as wire;
 use ferry_proto::internal::v1::command::Kind;
 use ferry_proto::internal::v1::report_task::Result as WireResult;
@@ -56,6 +57,8 @@ pub(super) fn command(kind: Kind) -> Result<Command, CodecError> {
         },
         Kind::CollectJob(job) => Command::CollectJob { job: JobId(job) },
         Kind::ExpireRequests(wire::ExpireRequests { request_ids }) => Command::ExpireRequests { request_ids },
+        Kind::ExpireEvents(wire::ExpireEvents { before_ms }) => Command::ExpireEvents { before: Time(before_ms) },
+        Kind::NoteDelivered(id) => Command::NoteDelivered { before: event_id_from_wire(id) },
         Kind::ReserveIds(count) => Command::ReserveIds { count },
     })
 }

@@ -1,6 +1,6 @@
 //! Commands to messages: exhaustive, so that a new command cannot be forgotten.
 
-use crate::codec::shapes::{labels_to_wire, settle_to_wire, spec_to_wire};
+use crate::codec::shapes::{event_id_to_wire, labels_to_wire, settle_to_wire, spec_to_wire};
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
 use ferry_proto::internal::v1 as wire;
 use ferry_proto::internal::v1::command::Kind;
@@ -53,6 +53,8 @@ pub(super) fn kind(command: &Command) -> Kind {
         Command::ExpireRequests { ref request_ids } => {
             Kind::ExpireRequests(wire::ExpireRequests { request_ids: request_ids.clone() })
         }
+        Command::ExpireEvents { before } => Kind::ExpireEvents(wire::ExpireEvents { before_ms: before.0 }),
+        Command::NoteDelivered { before } => Kind::NoteDelivered(event_id_to_wire(before)),
         Command::ReserveIds { count } => Kind::ReserveIds(count),
     }
 }

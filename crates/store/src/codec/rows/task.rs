@@ -3,8 +3,9 @@
 
 use super::super::shapes::{required, stamp_from_wire, stamp_to_wire};
 use super::super::{CodecError, seal, unseal};
+use super::attempt;
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
-use ferry_machine::row::{CleanUp, Lease, Task, TaskOutcome};
+use ferry_machine::row::{CleanUp, Task, TaskOutcome};
 use ferry_machine::time::Time;
 use ferry_proto::internal::v1 as wire;
 use ferry_proto::internal::v1::task_outcome::Outcome;
@@ -24,7 +25,7 @@ pub(super) fn encode(task: Task) -> Vec<u8> {
         first_target: task.first_target.0,
         segments: task.segments,
         outcome: Some(outcome_to_wire(task.outcome)),
-        lease: task.lease.map(lease_to_wire),
+        lease: task.lease.map(attempt::lease_to_wire),
         attempt: task.attempt,
         failures: task.failures,
         claimed: task.claimed,
@@ -36,6 +37,7 @@ pub(super) fn encode(task: Task) -> Vec<u8> {
         created: Some(stamp_to_wire(task.created)),
         started: task.started.map(stamp_to_wire),
         clean_up: clean_up.into(),
+        attempts: task.attempts.into_iter().map(attempt::ended_to_wire).collect(),
     })
 }
 
@@ -47,7 +49,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Task, CodecError> {
         first_target: SegmentId(row.first_target),
         segments: row.segments,
         outcome: outcome_from_wire(required(row.outcome, WHAT, "outcome")?)?,
-        lease: row.lease.map(lease_from_wire).transpose()?,
+        lease: row.lease.map(attempt::lease_from_wire).transpose()?,
         attempt: row.attempt,
         failures: row.failures,
         claimed: row.claimed,
@@ -67,6 +69,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Task, CodecError> {
                 return Err(CodecError::Field { what: WHAT, field: "state of its clean-up" });
             }
         },
+        attempts: row.attempts.into_iter().map(attempt::ended_from_wire).collect::<Result<_, _>>()?,
     })
 }
 
@@ -87,23 +90,5 @@ fn outcome_from_wire(outcome: wire::TaskOutcome) -> Result<TaskOutcome, CodecErr
         Outcome::Open(wire::Nothing {}) => TaskOutcome::Open,
         Outcome::Completed(end) => TaskOutcome::Completed { ended: ended(end.ended)? },
         Outcome::Failed(end) => TaskOutcome::Failed { ended: ended(end.ended)?, reason: end.reason },
-    })
-}
-
-fn lease_to_wire(lease: Lease) -> wire::Lease {
-    wire::Lease {
-        worker: lease.worker.0,
-        incarnation: lease.incarnation,
-        attempt: lease.attempt,
-        since: Some(stamp_to_wire(lease.since)),
-    }
-}
-
-fn lease_from_wire(lease: wire::Lease) -> Result<Lease, CodecError> {
-    Ok(Lease {
-        worker: WorkerId(lease.worker),
-        incarnation: lease.incarnation,
-        attempt: lease.attempt,
-        since: stamp_from_wire(required(lease.since, WHAT, "time of its lease")?),
     })
 }

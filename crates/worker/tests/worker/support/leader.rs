@@ -4,9 +4,9 @@ use ferry_proto::v1::session_request::Message as Request;
 use ferry_proto::v1::session_response::Message as Response;
 use ferry_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
 use ferry_proto::v1::{
-    Acknowledged, Assign, Attempt, Claimed, DrainWorkerRequest, DrainWorkerResponse, Drop, Hello, ListWorkersRequest,
-    ListWorkersResponse, Renewed, SessionRequest, SessionResponse, UndrainWorkerRequest, UndrainWorkerResponse,
-    Welcome, result,
+    Acknowledged, Assign, Attempt, Claimed, DrainWorkerRequest, DrainWorkerResponse, Drop, Hello, Limit,
+    ListWorkersRequest, ListWorkersResponse, Renewed, SessionRequest, SessionResponse, UndrainWorkerRequest,
+    UndrainWorkerResponse, Welcome, result,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -150,6 +150,10 @@ impl Talk {
 
     pub(crate) fn acknowledge(&self, attempt: Attempt) {
         self.say(Response::Acknowledged(Acknowledged { attempt: Some(attempt) }));
+    }
+
+    pub(crate) fn limit(&self, job_id: i64, bandwidth_bytes_per_second: u64) {
+        self.say(Response::Limit(Limit { job_id, bandwidth_bytes_per_second }));
     }
 
     pub(crate) fn drop_attempt(&self, attempt: Attempt) {

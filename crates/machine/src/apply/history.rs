@@ -1,0 +1,42 @@
+//! What a task remembers of its attempts: each one that ended, the latest last, and no more than a row may carry.
+
+use super::attempt::Ending;
+use super::validate;
+use crate::command::FailureKind;
+use crate::limits;
+use crate::row::{AttemptEnd, CleanUp, EndedAttempt, Task};
+use crate::time::Stamp;
+
+/// Adds the attempt that `old` has leased to what `task` remembers. `over`: its job had ended, so its result counts for
+/// nothing.
+pub(super) fn remember(old: &Task, task: &mut Task, ending: &Ending<'_>, over: bool, now: Stamp) {
+    let Some(lease) = old.lease else { return };
+    let (end, error) = told(ending, over);
+    task.attempts.push(EndedAttempt {
+        number: lease.attempt,
+        worker: lease.worker,
+        clean_up: old.clean_up == CleanUp::Due,
+        started: lease.since,
+        ended: now,
+        end,
+        error: validate::cut(&error, limits::ATTEMPT_ERROR_BYTES_MAX),
+    });
+    let forgotten = task.attempts.len().saturating_sub(limits::ATTEMPTS_KEPT_PER_TASK);
+    task.attempts.drain(..forgotten);
+}
+
+fn told(ending: &Ending<'_>, over: bool) -> (AttemptEnd, String) {
+    match ending {
+        Ending::Copied(_) | Ending::CleanedUp | Ending::Stopped if over => {
+            (AttemptEnd::Stopped, "its job had ended".to_owned())
+        }
+        Ending::Copied(_) => (AttemptEnd::Copied, String::new()),
+        Ending::CleanedUp => (AttemptEnd::CleanedUp, String::new()),
+        Ending::Stopped => (AttemptEnd::Stopped, String::new()),
+        Ending::Failed(FailureKind::Permanent, reason, _) => (AttemptEnd::Permanent, (*reason).to_owned()),
+        Ending::Failed(FailureKind::Refused, reason, _) => (AttemptEnd::Refused, (*reason).to_owned()),
+        Ending::Failed(FailureKind::Transient, reason, _) => (AttemptEnd::Transient, (*reason).to_owned()),
+        Ending::Failed(FailureKind::GivenBack, reason, _) => (AttemptEnd::GivenBack, (*reason).to_owned()),
+        Ending::Lost { name, .. } => (AttemptEnd::Lost, format!("worker {name} was lost or started anew")),
+    }
+}

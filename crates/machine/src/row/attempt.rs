@@ -1,0 +1,57 @@
+//! Attempts of tasks: the one that runs, and what is remembered of those that ended.
+
+use crate::id::WorkerId;
+use crate::time::Stamp;
+
+/// One attempt of a task by one incarnation of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Who.
+    pub worker: WorkerId,
+    /// Which start of that worker.
+    pub incarnation: u64,
+    /// Which attempt of the task.
+    pub attempt: u32,
+    /// Since when.
+    pub since: Stamp,
+}
+
+/// An attempt that has ended, as its task remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedAttempt {
+    /// Which attempt of the task.
+    pub number: u32,
+    /// Who had it.
+    pub worker: WorkerId,
+    /// It was to delete the target files, not to copy them.
+    pub clean_up: bool,
+    /// When it was leased.
+    pub started: Stamp,
+    /// When its lease was taken back.
+    pub ended: Stamp,
+    /// How it ended.
+    pub end: AttemptEnd,
+    /// What went wrong; empty where nothing did.
+    pub error: String,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptEnd {
+    /// Every segment was copied and verified.
+    Copied,
+    /// None of the target files was left.
+    CleanedUp,
+    /// It failed, and no retry could help.
+    Permanent,
+    /// Its worker's credentials were refused.
+    Refused,
+    /// It failed, and a retry may help.
+    Transient,
+    /// Its worker gave it back, because it ends or has no slot; not counted.
+    GivenBack,
+    /// It was stopped, because its job is over or nothing ran for it; not counted.
+    Stopped,
+    /// Its worker was lost or started anew.
+    Lost,
+}

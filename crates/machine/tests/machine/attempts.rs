@@ -1,0 +1,97 @@
+//! A task remembers how its attempts ended, the latest ones, whatever became of it.
+
+use crate::story::{Story, WRITES_FOR_MS};
+use ferry_machine::command::{Command, FailureKind};
+use ferry_machine::id::TaskId;
+use ferry_machine::limits;
+use ferry_machine::row::AttemptEnd;
+use ferry_machine::view::State;
+
+/// Number, whether it was a clean-up, milliseconds from its start to its end, how it ended, and why.
+type Told = (u32, bool, u64, AttemptEnd, String);
+
+fn told(story: &Story, task: TaskId) -> Vec<Told> {
+    let attempts = story.task(task).attempts.into_iter();
+    attempts
+        .map(|attempt| {
+            let lasted_ms = attempt.ended.at.since(attempt.started.at);
+            (attempt.number, attempt.clean_up, lasted_ms, attempt.end, attempt.error)
+        })
+        .collect()
+}
+
+#[test]
+fn a_task_says_of_each_attempt_who_had_it_how_long_and_how_it_ended() {
+    let mut story = Story::new();
+    let lost = story.worker("lost", 1);
+    let job = story.submit("r", 1);
+    let first = story.lead()[0];
+    story.wait(1_000);
+    story.fail(first, FailureKind::Transient, "connection reset");
+    story.wait(60_000);
+    story.lead();
+    story.wait(2_000);
+    story.lose(lost);
+    let left = story.worker("left", 1);
+    let third = story.lead()[0];
+    story.fail(third, FailureKind::GivenBack, "the worker is ending");
+    let fourth = story.lead()[0];
+    story.ok(Command::ReleaseTask { lease: fourth });
+    let fifth = story.lead()[0];
+    story.wait(3_000);
+    story.copy(fifth);
+    assert_eq!(story.state(job), Some(State::Completed));
+    let ends = [
+        (1, false, 1_000, AttemptEnd::Transient, "connection reset".to_owned()),
+        (2, false, 2_000, AttemptEnd::Lost, "worker lost was lost or started anew".to_owned()),
+        (3, false, 0, AttemptEnd::GivenBack, "the worker is ending".to_owned()),
+        (4, false, 0, AttemptEnd::Stopped, String::new()),
+        (5, false, 3_000, AttemptEnd::Copied, String::new()),
+    ];
+    assert_eq!(told(&story, first.task), ends);
+    let workers: Vec<_> = story.task(first.task).attempts.iter().map(|attempt| attempt.worker).collect();
+    assert_eq!(workers, [lost, lost, left, left, left]);
+}
+
+#[test]
+fn attempts_of_a_canceled_job_and_its_clean_ups_are_remembered_too() {
+    let mut story = Story::new();
+    story.worker("w", 1);
+    let job = story.submit("r", 1);
+    let copy = story.lead()[0];
+    story.claim(copy);
+    story.ok(Command::CancelJob { job });
+    let late = story.copied(copy);
+    story.ok(late);
+    story.wait(WRITES_FOR_MS);
+    let clean_up = story.lead()[0];
+    story.fail(clean_up, FailureKind::Refused, "access denied");
+    story.wait(60_000);
+    let clean_up = story.lead()[0];
+    story.clean(clean_up);
+    let ends = [
+        (1, false, 0, AttemptEnd::Stopped, "its job had ended".to_owned()),
+        (2, true, 0, AttemptEnd::Refused, "access denied".to_owned()),
+        (3, true, 0, AttemptEnd::CleanedUp, String::new()),
+    ];
+    assert_eq!(told(&story, copy.task), ends);
+}
+
+#[test]
+fn a_task_forgets_its_oldest_attempts_and_cuts_long_errors() {
+    let mut story = Story::new();
+    story.worker("w", 1);
+    story.submit_with("r", 1, |spec| spec.options.attempts_max = 100);
+    let kept = u32::try_from(limits::ATTEMPTS_KEPT_PER_TASK).expect("small");
+    let error = "é".repeat(limits::ATTEMPT_ERROR_BYTES_MAX);
+    let mut task = TaskId(0);
+    for _ in 0..kept + 3 {
+        story.wait(limits::BACKOFF_MAX_MS);
+        let lease = story.lead()[0];
+        task = lease.task;
+        story.fail(lease, FailureKind::Transient, &error);
+    }
+    let numbers: Vec<_> = told(&story, task).iter().map(|attempt| attempt.0).collect();
+    assert_eq!(numbers, (4..=kept + 3).collect::<Vec<_>>());
+    assert!(told(&story, task).iter().all(|attempt| attempt.4.len() == limits::ATTEMPT_ERROR_BYTES_MAX));
+}
