@@ -56,7 +56,8 @@ pub(crate) fn check(trace: &Trace<'_>) -> (Vec<Violation>, FilesSeen) {
         let (Some(submission), Some(last)) = (trace.submission(*job), sightings.last()) else { continue };
         let Some(root) = roots.get_mut(&*submission.target) else { continue };
         // Collected before anybody saw its end: then the files themselves tell which it was, but for those it met there.
-        let unseen = is_live(last.job.state) && root.completed.is_none() && !root.written(&submission.target).is_empty();
+        let unseen =
+            is_live(last.job.state) && root.completed.is_none() && !root.written(&submission.target).is_empty();
         if last.job.state == JobState::Completed || unseen {
             root.completed = Some((submission, *job, last.operation));
         } else {
