@@ -132,16 +132,17 @@ fn library() -> &'static Path {
     LIBRARY.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/faults.c");
         let folder = crate::process::binary().parent().map(Path::to_path_buf).expect("the binary lies in a folder");
-        let own = folder.join(format!("faults-{}.so.new", std::process::id()));
+        let own = tempfile::NamedTempFile::new_in(&folder).expect("a file can be made beside the binary");
         let library = folder.join("libferry-faults.so");
         let built = Command::new("cc")
             .args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"])
-            .args([&own, &source])
+            .args([own.path(), source.as_path()])
             .output()
             .unwrap_or_else(|error| panic!("cc cannot be started: {error}; run scripts/setup"));
         assert!(built.status.success(), "the fault library: {}", String::from_utf8_lossy(&built.stderr));
-        // Tests run at the same time in processes of their own: each replaces the file as a whole.
-        std::fs::rename(&own, &library).expect("the library can be put in its place");
+        // Tests run at the same time in processes of their own, some as process 1 of a namespace: each replaces the file as
+        // a whole, and shares no name with another on the way.
+        own.persist(&library).expect("the library can be put in its place");
         library
     })
 }
