@@ -82,6 +82,12 @@ impl Cluster {
         self.shims.insert(process, shim);
     }
 
+    /// Takes from a worker root's power to pass over permissions, from its next start on.
+    pub fn bar_worker(&mut self, name: &str) {
+        let launch = self.launch_of(&format!("worker-{name}"));
+        *launch = std::mem::take(launch).under(&["setpriv", "--bounding-set=-all", "--inh-caps=-all"]);
+    }
+
     /// The faults of a node.
     ///
     /// # Panics

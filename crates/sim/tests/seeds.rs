@@ -2,9 +2,11 @@
 
 use ferry_sim::Simulation;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
-/// As many as a minute of one core has time for; `sim --seeds` runs more.
-const SEEDS: u64 = 4_000;
+/// As many as two minutes of two busy cores have time for; `sim --seeds` runs more.
+const SEEDS: u64 = 10_000;
 /// How often, at the least, everything must have happened in all of them together.
 const TIMES_MIN: u64 = 20;
 
@@ -83,15 +85,33 @@ const MUST_HAPPEN: &[&str] = &[
 
 #[test]
 fn no_history_contradicts_what_must_hold_and_together_they_leave_nothing_out() {
+    let next = AtomicU64::new(0);
+    let threads = thread::available_parallelism().map_or(1, usize::from);
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for seed in 0..SEEDS {
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| histories(&next))).collect();
+        for thread in running {
+            let of_thread = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            of_thread.into_iter().for_each(|(what, count)| *counts.entry(what).or_default() += count);
+        }
+    });
+    let rare = |what: &&&str| counts.get(**what).copied().unwrap_or_default() < TIMES_MIN;
+    let rare: Vec<_> = MUST_HAPPEN.iter().filter(rare).map(|what| (what, counts.get(what))).collect();
+    assert!(rare.is_empty(), "these hardly happened: {rare:?}");
+}
+
+/// Takes seeds that no other thread takes, until there are no more; tells what happened in all of them.
+fn histories(next: &AtomicU64) -> BTreeMap<&'static str, u64> {
+    let mut counts = BTreeMap::new();
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= SEEDS {
+            return counts;
+        }
         let report = Simulation::of_seed(seed).run();
         assert_eq!(report.contradiction, None, "replay it: cargo run -p ferry-sim -- --seed {seed} --verbose");
         for (what, count) in report.counts {
             *counts.entry(what).or_default() += count;
         }
     }
-    let rare = |what: &&&str| counts.get(**what).copied().unwrap_or_default() < TIMES_MIN;
-    let rare: Vec<_> = MUST_HAPPEN.iter().filter(rare).map(|what| (what, counts.get(what))).collect();
-    assert!(rare.is_empty(), "these hardly happened: {rare:?}");
 }
