@@ -24,6 +24,8 @@ fn s01_task_creation_resumes_where_it_stopped() {
     story.ok(Command::CreateTasks { job, tasks_created: 0 });
     // The leader is gone; the next one knows the rows alone.
     assert_eq!(story.plan().commands.first(), Some(&Command::CreateTasks { job, tasks_created: 300 }));
+    let again = story.refused(Command::CreateTasks { job, tasks_created: 0 });
+    assert!(matches!(again, Rejection::Stale(_)), "what the dead leader proposed counts once: {again:?}");
     story.lead();
     assert_eq!(story.state(job), Some(State::Executing));
     let tasks = story.tasks(job);

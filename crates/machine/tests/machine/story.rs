@@ -272,9 +272,13 @@ impl Story {
         view::list_tasks(&self.rows, &self.job(job), TaskId(0), 100_000).items
     }
 
-    /// States of the targets of a job, as its readers see them.
+    /// States of the targets of a job, as its readers see them: in its list and, unless another job has them now, alone.
     pub(crate) fn segment_states(&self, job: JobId) -> BTreeSet<&'static str> {
         let page = view::list_job_segments(&self.rows, &self.job(job), SegmentId(0), 100_000);
+        for listed in &page.items {
+            let alone = view::segment(&self.rows, listed.id).filter(|alone| alone.segment.job == job);
+            assert!(alone.is_none_or(|alone| alone.segment.state == listed.segment.state), "{listed:?}");
+        }
         let name = |state: SegmentState| match state {
             SegmentState::Importing => "importing",
             SegmentState::Flushed => "flushed",
