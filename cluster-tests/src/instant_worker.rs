@@ -156,7 +156,12 @@ impl Session {
                 runs.remove(&(attempt.task_id, attempt.attempt));
                 self.send(Say::Dropped(v1::Dropped { attempt: Some(attempt) })).await;
             }
-            Hear::Acknowledged(_) | Hear::Drop(_) | Hear::Welcome(_) | Hear::Leader(_) | Hear::Renewed(_) | Hear::Limit(_) => {}
+            Hear::Acknowledged(_)
+            | Hear::Drop(_)
+            | Hear::Welcome(_)
+            | Hear::Leader(_)
+            | Hear::Renewed(_)
+            | Hear::Limit(_) => {}
         }
     }
 

@@ -7,7 +7,8 @@ use crate::nodes::Node;
 use crate::{Answer, Client, Error};
 use ferry_proto::v1::submit_job_stream_request::Part;
 use ferry_proto::v1::{
-    IdMapping, SubmitJobRequest, SubmitJobResponse, SubmitJobStreamHeader, SubmitJobStreamPage, SubmitJobStreamRequest,
+    IdMapping, SubmitJobRequest, SubmitJobStreamHeader, SubmitJobStreamPage, SubmitJobStreamRequest,
+    SubmitJobStreamResponse,
 };
 use std::io;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ impl Client {
         total_mappings: i64,
         source: Arc<dyn MappingSource>,
         progress: impl Fn(u64) + Send + Sync + 'static,
-    ) -> Result<Answer<SubmitJobResponse>, Error> {
+    ) -> Result<Answer<SubmitJobStreamResponse>, Error> {
         if request.request_id.is_empty() {
             request.request_id = uuid::Uuid::new_v4().to_string();
         }
@@ -77,7 +78,7 @@ impl Client {
         node: &Node,
         header: SubmitJobStreamHeader,
         stream: Outgoing,
-    ) -> Result<Answer<SubmitJobResponse>, Error> {
+    ) -> Result<Answer<SubmitJobStreamResponse>, Error> {
         let (sender, receiver) = mpsc::channel(MESSAGES_AHEAD);
         // As long as one sender is there the stream does not end: mappings that cannot be read are no end of it.
         let mut held = Some(sender.clone());

@@ -3,6 +3,7 @@
 /// The public API, package `ferry.v1`.
 #[expect(missing_docs, reason = "generated: the documentation is in the proto files")]
 #[expect(clippy::allow_attributes_without_reason, clippy::too_many_lines, reason = "generated")]
+#[expect(clippy::large_enum_variant, reason = "generated: a stream holds a message at a time")]
 pub mod v1 {
     tonic::include_proto!("ferry.v1");
 }

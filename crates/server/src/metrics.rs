@@ -296,7 +296,7 @@ mod tests {
         metrics.task_latency.with_label_values(&["done"]).observe(seconds(1_500));
         let text = metrics.render(RaftFigures::default(), Some(&leader())).unwrap();
         let typed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-        assert_eq!(typed.len(), 17, "{typed:?}");
+        assert_eq!(typed.len(), 20, "{typed:?}");
         for name in typed.iter().filter_map(|line| line.split(' ').next()) {
             assert!(name.starts_with("ferry_"), "{name}");
             let helps = text.lines().filter(|line| line.starts_with(&format!("# HELP {name} "))).count();

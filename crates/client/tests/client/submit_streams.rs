@@ -38,7 +38,7 @@ impl MappingSource for Numbers {
 async fn submit(
     client: &Client,
     unreadable: Option<i64>,
-) -> (Result<ferry_client::Answer<ferry_proto::v1::SubmitJobResponse>, ferry_client::Error>, u64) {
+) -> (Result<ferry_client::Answer<ferry_proto::v1::SubmitJobStreamResponse>, ferry_client::Error>, u64) {
     let told = Arc::new(AtomicU64::new(0));
     let progress = Arc::clone(&told);
     let progress = move |sent| _ = progress.fetch_max(sent, Ordering::Relaxed);

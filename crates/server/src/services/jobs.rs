@@ -33,7 +33,7 @@ impl JobService for Services {
     async fn submit_job_stream(
         &self,
         request: Request<Streaming<v1::SubmitJobStreamRequest>>,
-    ) -> Result<Response<v1::SubmitJobResponse>, Status> {
+    ) -> Result<Response<v1::SubmitJobStreamResponse>, Status> {
         submit_stream::submit(self, request).await.map_err(|status| self.stamped(status))
     }
 

@@ -22,7 +22,7 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) async fn submit(
     services: &Services,
     request: Request<Streaming<v1::SubmitJobStreamRequest>>,
-) -> Result<Response<v1::SubmitJobResponse>, Status> {
+) -> Result<Response<v1::SubmitJobStreamResponse>, Status> {
     let _place = services.submit_streams.clone().try_acquire_owned().map_err(|_| {
         let reason = format!("this node takes {SUBMIT_STREAMS_MAX} streamed submits, its limit: send it again later");
         Status::resource_exhausted(reason)
@@ -46,7 +46,7 @@ pub(super) async fn submit(
     let job = read_job(&reading, submitted.job);
     let job = job.map_err(|status| collected(&reading, status, &checked, submitted.job))?;
     let already_existed = submitted.already_existed;
-    reading.answer(v1::SubmitJobResponse { job: Some(job), already_existed, plan: None })
+    reading.answer(v1::SubmitJobStreamResponse { job: Some(job), already_existed })
 }
 
 async fn receive(

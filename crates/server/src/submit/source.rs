@@ -115,7 +115,7 @@ pub(super) async fn check_partitions(
         );
         return Err(invalid("target.partition_ids", reason));
     }
-    stream::iter(named.to_vec().into_iter().map(Ok))
+    stream::iter(named.iter().copied().map(Ok))
         .try_for_each_concurrent(MANIFESTS_AT_ONCE, |(index, mapping)| async move {
             let segment = mapping.source.0;
             let manifest = snapshot.manifest(segment).await.map_err(|error| refused_manifest(&error))?;

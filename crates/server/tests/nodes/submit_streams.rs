@@ -38,7 +38,7 @@ fn parts(header: v1::SubmitJobStreamHeader, mappings: &[v1::IdMapping], per_page
 async fn send(
     mut client: JobServiceClient<Channel>,
     parts: impl IntoIterator<Item = Part>,
-) -> Result<v1::SubmitJobResponse, Status> {
+) -> Result<v1::SubmitJobStreamResponse, Status> {
     let messages: Vec<_> = parts.into_iter().map(|part| v1::SubmitJobStreamRequest { part: Some(part) }).collect();
     client.submit_job_stream(tokio_stream::iter(messages)).await.map(tonic::Response::into_inner)
 }
@@ -290,8 +290,8 @@ async fn a_message_of_a_stream_beyond_the_limit_is_refused_in_the_same_words_as_
 async fn a_partition_that_is_named_twice_is_compared_in_a_stream_too() {
     let cluster = Cluster::start(1).await;
     let mut header = header(&sample(), "partitions", 1);
-    let partition = |source: i64, target: i64| [(source, target)].into();
-    header.request.as_mut().unwrap().target.as_mut().unwrap().partition_ids = partition(470_636_907_273_650_227, 5);
+    let target = header.request.as_mut().unwrap().target.as_mut().unwrap();
+    target.partition_ids = [(470_636_907_273_650_227, 5)].into();
     let named = |partition_id| v1::IdMapping { partition_id, ..mapping(SAMPLE_SEGMENTS[0], 1) };
     let status = send(cluster.nodes[0].jobs(), parts(header.clone(), &[named(6)], 1)).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");

@@ -12,8 +12,8 @@ use crate::{mappings, output, units};
 use clap::{Args, ValueEnum};
 use ferry_client::{Client, MappingSource};
 use ferry_proto::v1::{
-    ExhaustedPolicy, IdMapping, Job, JobOptions, Plan, SnapshotRef, SubmitJobRequest, SubmitJobResponse, TargetRef,
-    VerifyMode,
+    ExhaustedPolicy, IdMapping, Job, JobOptions, Plan, SnapshotRef, SubmitJobRequest, SubmitJobResponse,
+    SubmitJobStreamResponse, TargetRef, VerifyMode,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -185,7 +185,8 @@ impl Submit {
         let request = self.request(Vec::new())?;
         let answer = client.submit_job_stream(request, count, source, move |sent| shown.show(sent)).await;
         progress.end();
-        Ok(answer?.message)
+        let SubmitJobStreamResponse { job, already_existed } = answer?.message;
+        Ok(SubmitJobResponse { job, already_existed, plan: None })
     }
 
     fn request(&self, id_mappings: Vec<IdMapping>) -> anyhow::Result<SubmitJobRequest> {

@@ -7,9 +7,9 @@ use ferry_proto::v1::{
     CancelJobRequest, CancelJobResponse, ExplainJobRequest, ExplainJobResponse, GetJobRequest, GetJobResponse,
     GetJobsRequest, GetJobsResponse, GetTaskRequest, GetTaskResponse, GetTasksRequest, GetTasksResponse, Job,
     ListJobsRequest, ListJobsResponse, ListTasksRequest, ListTasksResponse, PauseJobRequest, PauseJobResponse,
-    ResumeJobRequest, ResumeJobResponse, SubmitJobRequest, SubmitJobResponse, SubmitJobStreamRequest, UpdateJobRequest,
-    UpdateJobResponse, WaitJobRequest, WaitJobResponse, WatchEventsRequest, WatchEventsResponse, WatchJobRequest,
-    WatchJobResponse,
+    ResumeJobRequest, ResumeJobResponse, SubmitJobRequest, SubmitJobResponse, SubmitJobStreamRequest,
+    SubmitJobStreamResponse, UpdateJobRequest, UpdateJobResponse, WaitJobRequest, WaitJobResponse, WatchEventsRequest,
+    WatchEventsResponse, WatchJobRequest, WatchJobResponse,
 };
 use std::pin::Pin;
 use tokio_stream::Stream;
@@ -62,7 +62,7 @@ impl JobService for Node {
     async fn submit_job_stream(
         &self,
         request: Request<Streaming<SubmitJobStreamRequest>>,
-    ) -> Result<Response<SubmitJobResponse>, Status> {
+    ) -> Result<Response<SubmitJobStreamResponse>, Status> {
         let (metadata, extensions, mut messages) = request.into_parts();
         let (mut request_id, mut received) = (String::new(), Vec::new());
         while let Some(message) = messages.message().await? {
@@ -76,7 +76,7 @@ impl JobService for Node {
         self.received(received);
         let job = Job { job_id: 1, request_id: request_id.clone(), total_segments, ..Default::default() };
         let request = Request::from_parts(metadata, extensions, ());
-        self.answer(&request, &request_id, SubmitJobResponse { job: Some(job), ..Default::default() }).await
+        self.answer(&request, &request_id, SubmitJobStreamResponse { job: Some(job), ..Default::default() }).await
     }
 
     async fn wait_job(&self, request: Request<WaitJobRequest>) -> Result<Response<WaitJobResponse>, Status> {
