@@ -18,7 +18,7 @@ async fn begun() -> (Cluster, i64) {
     let mut cluster = Cluster::start(3).await;
     tree::make(&cluster.path("source"), SEGMENTS, FILE_BYTES);
     let segments = cluster.path("source").join("insert_log");
-    std::fs::set_permissions(segments, Permissions::from_mode(0)).expect("a folder can be closed");
+    std::fs::set_permissions(segments, Permissions::from_mode(0o000)).expect("a folder can be closed");
     cluster.bar_worker("barred");
     cluster.start_worker("barred", SLOTS);
     // While there is no other worker, it is asked again and again.
