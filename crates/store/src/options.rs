@@ -1,7 +1,7 @@
 //! How much memory and how many files a node's two databases may take, and the RocksDB options that follow from it.
 
 use crate::disk::Disk;
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel};
+use rocksdb::{BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel};
 
 /// What the operator may choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,11 @@ impl Engine {
         tables.set_block_cache(&self.cache);
         tables.set_cache_index_and_filter_blocks(true);
         tables.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        // In small blocks: the one filter of a large table, or its one index, is larger than a shard of the cache, and
+        // would be read and checked anew at every look for a key.
+        tables.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        tables.set_partition_filters(true);
+        tables.set_pin_top_level_index_and_filter(true);
         tables.set_bloom_filter(10.0, false);
         tables.set_format_version(5);
         tables
