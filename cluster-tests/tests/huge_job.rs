@@ -212,7 +212,7 @@ impl Sightings {
 async fn watch(mut client: SegmentServiceClient<Channel>, targets: Vec<i64>, stop: Arc<AtomicBool>) -> Sightings {
     let mut sightings = Sightings::default();
     loop {
-        let last = stop.load(Ordering::Relaxed);
+        let mut last = stop.load(Ordering::Relaxed);
         for segment_id in &targets {
             let request = GetSegmentRequest { segment_id: *segment_id, consistency: 0 };
             match client.get_segment(request).await {
@@ -223,6 +223,8 @@ async fn watch(mut client: SegmentServiceClient<Channel>, targets: Vec<i64>, sto
                     assert_ne!(state, SegmentState::Dropped, "{segment_id}");
                     sightings.saw(revision, state == SegmentState::Flushed);
                 }
+                // A follower that is too far behind says so, and is asked again.
+                Err(status) if status.code() == Code::Unavailable => last = false,
                 // Not submitted yet.
                 Err(status) => assert_eq!(status.code(), Code::NotFound, "{status:?}"),
             }
