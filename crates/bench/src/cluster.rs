@@ -1,14 +1,13 @@
 //! Three nodes as an operator would run them on one machine: processes of the binary with its defaults, real disks, loopback.
 //! All of them are killed when the value is dropped.
 
+use crate::process::{Process, free_addresses};
 use anyhow::{Context, bail};
 use ferry_client::{Client, Options};
 use ferry_proto::v1::{GetStatusRequest, GetStatusResponse};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a node may take to start, to be elected or to catch up.
@@ -21,7 +20,7 @@ pub(crate) struct Cluster {
     settings: Vec<String>,
     folder: PathBuf,
     addresses: BTreeMap<u64, String>,
-    processes: BTreeMap<u64, Child>,
+    processes: BTreeMap<u64, Process>,
     /// One client to each node, which asks nobody else.
     clients: BTreeMap<u64, Client>,
 }
@@ -29,14 +28,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts the nodes and waits until one leads.
     pub(crate) async fn start(nodes: u64, binary: &Path, settings: &[String], folder: &Path) -> anyhow::Result<Self> {
-        // All listeners are held until every address is known, so that no two are the same.
-        let listeners: Vec<TcpListener> =
-            (0..nodes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-        let mut addresses = BTreeMap::new();
-        for (id, listener) in (1..).zip(&listeners) {
-            addresses.insert(id, listener.local_addr()?.to_string());
-        }
-        drop(listeners);
+        let addresses: BTreeMap<u64, String> = (1..=nodes).zip(free_addresses(usize::try_from(nodes)?)?).collect();
         let options = Options { follow_leader: false, timeout: Duration::from_secs(2), ..Options::default() };
         let client = |(id, address): (&u64, &String)| Ok((*id, Client::new([address.as_str()], options.clone())?));
         let clients = addresses.iter().map(client).collect::<Result<_, ferry_client::Error>>()?;
@@ -58,8 +50,6 @@ impl Cluster {
     /// Starts a node, for the first time or again.
     pub(crate) fn start_node(&mut self, id: u64) -> anyhow::Result<()> {
         let peers: Vec<String> = self.addresses.iter().map(|(id, address)| format!("{id}={address}")).collect();
-        let log = self.folder.join(format!("node-{id}.log"));
-        let log = File::options().create(true).append(true).open(&log).with_context(|| log.display().to_string())?;
         let mut command = Command::new(&self.binary);
         command.args(["server", "--id", &id.to_string(), "--listen", &self.addresses[&id]]);
         command.args(["--peers", &peers.join(","), "--admin-listen", "127.0.0.1:0", "--data-dir"]);
@@ -67,24 +57,37 @@ impl Cluster {
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let process = command.spawn().with_context(|| format!("{} cannot be started", self.binary.display()))?;
-        self.processes.insert(id, process);
+        let log = self.folder.join(format!("node-{id}.log"));
+        self.processes.insert(id, Process::start(&mut command, &log)?);
         Ok(())
     }
 
     /// SIGKILL for a node; the moment it was sent.
     pub(crate) fn kill_node(&mut self, id: u64) -> anyhow::Result<Instant> {
-        let mut process = self.processes.remove(&id).with_context(|| format!("node {id} does not run"))?;
-        let killed_at = Instant::now();
-        process.kill()?;
-        process.wait()?;
-        Ok(killed_at)
+        self.processes.remove(&id).with_context(|| format!("node {id} does not run"))?.kill()
     }
 
     /// A client of all nodes, with the defaults of every client.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
         Ok(Client::new(self.addresses.values().map(String::as_str), Options::default())?)
+    }
+
+    /// So many clients, each with a connection of its own, which ask these nodes in turn and no others.
+    pub(crate) fn clients_of(&self, nodes: &[u64], count: usize) -> anyhow::Result<Vec<Client>> {
+        let options = Options { follow_leader: false, ..Options::default() };
+        let client = |id: &u64| Ok(Client::new([self.addresses[id].as_str()], options.clone())?);
+        nodes.iter().cycle().take(count).map(client).collect()
+    }
+
+    /// The nodes that do not lead.
+    pub(crate) async fn followers(&self) -> anyhow::Result<Vec<u64>> {
+        let (leader, _) = self.leader().await?;
+        Ok(self.addresses.keys().copied().filter(|id| *id != leader).collect())
+    }
+
+    /// Where all nodes are, as the command line takes it.
+    pub(crate) fn endpoints(&self) -> String {
+        self.addresses.values().map(String::as_str).collect::<Vec<_>>().join(",")
     }
 
     /// The leader and its term, once a node says so of itself.
@@ -129,14 +132,4 @@ impl Cluster {
 
 fn applied(status: &GetStatusResponse, id: u64) -> Option<u64> {
     status.nodes.iter().find(|node| node.id == id).map(|node| node.last_applied_index)
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        for process in self.processes.values_mut() {
-            // Both fail only when the process is gone, which is what is wanted.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
 }

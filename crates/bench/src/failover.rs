@@ -53,9 +53,7 @@ impl Failover {
         let kills = self.kill(&mut cluster, &writer).await?;
         let transfers = self.transfer(&cluster, &writer).await?;
         let report = self.report(&steady, writes_per_second, &kills, &transfers);
-        report.print();
-        let document = self.common.document.as_deref().filter(|_| !self.common.no_document);
-        document.map_or(Ok(()), |document| report.write_into(document))
+        report.publish(self.common.document())
     }
 
     async fn be_steady(&self, cluster: &Cluster, writer: &Writer) -> anyhow::Result<(Phase, f64)> {
@@ -116,11 +114,7 @@ impl Failover {
     }
 
     fn report(&self, steady: &Phase, writes_per_second: f64, kills: &Phase, transfers: &Phase) -> Report {
-        let settings = match self.common.settings.as_slice() {
-            [] => "defaults".to_owned(),
-            settings => settings.join(", "),
-        };
-        let mut report = Report::new("failover", "Failover", &settings);
+        let mut report = Report::new("failover", "Failover", &self.common.settings());
         report.add("steady: writes per second, one client", writes_per_second.round());
         report.add("steady: longest gap, ms", milliseconds(Distribution::of(steady.gaps.clone()).max()));
         for (name, gaps) in [

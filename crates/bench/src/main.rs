@@ -3,12 +3,29 @@
 
 mod cluster;
 mod distribution;
+mod etcd;
 mod failover;
+mod job;
+mod jobs;
+mod latency;
+mod load;
+mod milvus;
+mod probes;
+mod process;
+mod read;
 mod report;
+mod reports;
+mod worker;
+mod write;
 mod writer;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// No benchmark goes on for longer, however slow the machine is.
+const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// Measure Ferry on this machine.
 #[derive(Debug, Parser)]
@@ -22,6 +39,14 @@ struct Bench {
 enum Benchmark {
     /// How long no write is acknowledged when the leader is killed, and when it hands over.
     Failover(failover::Failover),
+    /// How many durable writes are acknowledged in a second, and how long one takes, beside etcd.
+    Write(write::Write),
+    /// How many status reads followers answer in a second, beside etcd.
+    Read(read::Read),
+    /// How long the metadata of one job takes, beside etcd with the writes that Milvus makes for it, and as well as can be.
+    Job(job::Job),
+    /// How long a job of one small segment takes with an idle worker.
+    Latency(latency::Latency),
 }
 
 /// What every benchmark is told.
@@ -44,9 +69,31 @@ struct Common {
     no_document: bool,
 }
 
+impl Common {
+    /// What the nodes were told, in words.
+    fn settings(&self) -> String {
+        match self.settings.as_slice() {
+            [] => "defaults".to_owned(),
+            settings => settings.join(", "),
+        }
+    }
+
+    /// The document that the table goes into.
+    fn document(&self) -> Option<&Path> {
+        self.document.as_deref().filter(|_| !self.no_document)
+    }
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    match Bench::parse().benchmark {
-        Benchmark::Failover(failover) => failover.run().await,
-    }
+    let measured = async {
+        match Bench::parse().benchmark {
+            Benchmark::Failover(failover) => failover.run().await,
+            Benchmark::Write(write) => write.run().await,
+            Benchmark::Read(read) => read.run().await,
+            Benchmark::Job(job) => job.run().await,
+            Benchmark::Latency(latency) => latency.run().await,
+        }
+    };
+    tokio::time::timeout(LONGEST, measured).await.with_context(|| format!("not done after {LONGEST:?}"))?
 }

@@ -1,0 +1,80 @@
+//! Durable reports of tasks by workers that report at once: each is leased, claimed and reported before its slot gets
+//! another one, so that a report comes with two more commands of the log.
+
+use crate::jobs;
+use crate::load::{CONNECTIONS, Load};
+use crate::worker::Worker;
+use anyhow::ensure;
+use ferry_client::Client;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Reports of one round: so many for each client, within these bounds.
+const REPORTS_PER_CLIENT: usize = 200;
+const REPORTS_MIN: usize = 500;
+const REPORTS_MAX: usize = 8_000;
+const POLL: Duration = Duration::from_millis(5);
+
+/// Lets `clients` report tasks, one at a time each, from the first acknowledgement to the last. A client is a slot of a
+/// worker; workers have a connection of their own each to the leader, which `clients_of_leader` must ask.
+pub(crate) async fn drive(clients: usize, clients_of_leader: &[Client], folder: &Path) -> anyhow::Result<Load> {
+    let sessions = clients.min(CONNECTIONS);
+    let reports = reports(clients);
+    let source = jobs::make_snapshot(folder, reports)?;
+    let mut workers = Vec::new();
+    for (index, client) in clients_of_leader.iter().take(sessions).enumerate() {
+        let slots = u32::try_from(share(clients, sessions, index))?;
+        workers.push(Worker::start(client, &format!("reporter-{index}"), slots).await?);
+    }
+    let job = jobs::submitted(&clients_of_leader[0], jobs::submit(&source, 1)).await?;
+    wait_for(reports, &workers).await?;
+    let (mut latencies, mut acknowledged): (Vec<Duration>, Vec<Instant>) = (Vec::new(), Vec::new());
+    for worker in &workers {
+        let seen = worker.seen()?;
+        latencies.extend_from_slice(&seen.latencies);
+        acknowledged.extend(seen.acknowledged_at.into_iter().flat_map(|(first, last)| [first, last]));
+    }
+    jobs::completed(&clients_of_leader[0], job).await?;
+    let (first, last) = (acknowledged.iter().min(), acknowledged.iter().max());
+    Ok(Load::new(latencies, first.zip(last).map(|(first, last)| *last - *first).unwrap_or_default()))
+}
+
+/// How many tasks are reported by so many clients.
+fn reports(clients: usize) -> usize {
+    (clients * REPORTS_PER_CLIENT).clamp(REPORTS_MIN, REPORTS_MAX)
+}
+
+/// What the one with this number gets of a total that is shared evenly.
+fn share(total: usize, among: usize, index: usize) -> usize {
+    total / among + usize::from(index < total % among)
+}
+
+async fn wait_for(wanted: usize, workers: &[Worker]) -> anyhow::Result<()> {
+    let began = Instant::now();
+    loop {
+        let mut done = 0;
+        for worker in workers {
+            done += worker.seen()?.latencies.len();
+        }
+        if done >= wanted {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < jobs::PATIENCE, "{done} of {wanted} tasks are reported after {:?}", jobs::PATIENCE);
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up_and_every_client_has_something_to_report() {
+        for clients in [1, 3, 16, 64, 100, 256] {
+            let sessions = clients.min(CONNECTIONS);
+            let shares: Vec<usize> = (0..sessions).map(|index| share(clients, sessions, index)).collect();
+            assert_eq!(shares.iter().sum::<usize>(), clients);
+            assert!(reports(clients) >= 10 * clients && reports(clients) <= REPORTS_MAX);
+        }
+    }
+}
