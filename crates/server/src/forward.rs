@@ -96,7 +96,8 @@ impl Forwarder {
     /// The answer to a message beyond the limit.
     pub(crate) fn too_large(&self) -> Status {
         Status::resource_exhausted(format!(
-            "the request message is larger than {} bytes: shorten its fields, or split the job into several",
+            "the request message is larger than {} bytes: shorten its fields, or send fewer mappings in one message \
+             (SubmitJobStream takes any number of messages)",
             self.message_bytes_max
         ))
     }

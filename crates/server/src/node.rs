@@ -37,8 +37,8 @@ pub(crate) struct Node {
     pub(crate) backups: Arc<Semaphore>,
     /// Places for checks of all rows that are under way.
     pub(crate) checks: Arc<Semaphore>,
-    /// Places for submits that are being streamed.
-    pub(crate) submit_streams: Arc<Semaphore>,
+    /// Places for submits that are streamed or of more than one page.
+    pub(crate) long_submits: Arc<Semaphore>,
     /// Set when the node begins to stop: open streams end.
     pub(crate) stopping: CancellationToken,
 }

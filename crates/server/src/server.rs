@@ -14,7 +14,7 @@ use crate::leadership::{Leader, Webhook};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::reads::Reads;
-use crate::services::{BACKUPS_MAX, CHECKS_AT_ONCE_MAX, SUBMIT_STREAMS_MAX};
+use crate::services::{BACKUPS_MAX, CHECKS_AT_ONCE_MAX, LONG_SUBMITS_MAX};
 use ferry_raft::Raft;
 use ferry_snapshot::Stores;
 use ferry_store::Store;
@@ -142,7 +142,7 @@ impl Server {
             watches: Arc::new(Semaphore::new(config.limits.watches as usize)),
             backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
             checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE_MAX)),
-            submit_streams: Arc::new(Semaphore::new(SUBMIT_STREAMS_MAX)),
+            long_submits: Arc::new(Semaphore::new(LONG_SUBMITS_MAX)),
             stopping: CancellationToken::new(),
             config,
         });

@@ -8,14 +8,20 @@ use crate::submit;
 use crate::wire;
 use ferry_machine::command::Command;
 use ferry_machine::id::JobId;
+use ferry_machine::limits;
 use ferry_machine::outcome::Rejection;
 use ferry_machine::row::Job;
 use ferry_machine::time::Time;
 use ferry_machine::view;
 use ferry_proto::v1;
 use ferry_proto::v1::job_service_server::JobService;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
+
+/// Submits that are streamed or of more than one page, and that a node takes at once. Each holds its mappings or, when
+/// streamed, a message of them and what its snapshot's segments are.
+pub(crate) const LONG_SUBMITS_MAX: usize = 32;
 
 #[async_trait]
 impl JobService for Services {
@@ -179,20 +185,41 @@ impl Services {
         }
         let (sourced, snapshot) = submit::read_source(&checked, &self.stores).await?;
         if checked.dry_run {
+            let files = submit::count_files(&sourced, &snapshot).await?;
+            // Behind the counting, which can take long: the answer is as new as its revision says.
             let reading = self.reads.open(v1::Consistency::Linearizable.into(), metadata).await?;
-            let plan = Some(submit::dry_run(&sourced, &snapshot, &reading.view).await?);
+            let plan = Some(submit::plan(&sourced, files, &reading.view));
             return reading.answer(v1::SubmitJobResponse { plan, ..v1::SubmitJobResponse::default() });
         }
         // Its mappings are out; what is left of a large one is not kept while they go their way.
         drop(snapshot);
+        let place = match sourced.mappings.len() > limits::MAPPINGS_PER_PAGE_MAX {
+            true => Some(self.place_for_long_submit()?),
+            false => None,
+        };
         // A caller that goes away meanwhile has asked for it all the same, and finds it by its request id.
         let raft = self.raft.clone();
-        let submitting = tokio::spawn(async move { submit::submit(&raft, &checked, &sourced).await });
+        let submitting = tokio::spawn(async move {
+            let _place = place;
+            submit::submit(&raft, &checked, &sourced).await
+        });
         let submitted = submitting.await.map_err(|error| Status::internal(error.to_string()))??;
         let reading = self.reads.after_write();
         let job = read_job(&reading, submitted.job)?;
         let already_existed = submitted.already_existed;
         reading.answer(v1::SubmitJobResponse { job: Some(job), already_existed, plan: None })
+    }
+
+    /// What a submit that is streamed or of more than one page holds until it is through, whether anybody waits for it or not.
+    pub(super) fn place_for_long_submit(&self) -> Result<OwnedSemaphorePermit, Status> {
+        self.long_submits.clone().try_acquire_owned().map_err(|_| {
+            let page = limits::MAPPINGS_PER_PAGE_MAX;
+            let reason = format!(
+                "this node takes {LONG_SUBMITS_MAX} submits that are streamed or of more than {page} segments at once, \
+                 its limit: send it again later"
+            );
+            Status::resource_exhausted(reason)
+        })
     }
 
     /// Changes a job and reads what became of it.

@@ -16,7 +16,7 @@ mod workers;
 
 pub(crate) use backup::BACKUPS_MAX;
 pub(crate) use cluster::CHECKS_AT_ONCE_MAX;
-pub(crate) use submit_stream::SUBMIT_STREAMS_MAX;
+pub(crate) use jobs::LONG_SUBMITS_MAX;
 
 use crate::node::Node;
 use std::sync::Arc;

@@ -14,8 +14,6 @@ use ferry_proto::v1::submit_job_stream_request::Part;
 use std::time::Duration;
 use tonic::{Request, Response, Status, Streaming};
 
-/// Streams that a node takes at once: each holds a message, and a few bytes for every segment of its snapshot.
-pub(crate) const SUBMIT_STREAMS_MAX: usize = 32;
 /// A client that sends nothing for this long is given up; its draft outlives that, for the stream to be sent again.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -23,10 +21,7 @@ pub(super) async fn submit(
     services: &Services,
     request: Request<Streaming<v1::SubmitJobStreamRequest>>,
 ) -> Result<Response<v1::SubmitJobStreamResponse>, Status> {
-    let _place = services.submit_streams.clone().try_acquire_owned().map_err(|_| {
-        let reason = format!("this node takes {SUBMIT_STREAMS_MAX} streamed submits, its limit: send it again later");
-        Status::resource_exhausted(reason)
-    })?;
+    let _place = services.place_for_long_submit()?;
     let (metadata, _, messages) = request.into_parts();
     let mut messages = Messages { services, messages };
     let checked = submit::check_header(messages.header().await?, &services.config.job, &services.stores)?;

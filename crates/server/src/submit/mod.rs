@@ -12,5 +12,5 @@ mod tests;
 pub(crate) use check::{CheckedSubmit, check, check_header, check_ids, mapping, priority};
 pub(crate) use members::Members;
 pub(crate) use pages::{Known, PageError, PageHash, Pages, Submitted, known, submit};
-pub(crate) use plan::dry_run;
+pub(crate) use plan::{count_files, plan};
 pub(crate) use source::{Sourced, read_source};

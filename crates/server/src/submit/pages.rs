@@ -1,7 +1,8 @@
 //! The pages of a submit, one command each: the last makes the job. A retry goes on where the draft ends, and a page
 //! that is refused takes the whole draft with it.
 //!
-//! Invariant: what a draft has already is held against the request by the hash of both before anything is added.
+//! Invariants: what a draft has already is held against the request by the hash of both before anything is added; the last
+//! mapping is proposed when the request is known to end with it, and not before.
 
 use super::hash::RequestHash;
 use super::{CheckedSubmit, Sourced};
@@ -174,22 +175,26 @@ impl<'a> Pages<'a> {
         self.keep_alive().await
     }
 
-    /// Takes the next mapping, and proposes a page when there is one.
+    /// Takes the next mapping, and proposes a page when there is one before it.
     async fn push(&mut self, mapping: IdMapping) -> Result<(), PageError> {
+        if self.waiting.len() >= limits::MAPPINGS_PER_PAGE_MAX {
+            self.flush().await?;
+        }
         self.waiting.push(mapping);
-        if self.waiting.len() < limits::MAPPINGS_PER_PAGE_MAX { Ok(()) } else { self.flush().await }
+        Ok(())
     }
 
-    /// Proposes what waits if the draft might believe that its client is gone.
+    /// Proposes what waits if the draft might believe that its client is gone, but not the last page.
     async fn keep_alive(&mut self) -> Result<(), PageError> {
         if self.proposed_at.elapsed() < KEEP_ALIVE {
             return Ok(());
         }
         self.skip();
-        match self.is_decided() {
-            true => Ok(()),
-            false => self.propose().await,
+        if self.is_decided() {
+            return Ok(());
         }
+        let is_last = self.offset + self.waiting.len() as u64 >= self.spec.segments;
+        self.propose(if is_last { 0 } else { self.waiting.len() }).await
     }
 
     /// All mappings are here: makes the job, or finds the one that the request made before.
@@ -210,7 +215,7 @@ impl<'a> Pages<'a> {
                 return Err(self.other_request(job.unwrap_or_default()));
             }
             let before = self.offset;
-            self.propose().await?;
+            self.propose(self.waiting.len()).await?;
             self.skip();
             if self.offset == before && !self.is_decided() {
                 return Err(PageError::Refused(Status::internal(
@@ -256,7 +261,7 @@ impl<'a> Pages<'a> {
 
     async fn flush(&mut self) -> Result<(), PageError> {
         self.skip();
-        if self.waiting.is_empty() { self.keep_alive().await } else { self.propose().await }
+        if self.waiting.is_empty() { self.keep_alive().await } else { self.propose(self.waiting.len()).await }
     }
 
     /// Passes over what is in, or need not be.
@@ -269,19 +274,20 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// One page: what waits, which may be nothing.
-    async fn propose(&mut self) -> Result<(), PageError> {
+    /// One page: the first of what waits, which may be nothing.
+    async fn propose(&mut self, count: usize) -> Result<(), PageError> {
         self.check_snapshot().await?;
+        let mappings = self.waiting[..count].to_vec();
         let hash_before = self.hash.bytes();
         let mut hash = self.hash.clone();
-        self.waiting.iter().for_each(|mapping| hash.add(mapping));
+        mappings.iter().for_each(|mapping| hash.add(mapping));
         let page = SubmitPage {
             request_id: self.request_id.to_owned(),
             hash_before,
             request_hash: hash.bytes(),
             spec: self.spec.clone(),
             offset: self.offset,
-            mappings: self.waiting.clone(),
+            mappings,
         };
         self.proposed_at = Instant::now();
         match self.raft.propose(Command::SubmitPage(Box::new(page))).await {

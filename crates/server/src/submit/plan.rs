@@ -14,36 +14,45 @@ use tonic::Status;
 /// Conflicts that are told one by one.
 const CONFLICTS_TOLD_MAX: usize = 100;
 
-/// What a checked submit would do; a manifest that the job would fail on is refused here already.
-pub(crate) async fn dry_run(sourced: &Sourced, snapshot: &Snapshot, read: &impl Read) -> Result<v1::Plan, Status> {
-    let segments = sourced.spec.segments;
-    let counted = sourced.mappings.len().min(MANIFESTS_MAX);
-    let (total_files, total_bytes) = count(sourced, snapshot, counted).await.map_err(|error| refused_files(&error))?;
-    let (conflicts, total_conflicts) = conflicts(sourced, read);
-    Ok(v1::Plan {
-        id_mappings: sourced.mappings.iter().map(wire::id_mapping).collect(),
-        total_segments: wire::signed(segments),
-        total_tasks: wire::signed(segments.div_ceil(u64::from(sourced.spec.options.segments_per_task_max.max(1)))),
-        total_files: wire::signed(total_files),
-        total_bytes,
-        uncounted_segments: wire::signed(segments - counted as u64),
-        conflicts,
-        total_conflicts: wire::signed(total_conflicts),
-    })
+/// Files of the first segments of a submit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Files {
+    segments: usize,
+    count: u64,
+    bytes: u64,
 }
 
-/// Files and bytes of the first segments.
-async fn count(sourced: &Sourced, snapshot: &Snapshot, segments: usize) -> Result<(u64, u64), FilesError> {
-    let ids = sourced.mappings.iter().take(segments).map(|mapping| mapping.source.0);
-    let counted = stream::iter(ids.collect::<Vec<_>>()).map(|id| async move {
+/// Counts them; a manifest that the job would fail on is refused here already.
+pub(crate) async fn count_files(sourced: &Sourced, snapshot: &Snapshot) -> Result<Files, Status> {
+    let segments = sourced.mappings.len().min(MANIFESTS_MAX);
+    let ids: Vec<i64> = sourced.mappings[..segments].iter().map(|mapping| mapping.source.0).collect();
+    let counted = stream::iter(ids).map(|id| async move {
         let manifest = snapshot.manifest(id).await?;
         let files = snapshot.files(&manifest).await?;
         Ok::<_, FilesError>((files.files.len() as u64, files.bytes))
     });
-    let sum = |(files, bytes): (u64, u64), one: (u64, u64)| async move {
-        Ok((files.saturating_add(one.0), bytes.saturating_add(one.1)))
+    let sum = |(count, bytes): (u64, u64), one: (u64, u64)| async move {
+        Ok((count.saturating_add(one.0), bytes.saturating_add(one.1)))
     };
-    counted.buffer_unordered(MANIFESTS_AT_ONCE).try_fold((0, 0), sum).await
+    let counted = counted.buffer_unordered(MANIFESTS_AT_ONCE).try_fold((0, 0), sum).await;
+    let (count, bytes) = counted.map_err(|error| refused_files(&error))?;
+    Ok(Files { segments, count, bytes })
+}
+
+/// What a checked submit would do.
+pub(crate) fn plan(sourced: &Sourced, files: Files, read: &impl Read) -> v1::Plan {
+    let segments = sourced.spec.segments;
+    let (conflicts, total_conflicts) = conflicts(sourced, read);
+    v1::Plan {
+        id_mappings: sourced.mappings.iter().map(wire::id_mapping).collect(),
+        total_segments: wire::signed(segments),
+        total_tasks: wire::signed(segments.div_ceil(u64::from(sourced.spec.options.segments_per_task_max.max(1)))),
+        total_files: wire::signed(files.count),
+        total_bytes: files.bytes,
+        uncounted_segments: wire::signed(segments - files.segments as u64),
+        conflicts,
+        total_conflicts: wire::signed(total_conflicts),
+    }
 }
 
 /// The first conflicts, and how many there are.

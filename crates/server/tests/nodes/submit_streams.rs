@@ -1,10 +1,12 @@
 //! Streamed submits as clients send them: whole, twice, broken off, wrong, to any node.
 
-use crate::support::{Cluster, SAMPLE_SEGMENTS, eventually, large_snapshot, sample, submit};
+use crate::support::{Cluster, PATIENCE, SAMPLE_SEGMENTS, eventually, large_snapshot, sample, submit};
 use ferry_proto::v1;
 use ferry_proto::v1::job_service_client::JobServiceClient;
 use ferry_proto::v1::submit_job_stream_request::Part;
+use std::ops::Range;
 use std::path::Path;
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -54,6 +56,12 @@ impl Open {
         let (parts, messages) = mpsc::channel(1);
         let call = async move { client.submit_job_stream(ReceiverStream::new(messages)).await.map(|_| ()) };
         Self { parts, call: tokio::spawn(call) }
+    }
+
+    async fn with_header(cluster: &Cluster, header: v1::SubmitJobStreamHeader) -> Self {
+        let open = Self::begin(cluster.nodes[0].jobs());
+        open.send(Part::Header(header)).await;
+        open
     }
 
     async fn send(&self, part: Part) {
@@ -224,6 +232,12 @@ fn bad_streams(source: &Path) -> Vec<Bad> {
             Code::InvalidArgument,
             "id_mappings[999]: is more than header.total_mappings announced, which is 999",
         ),
+        // As many as whole pages hold: the last of those is no job yet.
+        Bad(
+            parts(header(source, "bad", 900), &good, 300),
+            Code::InvalidArgument,
+            "id_mappings[900]: is more than header.total_mappings announced, which is 900",
+        ),
         Bad(with(650, mapping(0, 5)), Code::InvalidArgument, "id_mappings[650].source_segment_id: is 0"),
         Bad(with(650, mapping(651, -5)), Code::InvalidArgument, "id_mappings[650].target_segment_id: is -5"),
         Bad(
@@ -270,6 +284,65 @@ async fn a_bad_stream_is_refused_with_the_place_of_what_is_wrong_and_leaves_noth
             );
         }
     }
+    assert_eq!(jobs(&cluster).await, [], "what was refused is no job");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s40_all_mappings_without_the_end_of_the_stream_are_no_job_yet() {
+    let cluster = Cluster::start(1).await;
+    let source = cluster.folder().join("large");
+    large_snapshot(&source, SEGMENTS);
+    let mappings = &mappings()[..900];
+    let open = Open::begin(cluster.nodes[0].jobs());
+    open.send(Part::Header(header(&source, "whole pages", 900))).await;
+    open.send(page(mappings)).await;
+    held(&cluster, 10_599).await;
+    // Pages follow each other at once, so the last one would be in before this is.
+    cluster.nodes[0].ids().allocate_ids(v1::AllocateIdsRequest { count: 1 }).await.unwrap();
+    open.break_off().await;
+    assert_eq!(jobs(&cluster).await, []);
+    let answer =
+        send(cluster.nodes[0].jobs(), parts(header(&source, "whole pages", 900), mappings, 300)).await.unwrap();
+    assert_eq!((answer.job.unwrap().total_segments, answer.already_existed), (900, false));
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_takes_so_many_long_submits_at_once_and_short_ones_beside_them() {
+    let cluster = Cluster::start(1).await;
+    let source = cluster.folder().join("large");
+    large_snapshot(&source, SEGMENTS);
+    let mut open = Vec::new();
+    for number in 0..32 {
+        open.push(Open::with_header(&cluster, header(&source, &format!("open {number}"), 1_000)).await);
+    }
+    let began = Instant::now();
+    let refused = loop {
+        assert!(began.elapsed() < PATIENCE, "32 open streams leave no place");
+        let one_more = parts(header(&source, "one more", 1_000), &mappings()[..1], 1);
+        match send(cluster.nodes[0].jobs(), one_more).await {
+            Err(status) if status.code() == Code::ResourceExhausted => break status,
+            _ => {}
+        }
+        // It had the place of one that came later than itself.
+        for (number, stream) in open.iter_mut().enumerate().filter(|(_, stream)| stream.call.is_finished()) {
+            *stream = Open::with_header(&cluster, header(&source, &format!("open {number}"), 1_000)).await;
+        }
+    };
+    assert!(refused.message().contains("takes 32 submits"), "it names the limit");
+    let unary = |segments: Range<usize>| {
+        let id_mappings = mappings()[segments].to_vec();
+        let request = v1::SubmitJobRequest { id_mappings, ..submit(&source) };
+        async { cluster.nodes[0].jobs().submit_job(request).await }
+    };
+    let status = unary(0..301).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    unary(700..1_000).await.unwrap();
+    for stream in open {
+        stream.break_off().await;
+    }
+    eventually("a place to be free", || async { unary(0..301).await.ok() }).await;
     cluster.stop_all().await;
 }
 
