@@ -247,6 +247,32 @@ async fn an_embedded_cluster_stays_up_until_it_is_told_to_stop() {
 }
 
 #[test]
+fn a_stream_that_cannot_be_sent_says_how_to_go_on_with_it() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("mappings.csv");
+    let lines: String = (1..=20_001).map(|source| format!("{source},0\n")).collect();
+    std::fs::write(&file, lines).expect("a file can be written");
+    let nobody = free_address();
+    let output = ferry(&[
+        "--endpoints",
+        &nobody,
+        "job",
+        "submit",
+        "--source",
+        "file:///source",
+        "--target",
+        "file:///target",
+        "--collection",
+        "200",
+        "--call-timeout",
+        "1s",
+        "--mappings",
+        &file.to_string_lossy(),
+    ]);
+    assert_refused(&output, 5, &["repeat this with --request-id "]);
+}
+
+#[test]
 fn the_binary_has_no_planted_bugs() {
     let mark = b"FERRY_PLANTED_BUG";
     let path = binary();

@@ -3,7 +3,7 @@
 use super::{wait, watch};
 use crate::arguments::{self, Uri};
 use crate::command::Context;
-use crate::exit::{Failure, must_be_completed};
+use crate::exit::{Exit, Failure, exit_of, must_be_completed};
 use crate::mappings::{MESSAGE_MAPPINGS_MAX, Mappings};
 use crate::output::note;
 use crate::progress::MappingProgress;
@@ -182,9 +182,19 @@ impl Submit {
         }
         let progress = Arc::new(MappingProgress::new(count.unsigned_abs()));
         let shown = Arc::clone(&progress);
-        let request = self.request(Vec::new())?;
+        let mut request = self.request(Vec::new())?;
+        if request.request_id.is_empty() {
+            request.request_id = uuid::Uuid::new_v4().to_string();
+        }
+        let request_id = request.request_id.clone();
         let answer = client.submit_job_stream(request, count, source, move |sent| shown.show(sent)).await;
         progress.end();
+        let answer = answer.map_err(anyhow::Error::new);
+        if let Err(error) = &answer
+            && matches!(exit_of(error), Exit::TryAgain | Exit::TimedOut)
+        {
+            note(&format!("what is in of it is kept for 60 s: to go on, repeat this with --request-id {request_id}"));
+        }
         let SubmitJobStreamResponse { job, already_existed } = answer?.message;
         Ok(SubmitJobResponse { job, already_existed, plan: None })
     }
