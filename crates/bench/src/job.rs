@@ -1,12 +1,12 @@
 //! One job's metadata from submit to Completed, with workers that report at once: in Ferry, and in etcd in two ways.
 
-use crate::Common;
 use crate::cluster::Cluster;
 use crate::etcd::{Etcd, Peer};
 use crate::load::CONNECTIONS;
 use crate::milvus;
 use crate::report::{Report, hundredths};
 use crate::worker::Worker;
+use crate::{Common, positive};
 use crate::{jobs, milvus::SEGMENTS_PER_TASK};
 use clap::Args;
 use ferry_client::Client;
@@ -26,10 +26,10 @@ pub(crate) struct Job {
     #[command(flatten)]
     peer: Peer,
     /// How often each is measured in turn.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = positive)]
     rounds: usize,
     /// Numbers of segments.
-    #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000", value_parser = positive)]
     segments: Vec<usize>,
 }
 

@@ -1,11 +1,11 @@
 //! One small job after the other, with an idle worker that copies real files: from submit to Completed as a reader sees it.
 
-use crate::Common;
 use crate::cluster::Cluster;
 use crate::distribution::Distribution;
 use crate::jobs;
 use crate::process::Process;
 use crate::report::{Report, fine_milliseconds};
+use crate::{Common, positive};
 use anyhow::{Context, ensure};
 use clap::Args;
 use ferry_client::Client;
@@ -32,10 +32,10 @@ pub(crate) struct Latency {
     #[command(flatten)]
     common: Common,
     /// How often jobs and plain copies are measured in turn.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = positive)]
     rounds: usize,
     /// Jobs of one round.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = positive)]
     jobs: usize,
 }
 

@@ -84,6 +84,14 @@ impl Common {
     }
 }
 
+/// A number of things to do: nothing measured is no figure.
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("give a positive number".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let measured = async {

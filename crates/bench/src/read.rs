@@ -1,10 +1,10 @@
 //! Status reads on followers: one job a call, stale and linearizable, and many ids in one call, beside ranges in etcd.
 
-use crate::Common;
 use crate::cluster::Cluster;
 use crate::etcd::{self, Etcd, Kv, OPERATIONS_MAX, Peer, api};
 use crate::load::{CONNECTIONS, Load, drive};
 use crate::report::Report;
+use crate::{Common, positive};
 use crate::{jobs, probes::VALUE_BYTES};
 use anyhow::ensure;
 use clap::Args;
@@ -28,13 +28,13 @@ pub(crate) struct Read {
     #[command(flatten)]
     peer: Peer,
     /// How often each is measured in turn.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = positive)]
     rounds: usize,
     /// How long each is measured in each round.
     #[arg(long, default_value = "3s")]
     length: humantime::Duration,
     /// Numbers of clients.
-    #[arg(long, value_delimiter = ',', default_value = "64,256")]
+    #[arg(long, value_delimiter = ',', default_value = "64,256", value_parser = positive)]
     clients: Vec<usize>,
 }
 

@@ -1,11 +1,11 @@
 //! Durable writes: reports of tasks and single commands in Ferry beside puts in etcd, with the same numbers of clients.
 
-use crate::Common;
 use crate::cluster::Cluster;
 use crate::etcd::{self, Etcd, Kv, Peer};
 use crate::load::{CONNECTIONS, Load, drive};
 use crate::probes::{self, VALUE_BYTES};
 use crate::report::{Report, fine_milliseconds};
+use crate::{Common, positive};
 use crate::{jobs, reports};
 use clap::Args;
 use ferry_client::Client;
@@ -29,13 +29,13 @@ pub(crate) struct Write {
     #[command(flatten)]
     peer: Peer,
     /// How often each is measured in turn.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = positive)]
     rounds: usize,
     /// How long single commands and puts are made in each round.
     #[arg(long, default_value = "3s")]
     length: humantime::Duration,
     /// Numbers of clients.
-    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256", value_parser = positive)]
     clients: Vec<usize>,
 }
 

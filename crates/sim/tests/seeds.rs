@@ -8,7 +8,7 @@ use std::thread;
 /// As many as two minutes of two busy cores have time for; `sim --seeds` runs more.
 const SEEDS: u64 = 10_000;
 /// How often, at the least, everything must have happened in all of them together.
-const TIMES_MIN: u64 = 20;
+const TIMES_MIN: u64 = 50;
 
 /// What histories are made of; what is missing in all of them was tested by none.
 const MUST_HAPPEN: &[&str] = &[
