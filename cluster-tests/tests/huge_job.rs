@@ -8,6 +8,7 @@ use cluster_tests::cluster::Cluster;
 use cluster_tests::cluster::figures::memory_peak_bytes;
 use cluster_tests::instant_worker::{BYTES, InstantWorker, Orders, ROWS};
 use cluster_tests::process::binary;
+use cluster_tests::sightings::{Sightings, answered, watch};
 use cluster_tests::{PATIENCE, eventually, file_uri, tree};
 use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
 use ferry_proto::v1::segment_service_client::SegmentServiceClient;
@@ -26,11 +27,15 @@ use tokio::task::JoinSet;
 use tonic::Code;
 use tonic::transport::Channel;
 
-const SEGMENTS_DEFAULT: i64 = 20_000;
+/// More than the command line sends in one message.
+const SEGMENTS_DEFAULT: i64 = 30_000;
 const SEGMENTS_PER_TASK: i64 = 100;
 const WORKERS: usize = 2;
 const SLOTS: u32 = 64;
 const MEBIBYTE: u64 = 1 << 20;
+/// What no process may pass, however large the job is: a node's caches and buffers, and a page or two of mappings.
+const NODE_BYTES_MAX: u64 = 512 * MEBIBYTE;
+const COMMAND_LINE_BYTES_MAX: u64 = 64 * MEBIBYTE;
 
 fn segments() -> i64 {
     let told = std::env::var("FERRY_HUGE_SEGMENTS").ok();
@@ -108,7 +113,19 @@ impl Stage {
         let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("an answer in JSON");
         let id = answer["job"]["job_id"].as_str().and_then(|id| id.parse().ok()).expect("an answer has a job");
         println!("{name}: submitted {} segments in {took:.1?}; command line at most {}", segments(), mebibytes(peak));
+        assert!(peak <= COMMAND_LINE_BYTES_MAX, "the command line took {}", mebibytes(peak));
+        assert!(self.streams_answered().await > 0.0, "it was streamed");
         id
+    }
+
+    /// Streamed submits that the running nodes have answered well since they started.
+    async fn streams_answered(&self) -> f64 {
+        let name = "ferry_grpc_requests_total{code=\"Ok\",method=\"ferry.v1.JobService/SubmitJobStream\"}";
+        let mut count = 0.0;
+        for node in self.cluster.running() {
+            count += self.cluster.metric::<f64>(node, name).await.unwrap_or_default();
+        }
+        count
     }
 
     /// The job once it is as wanted, and how long that took.
@@ -138,9 +155,10 @@ impl Stage {
         }
     }
 
-    async fn print_figures(&self) {
+    async fn look_at_figures(&self) {
         for node in self.cluster.running() {
             let peak = self.cluster.memory_peak_bytes(node);
+            assert!(peak <= NODE_BYTES_MAX, "node {node} took {}", mebibytes(peak));
             let figure = |name: &'static str| async move {
                 let told = eventually(name, || self.cluster.metric::<f64>(node, name));
                 told.await
@@ -163,11 +181,15 @@ fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes / MEBIBYTE)
 }
 
-async fn count_targets(mut client: SegmentServiceClient<Channel>, job_id: i64, state: SegmentState) -> i64 {
+async fn count_targets(client: SegmentServiceClient<Channel>, job_id: i64, state: SegmentState) -> i64 {
     let mut request = ListSegmentsRequest { job_id, page_size: 1_000, ..Default::default() };
     let (mut count, mut last) = (0, 0);
     loop {
-        let page = client.list_segments(request.clone()).await.expect("segments are listed").into_inner();
+        let page = answered(|| {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move { client.list_segments(request).await }
+        });
+        let page = page.await.expect("segments are listed");
         for segment in &page.segments {
             assert!(segment.segment_id > last, "{} comes behind {last}", segment.segment_id);
             assert_eq!(segment.state(), state, "{segment:?}");
@@ -178,60 +200,6 @@ async fn count_targets(mut client: SegmentServiceClient<Channel>, job_id: i64, s
             return count;
         }
         request.page_token = page.next_page_token;
-    }
-}
-
-/// What readers saw of the job and some of its targets, by revision.
-#[derive(Debug, Default)]
-struct Sightings {
-    /// Not published at this revision, the highest one.
-    hidden_last: u64,
-    /// Published at this revision, the lowest one.
-    published_first: Option<u64>,
-    looks: u64,
-}
-
-impl Sightings {
-    fn saw(&mut self, revision: u64, published: bool) {
-        self.looks += 1;
-        if published {
-            self.published_first = Some(self.published_first.map_or(revision, |first| first.min(revision)));
-        } else {
-            self.hidden_last = self.hidden_last.max(revision);
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.looks += other.looks;
-        self.hidden_last = self.hidden_last.max(other.hidden_last);
-        self.published_first = self.published_first.into_iter().chain(other.published_first).min();
-    }
-}
-
-/// Reads some targets on one node, over and over, until told to stop and once after that.
-async fn watch(mut client: SegmentServiceClient<Channel>, targets: Vec<i64>, stop: Arc<AtomicBool>) -> Sightings {
-    let mut sightings = Sightings::default();
-    loop {
-        let mut last = stop.load(Ordering::Relaxed);
-        for segment_id in &targets {
-            let request = GetSegmentRequest { segment_id: *segment_id, consistency: 0 };
-            match client.get_segment(request).await {
-                Ok(answer) => {
-                    let revision = answer.metadata().get("ferry-revision").expect("an answer tells its revision");
-                    let revision = revision.to_str().expect("a number").parse().expect("a number");
-                    let state = answer.into_inner().segment.expect("an answer has a segment").state();
-                    assert_ne!(state, SegmentState::Dropped, "{segment_id}");
-                    sightings.saw(revision, state == SegmentState::Flushed);
-                }
-                // A follower that is too far behind says so, and is asked again.
-                Err(status) if status.code() == Code::Unavailable => last = false,
-                // Not submitted yet.
-                Err(status) => assert_eq!(status.code(), Code::NotFound, "{status:?}"),
-            }
-        }
-        if last {
-            return sightings;
-        }
     }
 }
 
@@ -255,6 +223,7 @@ async fn s06_a_huge_job_is_streamed_and_published_in_one_entry_for_readers_of_ev
     stop.store(true, Ordering::Relaxed);
     let mut seen = Sightings::default();
     for sightings in readers.join_all().await {
+        assert!(sightings.hidden_last > 0, "every node was asked before the job was Completed: {sightings:?}");
         assert!(sightings.published_first.is_some(), "every node shows the published targets: {sightings:?}");
         seen.add(&sightings);
     }
@@ -263,7 +232,7 @@ async fn s06_a_huge_job_is_streamed_and_published_in_one_entry_for_readers_of_ev
     println!("{} looks: hidden up to revision {}, published from {published} on", seen.looks, seen.hidden_last);
 
     stage.assert_targets(job_id, SegmentState::Flushed).await;
-    stage.print_figures().await;
+    stage.look_at_figures().await;
     stage.assert_sound().await;
 }
 
@@ -295,7 +264,7 @@ async fn s08_huge_jobs_fail_are_canceled_and_collected_as_well_as_small_ones() {
     let states = stage.task_states(job_id).await;
     assert_eq!(states.values().sum::<i64>(), (segments() + SEGMENTS_PER_TASK - 1) / SEGMENTS_PER_TASK, "{states:?}");
     assert!(states.keys().all(|state| ["Completed", "Failed"].contains(&state.as_str())), "{states:?}");
-    stage.print_figures().await;
+    stage.look_at_figures().await;
     stage.assert_sound().await;
 }
 
@@ -306,7 +275,7 @@ async fn s40_a_streamed_submit_goes_on_when_the_leader_dies_in_the_middle_of_it(
     let leader = stage.cluster.leader().await;
     let applied = "ferry_raft_applied_index";
     let before: u64 = eventually(applied, || stage.cluster.metric(leader, applied)).await;
-    let child = stage.command("go on", &mappings, &[]).spawn().expect("the binary can be started");
+    let mut child = stage.command("go on", &mappings, &[]).spawn().expect("the binary can be started");
     // The endpoints begin with node 1, so the stream is forwarded, or it dies with the leader itself.
     eventually("some pages are in", || async {
         let now: u64 = stage.cluster.metric(leader, applied).await?;
@@ -314,6 +283,7 @@ async fn s40_a_streamed_submit_goes_on_when_the_leader_dies_in_the_middle_of_it(
     })
     .await;
     stage.cluster.kill_node(leader);
+    assert!(child.try_wait().expect("the process can be waited for").is_none(), "it was in the middle of it");
     let job_id = stage.submitted("go on", child).await;
     stage.cluster.start_node(leader);
     stage.job_when("go on", job_id, "Completed", |job| job.state() == JobState::Completed).await;
@@ -348,7 +318,11 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             let request = GetSegmentRequest { segment_id: segments() / 2 + 1, consistency: 0 };
-            let status = self.cluster.segments(node).get_segment(request).await.expect_err("its targets went with it");
+            let status = answered(|| {
+                let mut client = self.cluster.segments(node);
+                async move { client.get_segment(request).await }
+            });
+            let status = status.await.expect_err("its targets went with it");
             assert_eq!(status.code(), Code::NotFound, "{status:?}");
         }
         println!("{name}: cleaned up, and gone for every reader, after {:.1?}", began.elapsed());
@@ -356,11 +330,15 @@ impl Stage {
 
     /// Tasks of a job by state, listed in pages.
     async fn task_states(&self, job_id: i64) -> BTreeMap<String, i64> {
-        let mut client = self.cluster.jobs(3);
+        let client = self.cluster.jobs(3);
         let mut request = ListTasksRequest { job_id, page_size: 1_000, ..Default::default() };
         let mut states = BTreeMap::new();
         loop {
-            let page = client.list_tasks(request.clone()).await.expect("tasks are listed").into_inner();
+            let page = answered(|| {
+                let (mut client, request) = (client.clone(), request.clone());
+                async move { client.list_tasks(request).await }
+            });
+            let page = page.await.expect("tasks are listed");
             for task in &page.tasks {
                 assert_ne!(task.state(), TaskState::Unspecified, "{task:?}");
                 *states.entry(format!("{:?}", task.state())).or_default() += 1;
