@@ -9,7 +9,7 @@ use crate::id::SegmentId;
 use crate::key::Key;
 use crate::outcome::{Outcome, Rejection};
 use crate::read;
-use crate::row::{CleanUp, Job, Mapping, Row, SegmentState, Task, TaskOutcome};
+use crate::row::{CleanUp, Job, Mapping, Row, Segment, SegmentState, Task, TaskOutcome};
 use crate::tables::Tables;
 use ferry_planted::Bug;
 use std::collections::BTreeMap;
@@ -55,12 +55,12 @@ pub(super) fn copied(
 ) -> Result<(), Rejection> {
     let results = exactly_the_targets(desk, task, segments)?;
     let (mut rows, mut bytes) = (Some(0_u64), Some(0_u64));
-    for (target, result) in results {
+    for (target, (mapping, result)) in results {
         let result_rows = u64::try_from(result.rows)
             .map_err(|_| invalid("result.rows", format!("of segment {target} are negative: report what it has")))?;
         rows = rows.and_then(|rows| rows.checked_add(result_rows));
         bytes = bytes.and_then(|bytes| bytes.checked_add(result.bytes));
-        write_segment(desk, job, target, result)?;
+        write_segment(desk, job, target, mapping, result);
     }
     let (Some(rows), Some(bytes)) = (rows.and_then(|rows| job.counts.rows.checked_add(rows)), bytes) else {
         return Err(invalid("result", "has more rows or bytes than a job can count: report what the segments have"));
@@ -73,17 +73,19 @@ pub(super) fn copied(
     Ok(())
 }
 
-fn write_segment(desk: &mut Desk<'_>, job: &Job, target: SegmentId, result: &CopiedSegment) -> Result<(), Rejection> {
-    let row = read::segment(&desk.rows, target).filter(|segment| segment.job == job.id);
-    let Some(mut segment) = row else { return Err(Rejection::TargetHeld { target, job: job.id }) };
-    segment.partition_id = result.partition_id;
-    segment.rows = result.rows;
-    segment.bytes = result.bytes;
-    if ferry_planted::is(Bug::EarlyPublication) {
-        segment.state = SegmentState::Flushed;
-    }
+/// A target is its job's until that has given it up, so what its row says follows from the mapping: it is not read first.
+fn write_segment(desk: &mut Desk<'_>, job: &Job, target: SegmentId, mapping: Mapping, result: &CopiedSegment) {
+    let early = ferry_planted::is(Bug::EarlyPublication);
+    let segment = Segment {
+        job: job.id,
+        source: mapping.source,
+        collection_id: job.spec.collection_id,
+        partition_id: result.partition_id,
+        state: if early { SegmentState::Flushed } else { SegmentState::Importing },
+        rows: result.rows,
+        bytes: result.bytes,
+    };
     desk.rows.put(Key::Segment(target), Row::Segment(segment));
-    Ok(())
 }
 
 /// The results by target, refused as a whole unless they list each target of the task once and nothing else.
@@ -91,7 +93,7 @@ fn exactly_the_targets<'a>(
     desk: &Desk<'_>,
     task: &Task,
     segments: &'a [CopiedSegment],
-) -> Result<BTreeMap<SegmentId, &'a CopiedSegment>, Rejection> {
+) -> Result<BTreeMap<SegmentId, (Mapping, &'a CopiedSegment)>, Rejection> {
     let wrong = |reason: String| Rejection::WrongTargets { task: task.id, reason };
     let targets = targets_of(desk, task);
     let mut results = BTreeMap::new();
@@ -101,7 +103,7 @@ fn exactly_the_targets<'a>(
         if mapping.partition_id != 0 && mapping.partition_id != segment.partition_id {
             return Err(wrong(format!("{target} was to go to partition {}", mapping.partition_id)));
         }
-        if results.insert(target, segment).is_some() {
+        if results.insert(target, (*mapping, segment)).is_some() {
             return Err(wrong(format!("{target} is listed twice")));
         }
     }

@@ -29,14 +29,18 @@ pub(super) fn dispatch(read: &dyn Read, now: Time, policy: &Policy, connected: &
         return;
     }
     let mut workers = Workers::new(read, connected);
+    let free: usize = connected.iter().map(|one| one.slots_free as usize).sum();
+    let assignments_max = policy.assignments_max.min(free);
+    // One more shows whether a job has tasks left that could be leased.
+    let entries_max = (assignments_max.saturating_add(1), policy.assignments_max.saturating_add(1));
     let mut queues: BTreeMap<JobId, Queue> = BTreeMap::new();
-    while plan.assignments.len() < policy.assignments_max && workers.any_free() {
+    while plan.assignments.len() < assignments_max && workers.any_free() {
         let Some((pass, id)) = order.pop_first() else { return };
         let queue = match queues.entry(id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let Some(job) = read::job(read, id) else { continue };
-                place.insert(Queue::new(read, now, policy, job))
+                place.insert(Queue::new(read, now, entries_max, job))
             }
         };
         match queue.assign_next(read, &mut workers) {
@@ -64,36 +68,61 @@ pub(super) fn can_begin(read: &dyn Read, job: JobId, now: Time) -> bool {
 /// What a job has in its queue, as far as a plan looks.
 struct Queue {
     job: Job,
+    now: Time,
     ready: VecDeque<TaskId>,
     /// The first task that is not ready, and when it will be.
     until: Option<(Time, TaskId)>,
+    /// Entries that were read.
+    seen: usize,
+    /// Entries that are read at first, and where that does not do.
+    entries_max: (usize, usize),
     /// Some task of the job was leased by this plan.
     moved: bool,
 }
 
 impl Queue {
-    fn new(read: &dyn Read, now: Time, policy: &Policy, job: Job) -> Self {
-        let entries = read::queue(read, job.id, policy.assignments_max.saturating_add(1));
-        let until = entries.iter().copied().find(|(at, _)| *at > now);
-        let ready = entries.into_iter().filter(|(at, _)| *at <= now).map(|(_, task)| task).collect();
-        Self { job, ready, until, moved: false }
+    fn new(read: &dyn Read, now: Time, entries_max: (usize, usize), job: Job) -> Self {
+        let mut queue = Self { job, now, ready: VecDeque::new(), until: None, seen: 0, entries_max, moved: false };
+        queue.look(read, entries_max.0);
+        queue
+    }
+
+    /// Reads on, up to so many entries.
+    fn look(&mut self, read: &dyn Read, entries_max: usize) {
+        for (at, task) in read::queue(read, self.job.id, entries_max).into_iter().skip(self.seen) {
+            self.seen += 1;
+            if at <= self.now {
+                self.ready.push_back(task);
+            } else if self.until.is_none() {
+                self.until = Some((at, task));
+            }
+        }
+    }
+
+    /// The next task that could be leased.
+    fn next(&mut self, read: &dyn Read) -> Option<Task> {
+        // Tasks that want another worker than the free ones may stand before others.
+        if self.ready.is_empty() && self.seen == self.entries_max.0 {
+            self.look(read, self.entries_max.1);
+        }
+        self.ready.pop_front().and_then(|id| read::task(read, id))
     }
 
     /// Leases the job's next task for which there is a worker.
     fn assign_next(&mut self, read: &dyn Read, workers: &mut Workers<'_>) -> Result<LeaseRef, WaitingOn> {
-        let turn = WaitingOn::Turn { behind: None };
-        let mut reason = self.until.map_or(turn, |(until, task)| WaitingOn::Backoff { until, task });
-        while let Some(task) = self.ready.pop_front().and_then(|id| read::task(read, id)) {
+        let mut reason = None;
+        while let Some(task) = self.next(read) {
             match workers.take(&task) {
                 Ok((worker, incarnation)) => {
                     self.moved = true;
                     let attempt = task.attempt.saturating_add(1);
                     return Ok(LeaseRef { task: task.id, attempt, worker, incarnation });
                 }
-                Err(why) => reason = why,
+                Err(why) => reason = Some(why),
             }
         }
-        Err(reason)
+        let waits = self.until.map(|(until, task)| WaitingOn::Backoff { until, task });
+        Err(reason.or(waits).unwrap_or(WaitingOn::Turn { behind: None }))
     }
 
     fn give_up(&self, id: JobId, reason: WaitingOn, plan: &mut Plan) {

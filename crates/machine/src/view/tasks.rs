@@ -82,6 +82,11 @@ pub fn assigned_tasks(read: &dyn Read, worker: WorkerId) -> Vec<Task> {
     read::assignments(read, worker, leased_max).into_iter().filter_map(|task| read::task(read, task)).collect()
 }
 
+/// Tasks with these ids.
+pub fn tasks_by_id(read: &dyn Read, ids: &[TaskId]) -> Vec<Task> {
+    ids.iter().filter_map(|id| read::task(read, *id)).collect()
+}
+
 /// Tasks of a job that wait, with the time from which each may be leased, the earliest first.
 pub fn queued_tasks(read: &dyn Read, job: &Job, rows_max: usize) -> Vec<(Time, TaskId)> {
     read::queue(read, job.id, rows_max)
