@@ -13,6 +13,7 @@ use ferry_machine::command::Command;
 use ferry_machine::time::Stamp;
 use ferry_store::checkpoints::Checkpoints;
 use ferry_store::rows::{Rows, RowsView};
+use futures::future::join_all;
 use openraft::async_runtime::watch::WatchReceiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -79,18 +80,44 @@ impl Raft {
         self.ask(command, Some(term)).await
     }
 
+    /// Has commands applied in their order, in as few entries as hold them, under this term only; each has an answer of
+    /// its own.
+    pub async fn propose_all_as(&self, term: Term, commands: &[Command]) -> Vec<Result<Proposed, ProposeError>> {
+        self.ask_all(commands, Some(term)).await
+    }
+
     async fn ask(&self, command: Command, fence: Option<Term>) -> Result<Proposed, ProposeError> {
-        let (ask, result) = Ask::new(command, fence)
-            .map_err(|rejection| ProposeError::Rejected { rejection, index: self.applied_index() })?;
-        self.inner.proposals.try_send(ask).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
-        })?;
-        match timeout(self.inner.config.propose_timeout(), result).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(ProposeError::Unknown { reason: "raft stopped on this node" }),
-            Err(_) => Err(ProposeError::Unknown { reason: "no quorum agreed in time" }),
-        }
+        let mut answers = self.ask_all(std::slice::from_ref(&command), fence).await;
+        answers.pop().unwrap_or(Err(ProposeError::Stopped))
+    }
+
+    async fn ask_all(&self, commands: &[Command], fence: Option<Term>) -> Vec<Result<Proposed, ProposeError>> {
+        let groups = match Ask::group(commands, fence) {
+            Ok(groups) => groups,
+            Err(rejection) => {
+                let refused = ProposeError::Rejected { rejection, index: self.applied_index() };
+                return vec![Err(refused); commands.len()];
+            }
+        };
+        let asking = groups.into_iter().map(|(ask, result)| {
+            let count = ask.commands();
+            let sent = self.inner.proposals.try_send(ask).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
+            });
+            async move {
+                if let Err(error) = sent {
+                    return vec![Err(error); count];
+                }
+                let failure = match timeout(self.inner.config.propose_timeout(), result).await {
+                    Ok(Ok(results)) => return results,
+                    Ok(Err(_)) => ProposeError::Unknown { reason: "raft stopped on this node" },
+                    Err(_) => ProposeError::Unknown { reason: "no quorum agreed in time" },
+                };
+                vec![Err(failure); count]
+            }
+        });
+        join_all(asking.collect::<Vec<_>>()).await.concat()
     }
 
     /// A node that was just elected is about to lead: whoever proposes to it waits for the barrier rather than be

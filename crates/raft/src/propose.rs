@@ -12,8 +12,7 @@ use crate::types::{Batch, Core, Types};
 use ferry_machine::command::{Command, TaskResult};
 use ferry_machine::limits::ROWS_PER_COMMAND_MAX;
 use ferry_machine::outcome::{Outcome, Rejection};
-use ferry_machine::time::Stamp;
-use ferry_store::codec;
+use ferry_store::codec::{self, EncodedCommand};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
@@ -49,30 +48,63 @@ pub struct Proposed {
     pub index: u64,
 }
 
-/// A proposal on its way.
+/// A proposal on its way: commands that share an entry.
 pub(crate) struct Ask {
-    pub(crate) command: Command,
-    /// Only in this term, if any.
-    pub(crate) fence: Option<Term>,
-    pub(crate) answer: Answer,
+    commands: Vec<EncodedCommand>,
+    /// Rows that they may read or write at most.
+    rows: usize,
     bytes: usize,
+    /// Only in this term, if any.
+    fence: Option<Term>,
+    answer: Answer,
 }
 
-type Answer = oneshot::Sender<Result<Proposed, ProposeError>>;
+type Answered = Vec<Result<Proposed, ProposeError>>;
+type Answer = oneshot::Sender<Answered>;
 
 impl Ask {
-    /// A proposal and where its answer will be, unless no entry could ever hold it.
-    pub(crate) fn new(
-        command: Command,
+    /// Proposals of commands in their order, as few as hold them, and where their answers will be; a command that no
+    /// entry could ever hold refuses them all.
+    pub(crate) fn group(
+        commands: &[Command],
         fence: Option<Term>,
-    ) -> Result<(Self, oneshot::Receiver<Result<Proposed, ProposeError>>), Rejection> {
-        let bytes = codec::encode_batch(Stamp::default(), std::slice::from_ref(&command)).len();
-        if bytes > BYTES_PER_COMMAND_MAX {
-            let (max, next_step) = (BYTES_PER_COMMAND_MAX as u64, "send less in one request");
-            return Err(Rejection::LimitReached { what: "bytes in one command", max, next_step });
+    ) -> Result<Vec<(Self, oneshot::Receiver<Answered>)>, Rejection> {
+        let mut groups: Vec<(Self, oneshot::Receiver<Answered>)> = Vec::new();
+        for command in commands {
+            let (rows, encoded) = (rows_max(command), codec::encode_command(command));
+            if encoded.size_bytes() > BYTES_PER_COMMAND_MAX {
+                let (max, next_step) = (BYTES_PER_COMMAND_MAX as u64, "send less in one request");
+                return Err(Rejection::LimitReached { what: "bytes in one command", max, next_step });
+            }
+            match groups.last_mut() {
+                Some((last, _)) if last.has_room(1, rows, encoded.size_bytes()) => last.push(rows, encoded),
+                _ => {
+                    let (answer, result) = oneshot::channel();
+                    let mut group = Self { commands: Vec::new(), rows: 0, bytes: 0, fence, answer };
+                    group.push(rows, encoded);
+                    groups.push((group, result));
+                }
+            }
         }
-        let (answer, result) = oneshot::channel();
-        Ok((Self { command, fence, answer, bytes }, result))
+        Ok(groups)
+    }
+
+    /// How many commands it has.
+    pub(crate) fn commands(&self) -> usize {
+        self.commands.len()
+    }
+
+    fn push(&mut self, rows: usize, encoded: EncodedCommand) {
+        self.rows += rows;
+        self.bytes += encoded.size_bytes();
+        self.commands.push(encoded);
+    }
+
+    /// Whether an entry that holds these commands may have so many more; what one has alone has room by itself.
+    fn has_room(&self, commands: usize, rows: usize, bytes: usize) -> bool {
+        self.commands.len() + commands <= COMMANDS_PER_ENTRY_MAX
+            && self.rows + rows <= ROWS_PER_ENTRY_MAX
+            && self.bytes + bytes <= BYTES_PER_ENTRY_MAX
     }
 }
 
@@ -129,9 +161,8 @@ impl Proposer {
     }
 
     async fn append(&mut self, lead: &Lead, place: OwnedSemaphorePermit, first: Ask) {
-        let asks = self.collect(lead, first);
-        let (commands, answers): (Vec<_>, Vec<_>) = asks.into_iter().map(|ask| (ask.command, ask.answer)).unzip();
-        let batch = Batch(codec::encode_batch(lead.clock.stamp(), &commands).into());
+        let (commands, answers) = self.collect(lead, first);
+        let batch = Batch(codec::join_batch(lead.clock.stamp(), &commands).into());
         let (responder, result) = ProgressResponder::<Types, ClientWriteResult<Types>>::complete_only();
         let sent = self.core.write(batch).with_leader(lead.term.number()).responder(responder).await;
         let core = self.core.clone();
@@ -145,12 +176,11 @@ impl Proposer {
         });
     }
 
-    /// What waits and fits into the entry of `first`.
-    fn collect(&mut self, lead: &Lead, first: Ask) -> Vec<Ask> {
-        let (mut rows, mut bytes) = (rows_max(&first.command), first.bytes);
-        let mut asks = vec![first];
-        while asks.len() < COMMANDS_PER_ENTRY_MAX {
-            let Ok(ask) = self.queue.try_recv() else { break };
+    /// What waits and fits into the entry of `first`: the commands, and how many each answer is for.
+    fn collect(&mut self, lead: &Lead, first: Ask) -> (Vec<EncodedCommand>, Vec<(usize, Answer)>) {
+        let mut entry = first;
+        let mut answers = Vec::new();
+        while let Ok(ask) = self.queue.try_recv() {
             if ask.answer.is_closed() {
                 continue;
             }
@@ -158,21 +188,25 @@ impl Proposer {
                 self.refuse(ask);
                 continue;
             }
-            rows += rows_max(&ask.command);
-            bytes += ask.bytes;
-            if rows > ROWS_PER_ENTRY_MAX || bytes > BYTES_PER_ENTRY_MAX {
+            if !entry.has_room(ask.commands.len(), ask.rows, ask.bytes) {
                 self.held = Some(ask);
                 break;
             }
-            asks.push(ask);
+            entry.rows += ask.rows;
+            entry.bytes += ask.bytes;
+            answers.push((ask.commands.len(), ask.answer));
+            entry.commands.extend(ask.commands);
         }
-        asks
+        let others: usize = answers.iter().map(|(count, _)| count).sum();
+        answers.insert(0, (entry.commands.len() - others, entry.answer));
+        (entry.commands, answers)
     }
 
     fn refuse(&self, ask: Ask) {
         let leader = other_leader(&self.core);
+        let refused = ask.commands.iter().map(|_| Err(ProposeError::NotLeader { leader: leader.clone() }));
         // A proposer that gave up is no error.
-        let _ = ask.answer.send(Err(ProposeError::NotLeader { leader }));
+        let _ = ask.answer.send(refused.collect());
     }
 }
 
@@ -186,16 +220,17 @@ pub(crate) fn other_leader(core: &Core) -> Leader {
     leader_of(&core.metrics().borrow_watched()).filter(|(id, _)| id != core.node_id())
 }
 
-fn distribute(core: &Core, result: Option<ClientWriteResult<Types>>, answers: Vec<Answer>) {
+/// Gives each answer as many of the entry's results as it is for.
+fn distribute(core: &Core, result: Option<ClientWriteResult<Types>>, answers: Vec<(usize, Answer)>) {
     let failure = match result {
         Some(Ok(response)) => {
             let index = response.log_id.index;
-            for (answer, applied) in answers.into_iter().zip(response.data) {
-                let applied = match applied {
-                    Ok(outcome) => Ok(Proposed { outcome, index }),
-                    Err(rejection) => Err(ProposeError::Rejected { rejection, index }),
-                };
-                let _ = answer.send(applied);
+            let mut results = response.data.into_iter().map(|applied| match applied {
+                Ok(outcome) => Ok(Proposed { outcome, index }),
+                Err(rejection) => Err(ProposeError::Rejected { rejection, index }),
+            });
+            for (count, answer) in answers {
+                let _ = answer.send(results.by_ref().take(count).collect());
             }
             return;
         }
@@ -208,8 +243,8 @@ fn distribute(core: &Core, result: Option<ClientWriteResult<Types>>, answers: Ve
         }
         None => ProposeError::Unknown { reason: "raft stopped on this node" },
     };
-    for answer in answers {
-        let _ = answer.send(Err(failure.clone()));
+    for (count, answer) in answers {
+        let _ = answer.send(vec![Err(failure.clone()); count]);
     }
 }
 
@@ -248,9 +283,10 @@ fn rows_max(command: &Command) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ferry_machine::command::{IdMapping, SubmitPage};
-    use ferry_machine::id::JobId;
+    use ferry_machine::command::{IdMapping, LeaseRef, SubmitPage};
+    use ferry_machine::id::{JobId, TaskId, WorkerId};
     use ferry_machine::limits::MAPPINGS_PER_PAGE_MAX;
+    use ferry_machine::time::Stamp;
 
     #[test]
     fn the_largest_page_of_a_submit_fits_into_an_entry() {
@@ -266,10 +302,23 @@ mod tests {
     }
 
     #[test]
+    fn commands_that_are_proposed_together_share_entries_in_their_order() {
+        let lease = LeaseRef { task: TaskId(1), attempt: 1, worker: WorkerId(1), incarnation: 1 };
+        let create = Command::CreateTasks { job: JobId(1), tasks_created: 0 };
+        let mut commands = vec![Command::AssignTask(lease); COMMANDS_PER_ENTRY_MAX];
+        commands.extend([create.clone(), create, Command::Tick, Command::Tick]);
+        let groups = Ask::group(&commands, None).unwrap();
+        let counts: Vec<usize> = groups.iter().map(|(ask, _)| ask.commands.len()).collect();
+        assert_eq!(counts, [62, 2, 1, 1, 2]);
+        let encoded: Vec<EncodedCommand> = groups.into_iter().flat_map(|(ask, _)| ask.commands).collect();
+        assert_eq!(codec::decode_batch(&codec::join_batch(Stamp::default(), &encoded)).unwrap().1, commands);
+    }
+
+    #[test]
     fn a_command_that_no_entry_could_hold_is_refused_before_it_is_proposed() {
         let reason = "x".repeat(BYTES_PER_COMMAND_MAX);
-        let refused = Ask::new(Command::FailJob { job: JobId(1), reason }, None).err();
+        let refused = Ask::group(&[Command::FailJob { job: JobId(1), reason }], None).err();
         assert!(matches!(refused, Some(Rejection::LimitReached { .. })), "{refused:?}");
-        assert!(Ask::new(Command::Tick, None).is_ok());
+        assert!(Ask::group(&[Command::Tick], None).is_ok());
     }
 }

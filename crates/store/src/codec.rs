@@ -8,7 +8,7 @@ pub mod key;
 pub mod rows;
 mod shapes;
 
-pub use command::{decode_batch, encode_batch};
+pub use command::{EncodedCommand, decode_batch, encode_batch, encode_command, join_batch};
 
 use prost::Message;
 

@@ -1,7 +1,9 @@
 //! Keys, rows and commands as bytes: nothing is lost on the way, and keys keep their order.
 
 use crate::any::Dice;
-use ferry_store::codec::{CodecError, FORMAT, decode_batch, encode_batch, key, rows};
+use ferry_store::codec::{
+    CodecError, EncodedCommand, FORMAT, decode_batch, encode_batch, encode_command, join_batch, key, rows,
+};
 use proptest::prelude::*;
 
 proptest! {
@@ -34,6 +36,17 @@ proptest! {
         let stamp = dice.stamp();
         let commands: Vec<_> = (0..dice.below(4)).map(|_| dice.command()).collect();
         prop_assert_eq!(decode_batch(&encode_batch(stamp, &commands)), Ok((stamp, commands)));
+    }
+
+    #[test]
+    fn commands_encoded_one_by_one_make_the_same_batch(seed in any::<u64>()) {
+        let mut dice = Dice::new(seed);
+        let stamp = dice.stamp();
+        let commands: Vec<_> = (0..dice.below(4)).map(|_| dice.command()).collect();
+        let encoded: Vec<_> = commands.iter().map(encode_command).collect();
+        prop_assert_eq!(join_batch(stamp, &encoded), encode_batch(stamp, &commands));
+        let bytes: usize = encoded.iter().map(EncodedCommand::size_bytes).sum();
+        prop_assert_eq!(encode_batch(stamp, &[]).len() + bytes, encode_batch(stamp, &commands).len());
     }
 
     #[test]
