@@ -8,8 +8,10 @@ use ferry_raft::ApplyTimes;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    TextEncoder,
 };
+use std::time::Duration;
 
 /// From 10 ms to about a day, four times more each.
 const LATENCY_BUCKETS_SECONDS: [f64; 12] =
@@ -45,6 +47,8 @@ pub(crate) struct Metrics {
     task_latency: HistogramVec,
     requests: IntCounterVec,
     deliveries: IntCounterVec,
+    checks: IntCounter,
+    check_seconds: Counter,
 }
 
 impl Metrics {
@@ -77,11 +81,18 @@ impl Metrics {
             ),
             &["taken"],
         )?;
+        let checks = IntCounter::new("ferry_checks_total", "Rounds of the checker on this node, which has led.")?;
+        let check_seconds = Counter::new(
+            "ferry_check_seconds_total",
+            "The time in which those rounds found what is to be done, without the time of doing it.",
+        )?;
+        registry.register(Box::new(checks.clone()))?;
+        registry.register(Box::new(check_seconds.clone()))?;
         registry.register(Box::new(deliveries.clone()))?;
         registry.register(Box::new(job_latency.clone()))?;
         registry.register(Box::new(task_latency.clone()))?;
         registry.register(Box::new(requests.clone()))?;
-        Ok(Self { registry, job_latency, task_latency, requests, deliveries })
+        Ok(Self { registry, job_latency, task_latency, requests, deliveries, checks, check_seconds })
     }
 
     /// Counts an answered call.
@@ -92,6 +103,12 @@ impl Metrics {
     /// Counts a post to the webhook's receiver.
     pub(crate) fn count_delivery(&self, taken: bool) {
         self.deliveries.with_label_values(&[if taken { "true" } else { "false" }]).inc();
+    }
+
+    /// Counts a round of the checker.
+    pub(crate) fn observe_check(&self, took: Duration) {
+        self.checks.inc();
+        self.check_seconds.inc_by(took.as_secs_f64());
     }
 
     /// Counts the latency of a job that has just completed; one that ended otherwise has none.
@@ -296,7 +313,7 @@ mod tests {
         metrics.task_latency.with_label_values(&["done"]).observe(seconds(1_500));
         let text = metrics.render(RaftFigures::default(), Some(&leader())).unwrap();
         let typed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-        assert_eq!(typed.len(), 20, "{typed:?}");
+        assert_eq!(typed.len(), 22, "{typed:?}");
         for name in typed.iter().filter_map(|line| line.split(' ').next()) {
             assert!(name.starts_with("ferry_"), "{name}");
             let helps = text.lines().filter(|line| line.starts_with(&format!("# HELP {name} "))).count();

@@ -3,13 +3,13 @@
 
 use super::Leadership;
 use ferry_machine::command::Command;
-use ferry_machine::id::WorkerId;
-use ferry_machine::outcome::Outcome;
+use ferry_machine::id::{TaskId, WorkerId};
 use ferry_machine::plan::{Plan, Policy, plan};
 use ferry_machine::view;
 use futures::future::join_all;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tracing::{debug, info};
 
@@ -38,7 +38,8 @@ async fn check(leadership: &Arc<Leadership>) -> Duration {
     lose_silent_workers(leadership).await;
     // Without a clock the leadership has ended, and this loop with it.
     let Some(now) = leadership.now() else { return Duration::from_millis(tick_ms) };
-    leadership.sessions.reconcile(|| leadership.raft.view());
+    let began = Instant::now();
+    leadership.sessions.reconcile_outdated(|| leadership.raft.view());
     let (plan, committed) = {
         let view = leadership.raft.view();
         let connected = leadership.sessions.connected(&view);
@@ -49,33 +50,37 @@ async fn check(leadership: &Arc<Leadership>) -> Duration {
         };
         (plan(&view, now, &policy, &connected), view::cluster(&view).map_or(now, |cluster| cluster.now))
     };
+    leadership.metrics.observe_check(began.elapsed());
     let due_in_ms = plan.next_due.map(|due| due.since(now));
     propose_all(leadership, plan).await;
-    if due_in_ms.is_some() && now.since(committed) >= CLOCK_COMMIT_INTERVAL_MS {
-        propose_one(leadership, Command::Tick).await;
+    if due_in_ms.is_some()
+        && now.since(committed) >= CLOCK_COMMIT_INTERVAL_MS
+        && let Err(error) = leadership.propose(Command::Tick).await
+    {
+        debug!(%error, "cluster time was not committed");
     }
     let wait_max_ms = if due_in_ms.is_some() { tick_ms.min(CLOCK_COMMIT_INTERVAL_MS) } else { tick_ms };
     Duration::from_millis(due_in_ms.map_or(wait_max_ms, |due| due.clamp(1, wait_max_ms)))
 }
 
-/// Proposals of one round are independent of each other, so they share entries and syncs.
+/// Proposals of one round are independent of each other, so they share entries and syncs. A refusal is no error: the plan
+/// was stale, and the next one will not be.
 async fn propose_all(leadership: &Arc<Leadership>, plan: Plan) {
-    let assignments = plan.assignments.into_iter().map(Command::AssignTask);
-    let proposals = plan.commands.into_iter().chain(assignments).map(|command| propose_one(leadership, command));
-    let assigned = join_all(proposals).await.into_iter().any(|assigned| assigned);
-    if assigned {
-        leadership.sessions.reconcile(|| leadership.raft.view());
+    let assignments = plan.assignments.iter().copied().map(Command::AssignTask);
+    let commands: Vec<Command> = plan.commands.into_iter().chain(assignments).collect();
+    let others = commands.len() - plan.assignments.len();
+    let proposed = leadership.propose_all(&commands).await;
+    for error in proposed.iter().filter_map(|proposed| proposed.as_ref().err()) {
+        debug!(%error, "a planned command was not applied");
     }
-}
-
-/// Whether the command leased a task. A refusal is no error: the plan was stale, and the next one will not be.
-async fn propose_one(leadership: &Arc<Leadership>, command: Command) -> bool {
-    match leadership.propose(command).await {
-        Ok(proposed) => matches!(proposed.outcome, Outcome::Assigned(_)),
-        Err(error) => {
-            debug!(%error, "a planned command was not applied");
-            false
+    let mut leased: BTreeMap<WorkerId, Vec<TaskId>> = BTreeMap::new();
+    for (lease, proposed) in plan.assignments.iter().zip(proposed.into_iter().skip(others)) {
+        if proposed.is_ok() {
+            leased.entry(lease.worker).or_default().push(lease.task);
         }
+    }
+    if !leased.is_empty() {
+        leadership.sessions.send_leased(&leased, || leadership.raft.view());
     }
 }
 

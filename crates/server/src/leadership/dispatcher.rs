@@ -9,10 +9,15 @@ use ferry_machine::tables::Read;
 use ferry_machine::view;
 use ferry_proto::v1::{self, SessionResponse, session_response::Message};
 use std::collections::BTreeMap;
+use std::mem::Discriminant;
 use std::time::{Duration, Instant};
 
 /// A drop is told again when it was not answered for this long.
 const DROP_REPEAT: Duration = Duration::from_secs(2);
+
+/// Everything that a worker has is compared with the rows this often at least; drops that were not answered are told again
+/// by that.
+const COMPARE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the leader knows of an attempt that a worker has.
 pub(super) struct Run {
@@ -31,18 +36,56 @@ impl Run {
     }
 }
 
-/// Sends what is missing and tells to drop what should not be.
+/// What a worker was told depends on this of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct JobMark {
+    state: Discriminant<JobState>,
+    bandwidth_bytes_per_second: u64,
+}
+
+impl JobMark {
+    fn of(job: &Job) -> Self {
+        let bandwidth_bytes_per_second = job.spec.options.bandwidth_bytes_per_second;
+        Self { state: std::mem::discriminant(&job.state), bandwidth_bytes_per_second }
+    }
+}
+
+/// Compares everything that the worker has with everything that the rows have for it: sends what is missing, and tells to
+/// drop what should not be.
 pub(super) fn reconcile(worker: WorkerId, session: &mut Session, read: &dyn Read) {
     if session.outgoing.is_none() {
         return;
     }
+    session.jobs.clear();
+    session.compared_at = Instant::now();
+    let wanted = bring(session, read, view::assigned_tasks(read, worker));
+    tell_drops(session, &wanted);
+}
+
+/// Whether what the worker was told may not hold any more: a lease ends by what the worker itself says or with its
+/// session, so it is only the jobs of its attempts that others can change.
+pub(super) fn is_outdated(session: &Session, read: &dyn Read) -> bool {
+    session.compared_at.elapsed() >= COMPARE_INTERVAL
+        || session.jobs.iter().any(|(id, mark)| view::job(read, *id).map(|job| JobMark::of(&job)) != Some(*mark))
+}
+
+/// Sends attempts that have just been leased.
+pub(super) fn send_leased(session: &mut Session, read: &dyn Read, tasks: &[TaskId]) {
+    if session.outgoing.is_some() {
+        bring(session, read, view::tasks_by_id(read, tasks));
+    }
+}
+
+/// Sends of these tasks what the worker lacks; answers with the attempts that it is to run.
+fn bring(session: &mut Session, read: &dyn Read, tasks: Vec<Task>) -> BTreeMap<TaskId, u32> {
     let mut jobs = BTreeMap::new();
     let mut wanted = BTreeMap::new();
     let mut limits = BTreeMap::new();
-    for task in view::assigned_tasks(read, worker) {
+    for task in tasks {
         let job = jobs.entry(task.job).or_insert_with(|| view::job(read, task.job));
         let Some(job) = job else { continue };
         let Some(lease) = task.lease.filter(|lease| lease.incarnation == session.incarnation) else { continue };
+        session.jobs.insert(job.id, JobMark::of(job));
         if should_run(job, &task) {
             wanted.insert(task.id, lease.attempt);
             let limit = job.spec.options.bandwidth_bytes_per_second;
@@ -68,7 +111,7 @@ pub(super) fn reconcile(worker: WorkerId, session: &mut Session, read: &dyn Read
     for (job, limit) in limits {
         session.send(limit_of(job, limit));
     }
-    tell_drops(session, &wanted);
+    wanted
 }
 
 /// A lease of a live job copies; one of a failed or canceled job may only clean up.

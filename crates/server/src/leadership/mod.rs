@@ -67,6 +67,11 @@ impl Leadership {
         self.raft.propose_as(self.term, command).await
     }
 
+    /// Proposes commands that go into the log in this order.
+    async fn propose_all(&self, commands: &[Command]) -> Vec<Result<Proposed, ProposeError>> {
+        self.raft.propose_all_as(self.term, commands).await
+    }
+
     /// Asks the checker to look again now.
     fn wake(&self) {
         self.wake.notify_one();

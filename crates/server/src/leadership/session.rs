@@ -1,7 +1,7 @@
 //! One worker's session: its messages become proposals, and it hears of them once they are committed.
 //!
-//! Invariant: no message of a worker waits for another one of its messages, so a slow proposal never costs a lease;
-//! and a renewal is answered only after the leadership was confirmed by a round begun after the heartbeat arrived.
+//! Messages of attempts that arrive together are proposed together, and share entries of the log. Invariant: no message
+//! waits for one that came before it, so a slow proposal never costs a lease; and a renewal is answered only after the leadership was confirmed by a round begun after the heartbeat arrived.
 
 use super::dispatcher::drop_of;
 use super::sessions::{OUTGOING_MAX, Outgoing};
@@ -10,9 +10,11 @@ use ferry_machine::command::{Command, CopiedSegment, FailureKind, LeaseRef, Task
 use ferry_machine::id::{SegmentId, TaskId, WorkerId};
 use ferry_machine::outcome::{Outcome, Rejection};
 use ferry_machine::view;
-use ferry_proto::v1::{self, SessionRequest, SessionResponse};
+use ferry_proto::v1::{self, Heartbeat, SessionRequest, SessionResponse};
 use ferry_proto::v1::{session_request::Message as FromWorker, session_response::Message as ToWorker};
 use ferry_raft::{ProposeError, Proposed};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -114,18 +116,23 @@ impl OpenSession {
         Ok(())
     }
 
-    async fn run(self, mut incoming: Streaming<SessionRequest>) {
+    async fn run(self, incoming: Streaming<SessionRequest>) {
+        let mut incoming = incoming.ready_chunks(MESSAGES_MAX);
         let mut handling = FuturesUnordered::new();
+        let mut messages = 0;
         loop {
             tokio::select! {
-                message = incoming.message(), if handling.len() < MESSAGES_MAX => match message {
-                    Ok(Some(SessionRequest { message: Some(message) })) => {
-                        handling.push(self.handle(message, Instant::now()));
+                arrived = incoming.next(), if messages < MESSAGES_MAX => {
+                    let Some(tasks) = arrived.and_then(|arrived| self.tasks(arrived)) else { break };
+                    messages += tasks.iter().map(|(count, _)| count).sum::<usize>();
+                    handling.extend(tasks.into_iter().map(|(count, task)| async move { (count, task.await) }));
+                }
+                Some((count, known)) = handling.next(), if !handling.is_empty() => {
+                    messages -= count;
+                    if !known {
+                        break;
                     }
-                    Ok(Some(SessionRequest { message: None })) => {}
-                    Ok(None) | Err(_) => break,
-                },
-                Some(known) = handling.next(), if !handling.is_empty() => if !known { break },
+                }
                 () = self.outgoing.closed() => break,
             }
         }
@@ -136,20 +143,59 @@ impl OpenSession {
         }
     }
 
-    /// False when the worker has to say hello again.
-    async fn handle(&self, message: FromWorker, arrived: Instant) -> bool {
-        let Some(leadership) = self.leadership.upgrade() else { return false };
-        match message {
-            FromWorker::Hello(_) => false,
-            FromWorker::Heartbeat(heartbeat) => self.renew(&leadership, heartbeat.sequence, arrived).await,
-            FromWorker::Claim(claim) => self.claim(&leadership, claim).await,
-            FromWorker::Progress(progress) => self.progress(&leadership, &progress),
-            FromWorker::Result(result) => self.result(&leadership, result).await,
-            FromWorker::Dropped(dropped) => self.dropped(&leadership, dropped).await,
+    /// What is to be done about messages that arrived together, and for how many of them; `None` when the stream broke or
+    /// a message cannot be read.
+    fn tasks(&self, arrived: Vec<Result<SessionRequest, Status>>) -> Option<Vec<(usize, BoxFuture<'_, bool>)>> {
+        let (mut tasks, mut asked) = (Vec::new(), Vec::new());
+        for request in arrived {
+            match request.ok()?.message {
+                None => {}
+                Some(FromWorker::Hello(_)) => return None,
+                Some(FromWorker::Heartbeat(Heartbeat { sequence })) => {
+                    tasks.push((1, self.renew(sequence, Instant::now()).boxed()));
+                }
+                Some(FromWorker::Progress(progress)) => self.progress(&progress)?,
+                Some(FromWorker::Claim(claim)) => {
+                    let lease = self.lease(claim.attempt)?;
+                    asked.push((lease, Command::ClaimTargets { lease, bytes_planned: claim.total_bytes }));
+                }
+                Some(FromWorker::Result(result)) => {
+                    let (lease, result) = (self.lease(result.attempt)?, task_result(result.outcome?));
+                    asked.push((lease, Command::ReportTask { lease, result }));
+                }
+                Some(FromWorker::Dropped(dropped)) => {
+                    let lease = self.lease(dropped.attempt)?;
+                    asked.push((lease, Command::ReleaseTask { lease }));
+                }
+            }
         }
+        if !asked.is_empty() {
+            tasks.push((asked.len(), self.propose(asked).boxed()));
+        }
+        Some(tasks)
     }
 
-    async fn renew(&self, leadership: &Leadership, sequence: u64, arrived: Instant) -> bool {
+    /// Proposes what attempts ask for, and answers each. False when the worker has to say hello again.
+    async fn propose(&self, asked: Vec<(LeaseRef, Command)>) -> bool {
+        let Some(leadership) = self.leadership.upgrade() else { return false };
+        let (leases, commands): (Vec<LeaseRef>, Vec<Command>) = asked.into_iter().unzip();
+        if commands.iter().any(gives_back) {
+            leadership.sessions.gave_back(self.worker);
+        }
+        let proposed = leadership.propose_all(&commands).await;
+        let mut known = true;
+        for ((lease, command), proposed) in leases.into_iter().zip(&commands).zip(proposed) {
+            match command {
+                Command::ClaimTargets { .. } => self.claimed(&leadership, lease, proposed).await,
+                Command::ReleaseTask { .. } => known &= self.released(&leadership, lease, &proposed),
+                _ => self.reported(&leadership, lease, proposed).await,
+            }
+        }
+        known
+    }
+
+    async fn renew(&self, sequence: u64, arrived: Instant) -> bool {
+        let Some(leadership) = self.leadership.upgrade() else { return false };
         if leadership.raft.confirm_leadership(leadership.term).await.is_err() {
             return true;
         }
@@ -158,38 +204,26 @@ impl OpenSession {
             && self.answer(ToWorker::Renewed(v1::Renewed { sequence }))
     }
 
-    async fn claim(&self, leadership: &Leadership, claim: v1::Claim) -> bool {
-        let Some(lease) = self.lease(claim.attempt) else { return false };
-        let command = Command::ClaimTargets { lease, bytes_planned: claim.total_bytes };
-        match leadership.propose(command).await {
-            Ok(_) => {
-                self.answer(ToWorker::Claimed(v1::Claimed { attempt: claim.attempt }));
-            }
-            Err(error) => {
-                if let Some(rejection) = cannot_be(&error) {
-                    // Whether that is committed or not, the attempt is dropped.
-                    let _ = self.fail(leadership, lease, rejection).await;
-                }
-                self.refused(lease, &error);
-            }
+    async fn claimed(&self, leadership: &Leadership, lease: LeaseRef, proposed: Result<Proposed, ProposeError>) {
+        let Err(error) = proposed else {
+            self.answer(ToWorker::Claimed(v1::Claimed { attempt: Some(attempt(lease)) }));
+            return;
+        };
+        if let Some(rejection) = cannot_be(&error) {
+            // Whether that is committed or not, the attempt is dropped.
+            let _ = self.fail(leadership, lease, rejection).await;
         }
-        true
+        self.refused(lease, &error);
     }
 
-    fn progress(&self, leadership: &Leadership, progress: &v1::Progress) -> bool {
-        let Some(attempt) = &progress.attempt else { return false };
+    fn progress(&self, progress: &v1::Progress) -> Option<()> {
+        let (attempt, leadership) = (progress.attempt?, self.leadership.upgrade()?);
         let task = TaskId(attempt.task_id);
         leadership.sessions.note_progress(self.worker, task, attempt.attempt, progress.copied_bytes);
-        true
+        Some(())
     }
 
-    async fn result(&self, leadership: &Leadership, result: v1::Result) -> bool {
-        let (Some(lease), Some(outcome)) = (self.lease(result.attempt), result.outcome) else { return false };
-        let result = task_result(outcome);
-        if matches!(result, TaskResult::Failed { kind: FailureKind::GivenBack, .. }) {
-            leadership.sessions.gave_back(self.worker);
-        }
-        let mut reported = leadership.propose(Command::ReportTask { lease, result }).await;
+    async fn reported(&self, leadership: &Leadership, lease: LeaseRef, mut reported: Result<Proposed, ProposeError>) {
         if let Some(rejection) = reported.as_ref().err().and_then(cannot_be).cloned() {
             reported = self.fail(leadership, lease, &rejection).await;
         }
@@ -197,7 +231,6 @@ impl OpenSession {
             Ok(proposed) => self.acknowledge(leadership, lease, &proposed),
             Err(error) => self.refused(lease, &error),
         }
-        true
     }
 
     /// A worker that says what cannot be would say it again: the attempt has failed, and counts.
@@ -228,9 +261,8 @@ impl OpenSession {
         }
     }
 
-    async fn dropped(&self, leadership: &Leadership, dropped: v1::Dropped) -> bool {
-        let Some(lease) = self.lease(dropped.attempt) else { return false };
-        match leadership.propose(Command::ReleaseTask { lease }).await {
+    fn released(&self, leadership: &Leadership, lease: LeaseRef, released: &Result<Proposed, ProposeError>) -> bool {
+        match released {
             Ok(_) | Err(ProposeError::Rejected { .. }) => {
                 leadership.sessions.finished(self.worker, lease.task, lease.attempt);
                 true
@@ -262,6 +294,12 @@ impl OpenSession {
     fn answer(&self, message: ToWorker) -> bool {
         self.outgoing.try_send(Ok(SessionResponse { message: Some(message) })).is_ok()
     }
+}
+
+/// Whether a report gives its attempt back.
+fn gives_back(command: &Command) -> bool {
+    let Command::ReportTask { result, .. } = command else { return false };
+    matches!(result, TaskResult::Failed { kind: FailureKind::GivenBack, .. })
 }
 
 /// Why a claim or a result can never be applied, whoever repeats it; `None` when it came too late or is not known.

@@ -3,8 +3,8 @@
 //! Invariant: a worker in here has a row, and its lease on the leader ends later than on the worker, which counts from
 //! the moment it sent the heartbeat.
 
-use super::dispatcher::{self, Run};
-use ferry_machine::id::{TaskId, WorkerId};
+use super::dispatcher::{self, JobMark, Run};
+use ferry_machine::id::{JobId, TaskId, WorkerId};
 use ferry_machine::plan::Connected;
 use ferry_machine::row::{Worker, WorkerState};
 use ferry_machine::tables::Read;
@@ -44,6 +44,10 @@ pub(super) struct Session {
     gave_back_at: Option<Instant>,
     /// What was sent to it and has not ended, by task.
     pub(super) runs: BTreeMap<TaskId, Run>,
+    /// The jobs of that, as they were when it was told.
+    pub(super) jobs: BTreeMap<JobId, JobMark>,
+    /// When all of that was compared with the rows.
+    pub(super) compared_at: Instant,
 }
 
 impl Sessions {
@@ -155,6 +159,26 @@ impl Sessions {
         }
     }
 
+    /// The same, where anything may have changed: what this costs does not depend on how much the workers run.
+    pub(super) fn reconcile_outdated<R: Read>(&self, view: impl FnOnce() -> R) {
+        let mut sessions = self.lock();
+        let read = view();
+        for (worker, session) in sessions.iter_mut().filter(|(_, session)| dispatcher::is_outdated(session, &read)) {
+            dispatcher::reconcile(*worker, session, &read);
+        }
+    }
+
+    /// Sends what has just been leased.
+    pub(super) fn send_leased<R: Read>(&self, leased: &BTreeMap<WorkerId, Vec<TaskId>>, view: impl FnOnce() -> R) {
+        let mut sessions = self.lock();
+        let read = view();
+        for (worker, tasks) in leased {
+            if let Some(session) = sessions.get_mut(worker) {
+                dispatcher::send_leased(session, &read, tasks);
+            }
+        }
+    }
+
     /// An attempt has ended and need not be told anything any more; false when that was known.
     pub(super) fn finished(&self, worker: WorkerId, task: TaskId, attempt: u32) -> bool {
         self.lock().get_mut(&worker).is_some_and(|session| {
@@ -202,7 +226,16 @@ fn known_workers(read: &dyn Read) -> Vec<Worker> {
 impl Session {
     /// Whose lease begins now, and who is not connected.
     fn unconnected(incarnation: u64) -> Self {
-        Self { incarnation, renewed_at: Instant::now(), outgoing: None, gave_back_at: None, runs: BTreeMap::new() }
+        let now = Instant::now();
+        Self {
+            incarnation,
+            renewed_at: now,
+            outgoing: None,
+            gave_back_at: None,
+            runs: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            compared_at: now,
+        }
     }
 
     fn pauses(&self) -> bool {
