@@ -16,12 +16,17 @@ use ferry_machine::row::{Job, JobSpec, JobState, Request, Row};
 use ferry_machine::tables::Read;
 use ferry_planted::Bug;
 use ferry_raft::{ProposeError, Raft};
+use futures::future::join_all;
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Status;
 
 /// A draft hears of its client this often at least while there is nothing to add: a fraction of what it lives for.
 const KEEP_ALIVE: Duration = Duration::from_millis(limits::DRAFT_IDLE_MS / 6);
+
+/// Pages of a submit that are on their way at once: as many as share a sync of the log.
+const PAGES_AT_ONCE: usize = 4;
+const MAPPINGS_AT_ONCE: usize = PAGES_AT_ONCE * limits::MAPPINGS_PER_PAGE_MAX;
 
 /// A job that is submitted.
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +139,7 @@ impl Known {
     }
 }
 
-/// The mappings of one submit on their way into the log; a page of them is held at a time.
+/// The mappings of one submit on their way into the log; a few pages of them are held at a time.
 pub(crate) struct Pages<'a> {
     raft: &'a Raft,
     request_id: &'a str,
@@ -159,7 +164,7 @@ impl<'a> Pages<'a> {
             spec,
             offset: 0,
             hash,
-            waiting: Vec::with_capacity(limits::MAPPINGS_PER_PAGE_MAX),
+            waiting: Vec::with_capacity(MAPPINGS_AT_ONCE),
             known,
             proposed_at: Instant::now(),
             began_here: false,
@@ -167,17 +172,20 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// Takes the mappings of a message.
+    /// Takes the mappings of a message, and proposes those pages of it that something follows on.
     pub(crate) async fn take(&mut self, mappings: &[IdMapping]) -> Result<(), PageError> {
         for mapping in mappings {
             self.push(*mapping).await?;
         }
-        self.keep_alive().await
+        self.skip();
+        let whole =
+            self.waiting.len().saturating_sub(1) / limits::MAPPINGS_PER_PAGE_MAX * limits::MAPPINGS_PER_PAGE_MAX;
+        if whole > 0 { self.propose(whole).await } else { self.keep_alive().await }
     }
 
-    /// Takes the next mapping, and proposes a page when there is one before it.
+    /// Takes the next mapping, and proposes pages when there are enough before it.
     async fn push(&mut self, mapping: IdMapping) -> Result<(), PageError> {
-        if self.waiting.len() >= limits::MAPPINGS_PER_PAGE_MAX {
+        if self.waiting.len() >= MAPPINGS_AT_ONCE {
             self.flush().await?;
         }
         self.waiting.push(mapping);
@@ -274,26 +282,38 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// One page: the first of what waits, which may be nothing.
+    /// Proposes the first of what waits, which may be nothing, page by page.
     async fn propose(&mut self, count: usize) -> Result<(), PageError> {
         self.check_snapshot().await?;
-        let mappings = self.waiting[..count].to_vec();
-        let hash_before = self.hash.bytes();
-        let mut hash = self.hash.clone();
-        mappings.iter().for_each(|mapping| hash.add(mapping));
-        let page = SubmitPage {
-            request_id: self.request_id.to_owned(),
-            hash_before,
-            request_hash: hash.bytes(),
-            spec: self.spec.clone(),
-            offset: self.offset,
-            mappings,
-        };
+        let pages = self.pages(&self.waiting[..count]);
         self.proposed_at = Instant::now();
-        match self.raft.propose(Command::SubmitPage(Box::new(page))).await {
-            Ok(proposed) => self.landed(proposed.outcome),
-            Err(error) => self.refused(error).await,
+        // Each is refused unless the one before it is in; and when one is refused, none is on its way any more.
+        let proposed = join_all(pages.map(|page| self.raft.propose(Command::SubmitPage(Box::new(page))))).await;
+        for proposed in proposed {
+            match proposed {
+                Ok(proposed) => self.landed(proposed.outcome)?,
+                Err(error) => return self.refused(error).await,
+            }
         }
+        Ok(())
+    }
+
+    /// Pages behind what is in; one for no mappings.
+    fn pages(&self, mappings: &[IdMapping]) -> impl Iterator<Item = SubmitPage> + use<'a> {
+        let (mut offset, mut hash) = (self.offset, self.hash.clone());
+        let (request_id, spec) = (self.request_id, self.spec);
+        let chunks: Vec<Vec<IdMapping>> = match mappings.is_empty() {
+            true => vec![Vec::new()],
+            false => mappings.chunks(limits::MAPPINGS_PER_PAGE_MAX).map(<[IdMapping]>::to_vec).collect(),
+        };
+        chunks.into_iter().map(move |mappings| {
+            let hash_before = hash.bytes();
+            mappings.iter().for_each(|mapping| hash.add(mapping));
+            let page_offset = offset;
+            offset += mappings.len() as u64;
+            let (request_id, spec) = (request_id.to_owned(), spec.clone());
+            SubmitPage { request_id, hash_before, request_hash: hash.bytes(), spec, offset: page_offset, mappings }
+        })
     }
 
     fn landed(&mut self, outcome: Outcome) -> Result<(), PageError> {
