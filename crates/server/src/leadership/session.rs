@@ -9,6 +9,7 @@ use super::{Leader, Leadership};
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, LeaseRef, TaskResult};
 use ferry_machine::id::{SegmentId, TaskId, WorkerId};
 use ferry_machine::outcome::{Outcome, Rejection};
+use ferry_machine::row::ManifestPin;
 use ferry_machine::view;
 use ferry_proto::v1::{self, SessionRequest, SessionResponse};
 use ferry_proto::v1::{session_request::Message as FromWorker, session_response::Message as ToWorker};
@@ -160,7 +161,8 @@ impl OpenSession {
 
     async fn claim(&self, leadership: &Leadership, claim: v1::Claim) -> bool {
         let Some(lease) = self.lease(claim.attempt) else { return false };
-        let command = Command::ClaimTargets { lease, bytes_planned: claim.total_bytes };
+        let manifests = claim.manifests.iter().map(manifest).collect();
+        let command = Command::ClaimTargets { lease, bytes_planned: claim.total_bytes, manifests };
         match leadership.propose(command).await {
             Ok(_) => {
                 self.answer(ToWorker::Claimed(v1::Claimed { attempt: claim.attempt }));
@@ -200,7 +202,8 @@ impl OpenSession {
         true
     }
 
-    /// A worker that says what cannot be would say it again: the attempt has failed, and counts.
+    /// A worker that says what cannot be would say it again: the attempt has failed, and counts. A source that is not what
+    /// it was is not for another attempt to mend.
     async fn fail(
         &self,
         leadership: &Leadership,
@@ -208,7 +211,9 @@ impl OpenSession {
         rejection: &Rejection,
     ) -> Result<Proposed, ProposeError> {
         warn!(worker_id = self.worker.0, %rejection, "an attempt failed by what its worker said of it");
-        let result = TaskResult::Failed { kind: FailureKind::Transient, reason: rejection.to_string() };
+        let altered = matches!(rejection, Rejection::ManifestAltered { .. });
+        let kind = if altered { FailureKind::Permanent } else { FailureKind::Transient };
+        let result = TaskResult::Failed { kind, reason: rejection.to_string() };
         leadership.propose(Command::ReportTask { lease, result }).await
     }
 
@@ -267,9 +272,11 @@ impl OpenSession {
 /// Why a claim or a result can never be applied, whoever repeats it; `None` when it came too late or is not known.
 fn cannot_be(error: &ProposeError) -> Option<&Rejection> {
     match error {
-        ProposeError::Rejected { rejection, .. } => {
-            matches!(rejection, Rejection::WrongTargets { .. } | Rejection::Invalid { .. }).then_some(rejection)
-        }
+        ProposeError::Rejected { rejection, .. } => matches!(
+            rejection,
+            Rejection::WrongTargets { .. } | Rejection::ManifestAltered { .. } | Rejection::Invalid { .. }
+        )
+        .then_some(rejection),
         ProposeError::NotLeader { .. }
         | ProposeError::Overloaded
         | ProposeError::Unknown { .. }
@@ -279,6 +286,10 @@ fn cannot_be(error: &ProposeError) -> Option<&Rejection> {
 
 fn attempt(lease: LeaseRef) -> v1::Attempt {
     v1::Attempt { task_id: lease.task.0, attempt: lease.attempt }
+}
+
+fn manifest(pin: &v1::ManifestPin) -> ManifestPin {
+    ManifestPin { size_bytes: pin.size_bytes, crc32c: pin.crc32c }
 }
 
 fn task_result(outcome: v1::result::Outcome) -> TaskResult {
