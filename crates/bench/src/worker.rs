@@ -17,6 +17,7 @@ use tonic::Streaming;
 /// What every segment is said to have.
 const ROWS: i64 = 10;
 const BYTES: u64 = 1_000;
+const MANIFEST: v1::ManifestPin = v1::ManifestPin { size_bytes: 4_000, crc32c: 0x1234_5678 };
 const PARTITION: i64 = 7;
 /// Messages to the leader on their way.
 const MESSAGES_AHEAD: usize = 1_024;
@@ -167,7 +168,9 @@ impl Working {
             && let Some(assign) = self.assigned.pop_front()
         {
             let total_bytes = BYTES * assign.id_mappings.len() as u64;
-            self.session.send(Say::Claim(v1::Claim { attempt: assign.attempt, total_bytes })).await?;
+            let manifests = vec![MANIFEST; assign.id_mappings.len()];
+            let claim = v1::Claim { attempt: assign.attempt, total_bytes, manifests };
+            self.session.send(Say::Claim(claim)).await?;
             self.claiming.insert(task_of(assign.attempt), assign);
         }
         Ok(())

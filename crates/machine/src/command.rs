@@ -1,7 +1,7 @@
 //! Commands: each is one atomic transition, bounded to `limits::ROWS_PER_COMMAND_MAX` rows, and names what it expects.
 
 use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
-use crate::row::{JobSpec, Settle};
+use crate::row::{JobSpec, ManifestPin, Settle};
 use crate::time::Time;
 use std::collections::BTreeMap;
 
@@ -33,12 +33,15 @@ pub enum Command {
     },
     /// Leases one queued task to a worker.
     AssignTask(LeaseRef),
-    /// An attempt found none of its target keys taken and is about to write them.
+    /// An attempt found none of its target keys taken and is about to write them. The first claim pins the manifests that
+    /// the keys were derived from; one with others is rejected.
     ClaimTargets {
         /// Which attempt.
         lease: LeaseRef,
         /// Bytes of the files it will copy.
         bytes_planned: u64,
+        /// The manifest of each segment as the attempt read it, in the order of the task's mappings.
+        manifests: Vec<ManifestPin>,
     },
     /// How far an attempt is; coarse.
     ReportProgress {

@@ -1,6 +1,7 @@
 //! What a command answers: an outcome, or a rejection that left no trace but the clock.
 
 use crate::id::{JobId, SegmentId, TaskId, WorkerId};
+use crate::row::ManifestPin;
 
 /// A command was applied (or had been before).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +136,21 @@ pub enum Rejection {
         task: TaskId,
         /// Which target, and what is wrong with it.
         reason: String,
+    },
+    /// A manifest is not what it was when the task's targets were claimed.
+    #[error(
+        "the manifest of source segment {segment} has {found}, where the attempt that claimed the targets of task {task} \
+         read {pinned}: restore the manifest, or take the snapshot again, and submit a new job"
+    )]
+    ManifestAltered {
+        /// The task.
+        task: TaskId,
+        /// Whose manifest.
+        segment: SegmentId,
+        /// What it was.
+        pinned: ManifestPin,
+        /// What it is.
+        found: ManifestPin,
     },
     /// A limit is reached.
     #[error("the limit of {max} {what} is reached: {next_step}")]

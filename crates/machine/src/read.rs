@@ -67,6 +67,12 @@ pub(crate) fn job_segments(
         .collect()
 }
 
+/// The targets of a task, in their order.
+pub(crate) fn task_segments(read: &dyn Read, task: &Task) -> Vec<(SegmentId, Mapping)> {
+    let before = SegmentId(task.first_target.0.saturating_sub(1));
+    job_segments(read, task.job, before, task.segments as usize)
+}
+
 /// Tasks from one id to another, the latter not included.
 pub(crate) fn tasks(read: &dyn Read, from: TaskId, to: TaskId, rows_max: usize) -> Vec<Task> {
     let rows = read.scan(Bound::Included(Key::Task(from)), &Key::Task(to), rows_max);

@@ -8,7 +8,7 @@ use crate::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, S
 use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use crate::key::Key;
 use crate::limits;
-use crate::row::{ExhaustedPolicy, Job, JobOptions, JobSpec, Row, Settle, Task, Worker};
+use crate::row::{ExhaustedPolicy, Job, JobOptions, JobSpec, ManifestPin, Row, Settle, Task, Worker};
 use crate::tables::{Memory, Read};
 use crate::time::{Stamp, Time};
 use crate::view;
@@ -90,17 +90,27 @@ fn near(rows: &Memory, kind: u8, subject: u16, manner: u16) -> Command {
         (26, Some(job)) | (27, Some(job)) | (28, Some(job)) => Command::SettleJob { job: id, settle: job.settle },
         (kind, _) => command(kind, id, lease(task.as_ref(), worker.as_ref(), kind), manner),
     }
-    .with_targets_of(rows, task.as_ref())
+    .fitting(rows, task.as_ref())
 }
 
 impl Command {
-    /// Makes most reports of copies list the right targets.
-    fn with_targets_of(mut self, rows: &Memory, task: Option<&Task>) -> Self {
-        if let (Self::ReportTask { result: TaskResult::Copied { segments }, .. }, Some(task)) = (&mut self, task)
-            && segments.len() != 1
-        {
-            let mappings = view::task_mappings(rows, task).into_iter();
-            *segments = mappings.map(|mapping| copied(mapping.target)).collect();
+    /// Makes most claims bring as many manifests as the task has segments, and most reports of copies come after a claim
+    /// and list the right targets.
+    fn fitting(mut self, rows: &Memory, task: Option<&Task>) -> Self {
+        let Some(task) = task else { return self };
+        match &mut self {
+            Self::ClaimTargets { manifests, .. } if manifests.len() != 1 => {
+                manifests.resize(task.segments as usize, ManifestPin::default());
+            }
+            Self::ReportTask { lease, result: TaskResult::Copied { segments } } if segments.len() != 1 => {
+                if !task.claimed {
+                    let manifests = vec![ManifestPin::default(); task.segments as usize];
+                    return Self::ClaimTargets { lease: *lease, bytes_planned: 100, manifests };
+                }
+                let mappings = view::task_mappings(rows, task).into_iter();
+                *segments = mappings.map(|mapping| copied(mapping.target)).collect();
+            }
+            _ => {}
         }
         self
     }
@@ -131,7 +141,7 @@ fn command(kind: u8, job: JobId, lease: LeaseRef, manner: u16) -> Command {
     match kind % 32 {
         0..=3 => Command::SubmitPage(Box::new(page(manner))),
         4 | 5 => Command::AssignTask(lease),
-        6 => Command::ClaimTargets { lease, bytes_planned: bytes },
+        6 => Command::ClaimTargets { lease, bytes_planned: bytes, manifests: manifests(manner) },
         7 => Command::ReportProgress { lease, bytes_copied: bytes },
         8..=12 => Command::ReportTask { lease, result: result(manner) },
         13 => Command::ReleaseTask { lease },
@@ -161,6 +171,12 @@ fn command(kind: u8, job: JobId, lease: LeaseRef, manner: u16) -> Command {
         30 => other(manner),
         _ => Command::DropDraft { job },
     }
+}
+
+/// None, one or two, now and then altered.
+fn manifests(manner: u16) -> Vec<ManifestPin> {
+    let pin = ManifestPin { size_bytes: 0, crc32c: u32::from(manner.is_multiple_of(5)) };
+    vec![pin; usize::from(manner % 3)]
 }
 
 fn other(manner: u16) -> Command {

@@ -253,6 +253,7 @@ fn rows_max(command: &Command) -> usize {
     let named = match command {
         Command::SubmitPage(page) => page.mappings.len().saturating_mul(ROWS_PER_MAPPING),
         Command::ReportTask { result: TaskResult::Copied { segments }, .. } => segments.len().saturating_mul(2),
+        Command::ClaimTargets { manifests, .. } => manifests.len(),
         Command::ExpireRequests { request_ids } => request_ids.len().saturating_mul(2),
         Command::CreateTasks { .. }
         | Command::SettleJob { .. }
@@ -265,7 +266,6 @@ fn rows_max(command: &Command) -> usize {
         | Command::Tick
         | Command::DropDraft { .. }
         | Command::AssignTask(_)
-        | Command::ClaimTargets { .. }
         | Command::ReportProgress { .. }
         | Command::ReportTask { .. }
         | Command::ReleaseTask { .. }

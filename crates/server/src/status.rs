@@ -127,7 +127,9 @@ pub(crate) fn of_rejection(rejection: &Rejection) -> Status {
             of_message(Code::InvalidArgument, "id_mappings.target_segment_id", message)
         }
         Rejection::Invalid { field, reason } => invalid(field, reason),
-        Rejection::WrongState { .. } | Rejection::LeaseNotHeld { .. } => Status::failed_precondition(message),
+        Rejection::WrongState { .. } | Rejection::LeaseNotHeld { .. } | Rejection::ManifestAltered { .. } => {
+            Status::failed_precondition(message)
+        }
         Rejection::WrongOffset { .. } | Rejection::Stale(_) => Status::aborted(message),
         Rejection::WrongTargets { .. } => Status::invalid_argument(message),
         Rejection::LimitReached { .. } => Status::resource_exhausted(message),

@@ -48,8 +48,8 @@ impl World {
             None => {
                 let Some(state) = self.attempt_mut(id, run) else { return };
                 state.phase = Phase::Claiming;
-                let bytes = state.bytes();
-                self.tell(id, FromWorker::Claim { run, bytes });
+                let claim = state.claim(run);
+                self.tell(id, claim);
             }
         }
     }

@@ -5,6 +5,7 @@ use crate::queue::Event;
 use crate::world::World;
 use ferry_machine::command::{IdMapping, LeaseRef, TaskResult};
 use ferry_machine::id::{JobId, TaskId, WorkerId};
+use ferry_machine::row::ManifestPin;
 
 /// An attempt, as both sides name it.
 pub(crate) type RunId = (TaskId, u32);
@@ -17,7 +18,7 @@ pub(crate) enum FromWorker {
     /// It is there.
     Heartbeat { sequence: u64 },
     /// It found its targets free.
-    Claim { run: RunId, bytes: u64 },
+    Claim { run: RunId, bytes: u64, manifests: Vec<ManifestPin> },
     /// How far it is.
     Progress { run: RunId, bytes: u64 },
     /// How an attempt ended.
@@ -52,6 +53,8 @@ pub(crate) struct Assign {
     pub(crate) job: JobId,
     pub(crate) clean_up: bool,
     pub(crate) claimed: bool,
+    /// Of the mappings' sources, as the claim found them; empty before it.
+    pub(crate) manifests: Vec<ManifestPin>,
     pub(crate) mappings: Vec<IdMapping>,
 }
 

@@ -135,6 +135,7 @@ fn rejection_name(rejection: &Rejection) -> &'static str {
         Rejection::Stale(_) => "rejection: stale",
         Rejection::LeaseNotHeld { .. } => "rejection: lease not held",
         Rejection::WrongTargets { .. } => "rejection: wrong targets",
+        Rejection::ManifestAltered { .. } => "rejection: manifest altered",
         Rejection::LimitReached { .. } => "rejection: limit reached",
     }
 }

@@ -39,9 +39,9 @@ impl World {
                 self.propose(link.node, command, Purpose::Hello { link: id, running });
             }
             FromWorker::Heartbeat { sequence } => self.heartbeat(id, link.node, term, sequence),
-            FromWorker::Claim { run, bytes } => {
+            FromWorker::Claim { run, bytes, manifests } => {
                 let Some(lease) = lease(run) else { return };
-                let command = Command::ClaimTargets { lease, bytes_planned: bytes };
+                let command = Command::ClaimTargets { lease, bytes_planned: bytes, manifests };
                 self.propose(link.node, command, Purpose::Claim { link: id, run });
             }
             FromWorker::Progress { run, bytes } => {
@@ -237,7 +237,8 @@ impl World {
         let mappings = view::task_mappings(rows, task);
         let clean_up = task.clean_up == CleanUp::Due;
         let run: (TaskId, u32) = (task.id, attempt);
-        let assign = Assign { run, job: job.id, clean_up, claimed: task.claimed, mappings };
+        let (claimed, manifests) = (task.claimed, task.manifests.clone());
+        let assign = Assign { run, job: job.id, clean_up, claimed, manifests, mappings };
         self.say_to_worker(link, ToWorker::Assign(assign));
     }
 

@@ -3,6 +3,7 @@
 use crate::random::mixed;
 use ferry_machine::command::IdMapping;
 use ferry_machine::id::{JobId, SegmentId, TaskId};
+use ferry_machine::row::ManifestPin;
 use std::collections::BTreeMap;
 
 /// An object's name: its segment, and which of the segment's files it is.
@@ -53,6 +54,15 @@ pub(crate) fn files(mapping: &IdMapping) -> impl Iterator<Item = (Key, Key)> {
     let (source, target) = (mapping.source, mapping.target);
     let count = 1 + mixed(source.0.cast_unsigned()) % FILES_MAX;
     (0..count).map(move |file| ((source, file), (target, file)))
+}
+
+/// The manifest of each mapping's source, which follows from what the source was made with.
+pub(crate) fn manifests(mappings: &[IdMapping]) -> Vec<ManifestPin> {
+    let manifest = |mapping: &IdMapping| {
+        let content = original((mapping.source, 0));
+        ManifestPin { size_bytes: content % 1_000, crc32c: u32::try_from(content >> 32).unwrap_or_default() }
+    };
+    mappings.iter().map(manifest).collect()
 }
 
 impl Store {

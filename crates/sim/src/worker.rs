@@ -90,8 +90,13 @@ impl Run {
         silent && !self.in_flight && !self.stopping
     }
 
+    /// What it says when its targets are free.
+    pub(crate) fn claim(&self, run: RunId) -> FromWorker {
+        FromWorker::Claim { run, bytes: self.bytes(), manifests: crate::store::manifests(&self.mappings) }
+    }
+
     /// Bytes of all its files.
-    pub(crate) fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         self.files.len() as u64 * FILE_BYTES
     }
 }
@@ -220,7 +225,7 @@ impl World {
         let Some(link) = process.link.filter(|_| process.welcomed) else { return };
         let unanswered = |(run, state): (&RunId, &Run)| match &state.phase {
             Phase::Ended(result) => Some(FromWorker::Result { run: *run, result: result.clone() }),
-            Phase::Claiming => Some(FromWorker::Claim { run: *run, bytes: state.bytes() }),
+            Phase::Claiming => Some(state.claim(*run)),
             Phase::Waiting | Phase::Look | Phase::Copy | Phase::Delete => None,
         };
         let messages: Vec<FromWorker> = process.runs.iter().filter_map(unanswered).collect();
@@ -279,6 +284,11 @@ impl World {
         }
         self.supersede(id, assign.run);
         let Some(process) = self.processes.get_mut(id) else { return };
+        if assign.claimed && assign.manifests != crate::store::manifests(&assign.mappings) {
+            let (task, attempt) = assign.run;
+            self.contradict(format!("attempt {attempt} of task {task} has pins of other manifests than its own"));
+            return;
+        }
         let files = assign.mappings.iter().flat_map(crate::store::files).collect();
         let first = match (assign.clean_up, assign.claimed) {
             (true, _) => Phase::Delete,

@@ -12,6 +12,7 @@
 //! Keys are relative to the snapshot's root, `size` is in bytes, `crc32c` is eight hexadecimal digits.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -44,6 +45,12 @@ impl Checksum {
     pub fn update(&mut self, content: &[u8]) {
         self.crc32c = crc32c::crc32c_append(self.crc32c, content);
         self.size_bytes += content.len() as u64;
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} bytes with CRC32C {:08x}", self.size_bytes, self.crc32c)
     }
 }
 

@@ -64,6 +64,8 @@ impl PlannedFile {
 pub struct SegmentPlan {
     /// The mapping it was made for.
     pub mapping: Mapping,
+    /// Length and CRC32C of the manifest that it follows from, as it was read.
+    pub manifest: Checksum,
     /// The source's partition.
     pub source_partition_id: i64,
     /// The target's partition.
@@ -188,7 +190,26 @@ pub fn target_partition(
 impl Snapshot {
     /// Reads the manifest of the mapping's source and plans its copy.
     pub async fn plan(&self, mapping: &Mapping, target: &Target) -> Result<SegmentPlan, PlanError> {
-        let manifest = self.manifest(mapping.source_segment_id).await?;
+        self.plan_if(mapping, target, None).await
+    }
+
+    /// The same, if the manifest is still what it was when `pin` was taken.
+    pub async fn plan_pinned(
+        &self,
+        mapping: &Mapping,
+        target: &Target,
+        pin: Checksum,
+    ) -> Result<SegmentPlan, PlanError> {
+        self.plan_if(mapping, target, Some(pin)).await
+    }
+
+    async fn plan_if(
+        &self,
+        mapping: &Mapping,
+        target: &Target,
+        pinned: Option<Checksum>,
+    ) -> Result<SegmentPlan, PlanError> {
+        let (manifest, pin) = self.manifest_if(mapping.source_segment_id, pinned).await?;
         let segment = self.files(&manifest).await?;
         let target_partition_id = target_partition(mapping, manifest.partition_id, &target.partition_ids)?;
         let naming = Naming {
@@ -203,6 +224,7 @@ impl Snapshot {
         naming.check_distinct(&files)?;
         Ok(SegmentPlan {
             mapping: *mapping,
+            manifest: pin,
             source_partition_id: manifest.partition_id,
             target_partition_id,
             files,

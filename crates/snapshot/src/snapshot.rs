@@ -95,6 +95,19 @@ pub enum ReadError {
     /// The store did not give it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The manifest has changed since it was pinned.
+    #[error(
+        "the manifest {uri} has changed since the task's targets were claimed: it has {found}, where it had {pinned}; \
+         restore it, or take the snapshot again"
+    )]
+    Altered {
+        /// The manifest.
+        uri: String,
+        /// What it was.
+        pinned: Checksum,
+        /// What it is.
+        found: Checksum,
+    },
     /// The manifest is not good.
     #[error("the manifest {uri} is bad: {source}; take the snapshot again")]
     Manifest {
@@ -118,7 +131,10 @@ impl ReadError {
     pub fn class(&self) -> Class {
         match self {
             ReadError::Store(error) => error.class(),
-            ReadError::NoSegment { .. } | ReadError::Manifest { .. } | ReadError::Checksums { .. } => Class::Permanent,
+            ReadError::NoSegment { .. }
+            | ReadError::Altered { .. }
+            | ReadError::Manifest { .. }
+            | ReadError::Checksums { .. } => Class::Permanent,
         }
     }
 }
@@ -246,13 +262,28 @@ impl Snapshot {
 
     /// Reads and checks the manifest of one segment, and no other.
     pub async fn manifest(&self, segment_id: i64) -> Result<Manifest, ReadError> {
+        self.manifest_if(segment_id, None).await.map(|(manifest, _)| manifest)
+    }
+
+    /// The manifest, with what it is pinned by, if it is still what it was when it was pinned before.
+    pub(crate) async fn manifest_if(
+        &self,
+        segment_id: i64,
+        pinned: Option<Checksum>,
+    ) -> Result<(Manifest, Checksum), ReadError> {
         if !self.has_segment(segment_id) {
             return Err(ReadError::NoSegment { uri: self.uri(), segment_id });
         }
         let key = &paths::manifest_key(self.manifest_ids(segment_id));
         let content = self.location.read(key, MANIFEST_BYTES_MAX).await?;
-        Manifest::decode(&content, self.metadata.manifest_version(), segment_id)
-            .map_err(|source| ReadError::Manifest { uri: self.location.object_uri(key), source })
+        let found = Checksum::of(&content);
+        // The pin decides before the content does: an altered manifest need not be well formed.
+        if let Some(pinned) = pinned.filter(|pinned| *pinned != found) {
+            return Err(ReadError::Altered { uri: self.location.object_uri(key), pinned, found });
+        }
+        let manifest = Manifest::decode(&content, self.metadata.manifest_version(), segment_id)
+            .map_err(|source| ReadError::Manifest { uri: self.location.object_uri(key), source })?;
+        Ok((manifest, found))
     }
 
     /// The checksums of a segment's objects, when it has the sidecar.

@@ -93,6 +93,14 @@ impl Stores {
         Stores::default()
     }
 
+    /// The same, with a store of the caller's own in the place of the one that `uri` would open: a test sees what becomes
+    /// of one that misbehaves.
+    pub fn with(self, uri: &str, store: Arc<dyn ObjectStore>) -> Result<Stores, UriError> {
+        let identity = ParsedUri::parse(uri)?.identity();
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(identity, store);
+        Ok(self)
+    }
+
     /// The place that `uri` names. Nothing is read: a place that does not exist is found out by its first use.
     pub fn open(&self, uri: &str) -> Result<Location, UriError> {
         let parsed = ParsedUri::parse(uri)?;

@@ -9,8 +9,8 @@ use crate::copy::Meter;
 use crate::failure::Fault;
 use crate::metrics::Metrics;
 use crate::permit::Permit;
-use ferry_proto::v1::Assign;
 use ferry_proto::v1::result::Outcome;
+use ferry_proto::v1::{Assign, Claim, ManifestPin};
 use ferry_snapshot::Stores;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,8 +56,8 @@ pub(crate) struct Report {
 /// The two things there are to tell; progress is read from the meter.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// The target keys are free: so many bytes are to be copied.
-    Claim(u64),
+    /// The target keys are free, and it asks to write them.
+    Claim(Claim),
     /// It has ended.
     Finished(Result<Outcome, Fault>),
 }
@@ -74,8 +74,9 @@ pub(crate) struct Reports {
 
 impl Reports {
     /// Asks for the targets, and waits until the claim is committed.
-    async fn claim(&mut self, total_bytes: u64, permit: &Permit) -> Result<(), Fault> {
-        let report = Report { key: self.key, run: self.run, news: News::Claim(total_bytes) };
+    async fn claim(&mut self, total_bytes: u64, manifests: Vec<ManifestPin>, permit: &Permit) -> Result<(), Fault> {
+        let claim = Claim { attempt: Some(self.key.into()), total_bytes, manifests };
+        let report = Report { key: self.key, run: self.run, news: News::Claim(claim) };
         self.sender.send(report).map_err(|_| Fault::Stopped)?;
         permit.unless_ended(&mut self.claimed).await?.map_err(|_| Fault::Stopped)
     }

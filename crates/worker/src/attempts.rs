@@ -45,8 +45,8 @@ struct Running {
     why: Option<Why>,
     /// Cancelled when nothing of it is running any more.
     ended: CancellationToken,
-    /// Bytes it asks to write; unset once that is answered.
-    claim: Option<u64>,
+    /// What it asks to write; unset once that is answered.
+    claim: Option<Claim>,
     claimed: Option<oneshot::Sender<()>>,
     meter: Arc<Meter>,
     reported_bytes: u64,
@@ -186,9 +186,9 @@ impl Attempts {
         let entry = self.entries.get_mut(&report.key).filter(|entry| entry.run == report.run)?;
         let Phase::Running(running) = &mut entry.phase else { return None };
         match report.news {
-            News::Claim(total_bytes) => {
-                running.claim = Some(total_bytes);
-                Some(claim(report.key, total_bytes))
+            News::Claim(claim) => {
+                running.claim = Some(claim.clone());
+                Some(Message::Claim(claim))
             }
             News::Finished(outcome) => {
                 let why = running.why;
@@ -301,7 +301,7 @@ impl Attempts {
     /// Claims and results that were not answered, to be said again.
     pub(crate) fn outstanding(&self) -> Vec<Message> {
         let message = |(key, entry): (&Key, &Entry)| match &entry.phase {
-            Phase::Running(running) => running.claim.map(|total_bytes| claim(*key, total_bytes)),
+            Phase::Running(running) => running.claim.clone().map(Message::Claim),
             Phase::Finished(outcome) => Some(result(*key, outcome)),
         };
         self.entries.iter().filter_map(message).collect()
@@ -370,10 +370,6 @@ fn given_back(reason: &str) -> Outcome {
 fn result(key: Key, outcome: &Outcome) -> Message {
     let outcome = Some(outcome.clone());
     Message::Result(ferry_proto::v1::Result { attempt: Some(key.into()), outcome })
-}
-
-fn claim(key: Key, total_bytes: u64) -> Message {
-    Message::Claim(Claim { attempt: Some(key.into()), total_bytes })
 }
 
 fn dropped(key: Key) -> Message {

@@ -209,15 +209,20 @@ impl Copier {
 
     /// A source is immutable: one that changed while it was copied is no source.
     fn check_unchanged(&self, file: &FileCopy, after: Option<&Meta>) -> Result<(), Fault> {
-        let uri = self.source.uri(&file.source_key);
         match after {
             Some(after) if *after == file.source => Ok(()),
-            Some(_) => Err(Fault::Permanent(format!(
-                "source object {uri} was written to while it was copied; stop its writer, then take the snapshot again"
-            ))),
+            Some(_) => Err(self.written_to(file)),
             None => Err(Fault::Permanent(format!(
-                "source object {uri} vanished while it was copied; restore it, then submit a new job"
+                "source object {} vanished while it was copied; restore it, then submit a new job",
+                self.source.uri(&file.source_key)
             ))),
         }
+    }
+
+    fn written_to(&self, file: &FileCopy) -> Fault {
+        Fault::Permanent(format!(
+            "source object {} was written to while it was copied; stop its writer, then take the snapshot again",
+            self.source.uri(&file.source_key)
+        ))
     }
 }

@@ -40,7 +40,7 @@ pub(crate) enum Event {
         hang_up: CancellationToken,
     },
     /// The leader says something.
-    Message(Message),
+    Message(Box<Message>),
     /// The stream is gone.
     Closed,
 }
@@ -200,7 +200,7 @@ async fn converse(channel: Channel, requests: mpsc::Receiver<SessionRequest>, ev
             Some(Message::Leader(leader)) => return Visit::Elsewhere(leader.address),
             Some(message) => {
                 welcomed = true;
-                if events.send(Event::Message(message)).await.is_err() {
+                if events.send(Event::Message(Box::new(message))).await.is_err() {
                     return Visit::Led;
                 }
             }

@@ -6,7 +6,7 @@ use crate::folder::Folder;
 use crate::permit::Permit;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use ferry_snapshot::{Checksum, Location, StoreError};
-use object_store::ObjectStoreExt;
+use object_store::{GetOptions, GetResult, ObjectStoreExt};
 use std::fs::File;
 use std::future::Future;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -26,7 +26,25 @@ pub(crate) struct Meta {
     /// Its size.
     pub(crate) size_bytes: u64,
     /// Changes when the object is written again.
-    pub(crate) version: String,
+    pub(crate) version: Version,
+}
+
+/// What tells an object from what is written in its place later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// The store can be asked for the object under this tag, and for no other.
+    EntityTag(String),
+    /// It can only be compared, before and after.
+    Compared(String),
+}
+
+impl Meta {
+    fn entity_tag(&self) -> Option<&str> {
+        match &self.version {
+            Version::EntityTag(tag) => Some(tag),
+            Version::Compared(_) => None,
+        }
+    }
 }
 
 /// One side of a copy.
@@ -70,6 +88,21 @@ impl Place {
         match self.request(key, self.location.store().head(&path)).await {
             Ok(meta) => Ok(Some(meta_of(&meta))),
             Err(RequestError::Store(StoreError::Missing { .. })) => Ok(None),
+            Err(error) => Err(error.fault(self.side)),
+        }
+    }
+
+    /// Begins to read the object, provided that it is what `meta` says where the store can tell: `None` when it is not.
+    /// What the store's client reads again after a broken connection is under the same condition, so that no two
+    /// versions are mixed.
+    pub(crate) async fn get_unchanged(&self, key: &str, meta: &Meta) -> Result<Option<GetResult>, Fault> {
+        let path = self.path(key)?;
+        let options = GetOptions::new().with_if_match(meta.entity_tag());
+        match self.request(key, self.location.store().get_opts(&path, options)).await {
+            Ok(result) => Ok(Some(result)),
+            Err(RequestError::Store(StoreError::Failed {
+                source: object_store::Error::Precondition { .. }, ..
+            })) => Ok(None),
             Err(error) => Err(error.fault(self.side)),
         }
     }
@@ -158,7 +191,7 @@ fn head_local(folder: &Folder, key: &str, side: Side) -> Result<Option<Meta>, Fa
             let stat = folder.stat(key).map_err(|error| Fault::of_folder(&error, side))?;
             Ok(stat.map(|stat| Meta {
                 size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
-                version: format!("{}-{}.{}", stat.st_ino, stat.st_mtime, stat.st_mtime_nsec),
+                version: Version::Compared(format!("{}-{}.{}", stat.st_ino, stat.st_mtime, stat.st_mtime_nsec)),
             }))
         }
     }
@@ -167,13 +200,18 @@ fn head_local(folder: &Folder, key: &str, side: Side) -> Result<Option<Meta>, Fa
 /// What an open file is; the same file gives the same answer as long as nobody writes to it.
 pub(crate) fn meta_of_file(file: &File) -> std::io::Result<Meta> {
     let meta = file.metadata()?;
-    let version = format!("{}-{}.{}", meta.ino(), meta.mtime(), meta.mtime_nsec());
+    let version = Version::Compared(format!("{}-{}.{}", meta.ino(), meta.mtime(), meta.mtime_nsec()));
     Ok(Meta { size_bytes: meta.len(), version })
 }
 
-/// What a store's listing says.
+/// What a store says of an object.
 pub(crate) fn meta_of(meta: &object_store::ObjectMeta) -> Meta {
-    let version = meta.e_tag.clone().unwrap_or_else(|| meta.last_modified.to_rfc3339());
+    let version = match &meta.e_tag {
+        // A weak tag may stay when the content changes a little, and never meets a condition (RFC 9110, 13.1.1).
+        Some(tag) if tag.starts_with("W/") => Version::Compared(format!("{tag} {}", meta.last_modified.to_rfc3339())),
+        Some(tag) => Version::EntityTag(tag.clone()),
+        None => Version::Compared(meta.last_modified.to_rfc3339()),
+    };
     Meta { size_bytes: meta.size, version }
 }
 

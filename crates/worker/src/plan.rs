@@ -5,7 +5,7 @@ use crate::copy::FileCopy;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::{Meta, Place, with_retries};
-use ferry_proto::v1::{Assign, CopiedSegment};
+use ferry_proto::v1::{Assign, CopiedSegment, ManifestPin};
 use ferry_snapshot::{Checksum, FileKind, Location, Mapping, PlannedFile, SegmentPlan, Snapshot, Stores, Target};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
@@ -38,25 +38,39 @@ impl Measured {
 }
 
 impl Plan {
-    /// Reads the snapshot, if it is still the one that was submitted, and the manifests of the mapped segments.
+    /// Reads the snapshot, if it is still the one that was submitted, and the manifests of the mapped segments, if they
+    /// are still those that the targets were claimed by.
     pub(crate) async fn of(assign: &Assign, stores: &Stores, request_timeout: Duration) -> Result<Plan, Fault> {
         let pin = Checksum { size_bytes: assign.metadata_bytes, crc32c: assign.metadata_crc32c };
         let snapshot = Snapshot::open_pinned(stores, &assign.source_uri, pin).await;
         let snapshot = snapshot.map_err(|error| Fault::of_class(error.class(), error.to_string()))?;
         let location = open_target(assign, stores)?;
         let target = target(assign, location);
+        let pins = pins(assign)?;
         let mut segments = Vec::with_capacity(assign.id_mappings.len());
-        for mapping in &assign.id_mappings {
+        for (mapping, pin) in assign.id_mappings.iter().zip(pins) {
             let mapping = Mapping {
                 source_segment_id: mapping.source_segment_id,
                 target_segment_id: mapping.target_segment_id,
                 partition_id: mapping.partition_id,
             };
-            let planned = snapshot.plan(&mapping, &target).await;
+            let planned = match pin {
+                Some(pin) => snapshot.plan_pinned(&mapping, &target, pin).await,
+                None => snapshot.plan(&mapping, &target).await,
+            };
             segments.push(planned.map_err(|error| Fault::of_class(error.class(), error.to_string()))?);
         }
         let source = Place::new(snapshot.location().clone(), Side::Source, request_timeout);
         Ok(Plan { source, target: Place::new(target.location, Side::Target, request_timeout), segments })
+    }
+
+    /// The manifests that it follows from, in the order of the mappings.
+    pub(crate) fn manifests(&self) -> Vec<ManifestPin> {
+        let pin = |segment: &SegmentPlan| ManifestPin {
+            size_bytes: segment.manifest.size_bytes,
+            crc32c: segment.manifest.crc32c,
+        };
+        self.segments.iter().map(pin).collect()
     }
 
     /// Target keys that belong to this task alone.
@@ -150,6 +164,20 @@ fn check_size(uri: &str, file: &PlannedFile, size_bytes: u64) -> Result<(), Faul
     Err(Fault::Permanent(format!(
         "source object {uri} has {size_bytes} bytes, {fault}; restore it, or take the snapshot again"
     )))
+}
+
+/// What each manifest has to be; nothing is known of them before the targets are claimed.
+fn pins(assign: &Assign) -> Result<Vec<Option<Checksum>>, Fault> {
+    let (given, segments) = (assign.manifests.len(), assign.id_mappings.len());
+    if !assign.claimed {
+        return Ok(vec![None; segments]);
+    }
+    if given != segments {
+        let reason = format!("the leader sent {given} pins of manifests for {segments} segments; this is a bug of it");
+        return Err(Fault::Transient(reason));
+    }
+    let pin = |pin: &ManifestPin| Some(Checksum { size_bytes: pin.size_bytes, crc32c: pin.crc32c });
+    Ok(assign.manifests.iter().map(pin).collect())
 }
 
 fn open_target(assign: &Assign, stores: &Stores) -> Result<Location, Fault> {

@@ -175,7 +175,7 @@ impl Session {
     fn event(&mut self, event: Event) {
         match event {
             Event::Opening { outbound, hang_up } => self.open(outbound, hang_up),
-            Event::Message(message) => self.message(message),
+            Event::Message(message) => self.message(*message),
             Event::Closed => self.hang_up(),
         }
     }

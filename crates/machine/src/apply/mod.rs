@@ -58,7 +58,9 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<Outcome, Rejection> 
         Command::DropDraft { job } => submit::drop_draft(desk, *job),
         Command::CreateTasks { job, tasks_created } => tasks::create(desk, *job, *tasks_created),
         Command::AssignTask(lease) => tasks::assign(desk, *lease),
-        Command::ClaimTargets { lease, bytes_planned } => tasks::claim(desk, *lease, *bytes_planned),
+        Command::ClaimTargets { lease, bytes_planned, manifests } => {
+            tasks::claim(desk, *lease, *bytes_planned, manifests)
+        }
         Command::ReportProgress { lease, bytes_copied } => tasks::progress(desk, *lease, *bytes_copied),
         Command::ReportTask { lease, result } => report::report(desk, *lease, result),
         Command::ReleaseTask { lease } => report::release(desk, *lease),

@@ -53,6 +53,9 @@ pub(super) fn copied(
     task: &mut Task,
     segments: &[CopiedSegment],
 ) -> Result<(), Rejection> {
+    if !task.claimed {
+        return Err(invalid("result", "is of targets that were never claimed: claim them before they are written"));
+    }
     let results = exactly_the_targets(desk, task, segments)?;
     let (mut rows, mut bytes) = (Some(0_u64), Some(0_u64));
     for (target, (mapping, result)) in results {
@@ -66,7 +69,6 @@ pub(super) fn copied(
         return Err(invalid("result", "has more rows or bytes than a job can count: report what the segments have"));
     };
     job.counts.rows = rows;
-    task.claimed = true;
     task.bytes_copied = task.bytes_copied.max(bytes);
     task.bytes_planned = task.bytes_copied;
     task.outcome = TaskOutcome::Completed { ended: desk.now };
@@ -95,7 +97,7 @@ fn exactly_the_targets<'a>(
     segments: &'a [CopiedSegment],
 ) -> Result<BTreeMap<SegmentId, (Mapping, &'a CopiedSegment)>, Rejection> {
     let wrong = |reason: String| Rejection::WrongTargets { task: task.id, reason };
-    let targets = targets_of(desk, task);
+    let targets: BTreeMap<SegmentId, Mapping> = read::task_segments(&desk.rows, task).into_iter().collect();
     let mut results = BTreeMap::new();
     for segment in segments {
         let target = segment.target;
@@ -111,9 +113,4 @@ fn exactly_the_targets<'a>(
         Some(missing) => Err(wrong(format!("{missing} is missing"))),
         None => Ok(results),
     }
-}
-
-fn targets_of(desk: &Desk<'_>, task: &Task) -> BTreeMap<SegmentId, Mapping> {
-    let before = SegmentId(task.first_target.0.saturating_sub(1));
-    read::job_segments(&desk.rows, task.job, before, task.segments as usize).into_iter().collect()
 }

@@ -8,7 +8,7 @@ use crate::id::{JobId, SegmentId, TaskId};
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
 use crate::read;
-use crate::row::{CleanUp, Job, JobState, Lease, Mapping, Settle, Task, TaskOutcome, WorkerState};
+use crate::row::{CleanUp, Job, JobState, Lease, ManifestPin, Mapping, Settle, Task, TaskOutcome, WorkerState};
 use crate::time::Stamp;
 
 /// Creates the next page of tasks, in the order of target ids; the last page makes the job Executing.
@@ -53,6 +53,7 @@ fn new_task(job: &Job, targets: &[(SegmentId, Mapping)], now: Stamp) -> Result<T
         attempt: 0,
         failures: 0,
         claimed: false,
+        manifests: Vec::new(),
         queued_at: Some(now.at),
         refused_by: None,
         last_error: String::new(),
@@ -139,18 +140,42 @@ pub(super) fn not_held(lease: LeaseRef, reason: &'static str) -> Rejection {
     Rejection::LeaseNotHeld { task: lease.task, attempt: lease.attempt, reason }
 }
 
-/// From now on the task's target keys are the job's to clean up.
-pub(super) fn claim(desk: &mut Desk<'_>, lease: LeaseRef, bytes_planned: u64) -> Result<Outcome, Rejection> {
+/// From now on the task's target keys are the job's to clean up, and follow from the manifests as this attempt read them.
+pub(super) fn claim(
+    desk: &mut Desk<'_>,
+    lease: LeaseRef,
+    bytes_planned: u64,
+    manifests: &[ManifestPin],
+) -> Result<Outcome, Rejection> {
     let (old, old_job) = held(desk, lease)?;
     if old_job.state != JobState::Executing {
         return Err(not_held(lease, "its job is over"));
     }
+    check_manifests(desk, &old, manifests)?;
     let mut job = old_job.clone();
-    let task = Task { claimed: true, bytes_planned: bytes_planned.max(old.bytes_copied), ..old.clone() };
+    let task = Task {
+        claimed: true,
+        manifests: manifests.to_vec(),
+        bytes_planned: bytes_planned.max(old.bytes_copied),
+        ..old.clone()
+    };
     bytes_fit(&job, &old, &task)?;
     desk.put_task(Some(&old), task, &mut job);
     desk.put_job(Some(&old_job), job);
     Ok(Outcome::Done)
+}
+
+/// A claim names one manifest for each segment, and after the first one the same manifests as that.
+fn check_manifests(desk: &Desk<'_>, task: &Task, manifests: &[ManifestPin]) -> Result<(), Rejection> {
+    let (given, segments) = (manifests.len(), task.segments);
+    if given != segments as usize {
+        return Err(invalid("manifests", format!("are {given} for {segments} segments: claim with one for each")));
+    }
+    let mut pins = task.manifests.iter().zip(manifests).enumerate();
+    let Some((index, (pinned, found))) = pins.find(|(_, (pinned, found))| pinned != found) else { return Ok(()) };
+    let target = read::task_segments(&desk.rows, task).into_iter().nth(index);
+    let segment = target.map(|(_, mapping)| mapping.source).unwrap_or_default();
+    Err(Rejection::ManifestAltered { task: task.id, segment, pinned: *pinned, found: *found })
 }
 
 /// Progress only grows, and never beyond what was planned.

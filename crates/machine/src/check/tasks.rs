@@ -11,6 +11,8 @@ pub(super) fn check(view: &View<'_>, job: &Job, task: &Task, key: &Key, findings
     let last = job.first_task.0.saturating_add_unsigned(job.counts.tasks_created);
     findings.expect((job.first_task.0..last).contains(&task.id.0), key, "is not among the tasks of its job");
     findings.expect(task.bytes_copied <= task.bytes_planned, key, "copied more bytes than planned");
+    let pinned = if task.claimed { task.segments as usize } else { 0 };
+    findings.expect(task.manifests.len() == pinned, key, "has pins of more or fewer manifests than it claimed");
     if let Some(lease) = task.lease {
         findings.expect(lease.attempt == task.attempt, key, "has another attempt than its lease");
         findings.expect(read::worker(view.read, lease.worker).is_some(), key, "is leased to no worker");

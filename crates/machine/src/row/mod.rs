@@ -7,6 +7,7 @@ mod job;
 use crate::id::{JobId, SegmentId, TaskId, WorkerId};
 use crate::time::{Stamp, Time};
 use std::collections::BTreeMap;
+use std::fmt;
 
 pub use attempt::{AttemptEnd, EndedAttempt, Lease};
 pub use event::{Event, EventLog, Transition};
@@ -117,6 +118,9 @@ pub struct Task {
     pub refused_by: Option<WorkerId>,
     /// Why the last attempt failed; empty if none did.
     pub last_error: String,
+    /// The manifests of its segments, in the order of its mappings, as the first attempt that claimed the targets read
+    /// them; empty before. They decide which keys are the task's, so every later attempt has to read the same.
+    pub manifests: Vec<ManifestPin>,
     /// Bytes of its files, as the attempt that claimed the targets found them.
     pub bytes_planned: u64,
     /// Bytes copied; never decreases.
@@ -129,6 +133,21 @@ pub struct Task {
     pub clean_up: CleanUp,
     /// Its last attempts that ended, the latest last; at most `limits::ATTEMPTS_KEPT_PER_TASK`.
     pub attempts: Vec<EndedAttempt>,
+}
+
+/// What a manifest was when it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ManifestPin {
+    /// Its length.
+    pub size_bytes: u64,
+    /// CRC32C of its content.
+    pub crc32c: u32,
+}
+
+impl fmt::Display for ManifestPin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} bytes with CRC32C {:08x}", self.size_bytes, self.crc32c)
+    }
 }
 
 /// What became of a task.

@@ -2,7 +2,7 @@
 
 use crate::command::IdMapping;
 use crate::derive;
-use crate::id::{SegmentId, TaskId, WorkerId};
+use crate::id::{TaskId, WorkerId};
 use crate::limits;
 use crate::read;
 use crate::row::{Job, Task, TaskOutcome};
@@ -69,8 +69,7 @@ pub fn task_status(job: &Job, task: &Task) -> TaskStatus {
 
 /// What a task copies, in the order of target ids.
 pub fn task_mappings(read: &dyn Read, task: &Task) -> Vec<IdMapping> {
-    let before = SegmentId(task.first_target.0.saturating_sub(1));
-    read::job_segments(read, task.job, before, task.segments as usize)
+    read::task_segments(read, task)
         .into_iter()
         .map(|(target, mapping)| IdMapping { source: mapping.source, target, partition_id: mapping.partition_id })
         .collect()

@@ -5,7 +5,7 @@ use ferry_machine::command::{Command, FailureKind};
 use ferry_machine::key::Key;
 use ferry_machine::limits;
 use ferry_machine::outcome::Rejection;
-use ferry_machine::row::{Cluster, JobCounts, Row};
+use ferry_machine::row::{Cluster, JobCounts, ManifestPin, Row};
 use ferry_machine::tables::Tables;
 use ferry_machine::view::{self, State};
 use std::collections::BTreeMap;
@@ -171,8 +171,9 @@ fn counters_never_overflow() {
     story.worker("w", 2);
     let job = story.submit_with("r", 2, |spec| spec.options.segments_per_task_max = 1);
     let begun = story.lead();
-    story.ok(Command::ClaimTargets { lease: begun[0], bytes_planned: u64::MAX });
-    let too_many = story.refused(Command::ClaimTargets { lease: begun[1], bytes_planned: 1 });
+    let manifests = vec![ManifestPin::default()];
+    story.ok(Command::ClaimTargets { lease: begun[0], bytes_planned: u64::MAX, manifests: manifests.clone() });
+    let too_many = story.refused(Command::ClaimTargets { lease: begun[1], bytes_planned: 1, manifests });
     assert!(matches!(too_many, Rejection::Invalid { .. }));
     assert_eq!(story.job(job).counts.bytes_planned, u64::MAX);
 }

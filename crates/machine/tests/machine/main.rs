@@ -2,6 +2,7 @@
 
 mod attempts;
 mod checker;
+mod claims;
 mod clean_up;
 mod damage;
 mod events;

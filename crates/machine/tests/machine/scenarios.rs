@@ -169,7 +169,8 @@ fn s09_a_late_result_changes_nothing() {
         assert_eq!(story.ok(report.clone()), Outcome::Released(begun[0].task), "it only gives its lease back");
         assert_eq!(story.status(job), ended);
         assert!(matches!(story.refused(report), Rejection::LeaseNotHeld { .. }));
-        story.refused(Command::ClaimTargets { lease: begun[1], bytes_planned: 1 });
+        let claim = story.claiming(begun[1]);
+        assert!(matches!(story.refused(claim), Rejection::LeaseNotHeld { .. }));
         story.refused(Command::ReportProgress { lease: begun[1], bytes_copied: 1 });
         assert_eq!(task_states(&story, job), [TaskState::Failed, TaskState::Failed]);
     }

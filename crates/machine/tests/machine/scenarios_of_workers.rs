@@ -54,6 +54,7 @@ fn s13_a_worker_can_report_nothing_before_its_lease_is_committed() {
     let report = story.copied(lease);
     assert!(matches!(story.refused(report.clone()), Rejection::LeaseNotHeld { .. }));
     story.ok(Command::AssignTask(lease));
+    story.claim(lease);
     assert_eq!(story.ok(report), Outcome::Reported { job_ended: true });
 }
 

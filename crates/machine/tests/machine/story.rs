@@ -6,7 +6,7 @@ use ferry_machine::key::Key;
 use ferry_machine::limits;
 use ferry_machine::outcome::{Outcome, Rejection};
 use ferry_machine::plan::{Connected, Explanation, Plan, Policy};
-use ferry_machine::row::{Job, JobSpec, Row, SegmentState, Task};
+use ferry_machine::row::{Job, JobSpec, ManifestPin, Row, SegmentState, Task};
 use ferry_machine::tables::{Memory, Read, Tables};
 use ferry_machine::time::{Stamp, Time};
 use ferry_machine::view::{self, JobStatus, State};
@@ -22,6 +22,8 @@ pub(crate) const WRITES_FOR_MS: u64 = 20_000;
 /// Bytes and rows of each copied segment.
 pub(crate) const SEGMENT_BYTES: u64 = 4_096;
 pub(crate) const SEGMENT_ROWS: i64 = 100;
+/// Bytes of each manifest.
+const MANIFEST_BYTES: u64 = 800;
 
 pub(crate) struct Story {
     pub(crate) rows: Memory,
@@ -202,8 +204,16 @@ impl Story {
     }
 
     pub(crate) fn claim(&mut self, lease: LeaseRef) {
-        let bytes_planned = self.segments_of(lease.task).len() as u64 * SEGMENT_BYTES;
-        self.ok(Command::ClaimTargets { lease, bytes_planned });
+        let claim = self.claiming(lease);
+        self.ok(claim);
+    }
+
+    /// The claim of an attempt that found its targets free and its manifests as they were made.
+    pub(crate) fn claiming(&self, lease: LeaseRef) -> Command {
+        let mappings = view::task_mappings(&self.rows, &self.task(lease.task));
+        let bytes_planned = mappings.len() as u64 * SEGMENT_BYTES;
+        let manifests = mappings.iter().map(|mapping| manifest(mapping.source)).collect();
+        Command::ClaimTargets { lease, bytes_planned, manifests }
     }
 
     /// The report of an attempt that copied everything.
@@ -292,6 +302,11 @@ impl Story {
         let others = |key: &Key| matches!(key, Key::Cluster | Key::Worker(_) | Key::WorkerName(_) | Key::Event(_));
         self.rows.rows().filter(|(key, _)| !others(key)).count()
     }
+}
+
+/// The manifest of a source segment; each has another.
+fn manifest(source: SegmentId) -> ManifestPin {
+    ManifestPin { size_bytes: MANIFEST_BYTES, crc32c: u32::try_from(source.0).unwrap_or_default() }
 }
 
 pub(crate) fn mapping(source: i64, target: i64) -> IdMapping {

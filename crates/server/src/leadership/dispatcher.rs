@@ -4,7 +4,7 @@
 use super::sessions::Session;
 use ferry_machine::command::IdMapping;
 use ferry_machine::id::{JobId, TaskId, WorkerId};
-use ferry_machine::row::{CleanUp, Job, JobState, Task, VerifyMode};
+use ferry_machine::row::{CleanUp, Job, JobState, ManifestPin, Task, VerifyMode};
 use ferry_machine::tables::Read;
 use ferry_machine::view;
 use ferry_proto::v1::{self, SessionResponse, session_response::Message};
@@ -173,6 +173,7 @@ fn assignment(read: &dyn Read, job: &Job, task: &Task, attempt: u32) -> SessionR
         first_build_id: job.first_build_id,
         verify: verify(spec.options.verify).into(),
         bandwidth_bytes_per_second: spec.options.bandwidth_bytes_per_second,
+        manifests: task.manifests.iter().map(manifest).collect(),
     };
     SessionResponse { message: Some(Message::Assign(assign)) }
 }
@@ -183,6 +184,10 @@ fn mapping(mapping: &IdMapping) -> v1::IdMapping {
         target_segment_id: mapping.target.0,
         partition_id: mapping.partition_id,
     }
+}
+
+fn manifest(pin: &ManifestPin) -> v1::ManifestPin {
+    v1::ManifestPin { size_bytes: pin.size_bytes, crc32c: pin.crc32c }
 }
 
 fn verify(mode: VerifyMode) -> v1::VerifyMode {

@@ -9,6 +9,7 @@ use super::{Leader, Leadership};
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, LeaseRef, TaskResult};
 use ferry_machine::id::{SegmentId, TaskId, WorkerId};
 use ferry_machine::outcome::{Outcome, Rejection};
+use ferry_machine::row::ManifestPin;
 use ferry_machine::view;
 use ferry_proto::v1::{self, Heartbeat, SessionRequest, SessionResponse};
 use ferry_proto::v1::{session_request::Message as FromWorker, session_response::Message as ToWorker};
@@ -157,7 +158,8 @@ impl OpenSession {
                 Some(FromWorker::Progress(progress)) => self.progress(&progress)?,
                 Some(FromWorker::Claim(claim)) => {
                     let lease = self.lease(claim.attempt)?;
-                    asked.push((lease, Command::ClaimTargets { lease, bytes_planned: claim.total_bytes }));
+                    let manifests = claim.manifests.iter().map(manifest).collect();
+                    asked.push((lease, Command::ClaimTargets { lease, bytes_planned: claim.total_bytes, manifests }));
                 }
                 Some(FromWorker::Result(result)) => {
                     let (lease, result) = (self.lease(result.attempt)?, task_result(result.outcome?));
@@ -233,7 +235,8 @@ impl OpenSession {
         }
     }
 
-    /// A worker that says what cannot be would say it again: the attempt has failed, and counts.
+    /// A worker that says what cannot be would say it again: the attempt has failed, and counts. A source that is not what
+    /// it was is not for another attempt to mend.
     async fn fail(
         &self,
         leadership: &Leadership,
@@ -241,7 +244,9 @@ impl OpenSession {
         rejection: &Rejection,
     ) -> Result<Proposed, ProposeError> {
         warn!(worker_id = self.worker.0, %rejection, "an attempt failed by what its worker said of it");
-        let result = TaskResult::Failed { kind: FailureKind::Transient, reason: rejection.to_string() };
+        let altered = matches!(rejection, Rejection::ManifestAltered { .. });
+        let kind = if altered { FailureKind::Permanent } else { FailureKind::Transient };
+        let result = TaskResult::Failed { kind, reason: rejection.to_string() };
         leadership.propose(Command::ReportTask { lease, result }).await
     }
 
@@ -305,9 +310,11 @@ fn gives_back(command: &Command) -> bool {
 /// Why a claim or a result can never be applied, whoever repeats it; `None` when it came too late or is not known.
 fn cannot_be(error: &ProposeError) -> Option<&Rejection> {
     match error {
-        ProposeError::Rejected { rejection, .. } => {
-            matches!(rejection, Rejection::WrongTargets { .. } | Rejection::Invalid { .. }).then_some(rejection)
-        }
+        ProposeError::Rejected { rejection, .. } => matches!(
+            rejection,
+            Rejection::WrongTargets { .. } | Rejection::ManifestAltered { .. } | Rejection::Invalid { .. }
+        )
+        .then_some(rejection),
         ProposeError::NotLeader { .. }
         | ProposeError::Overloaded
         | ProposeError::Unknown { .. }
@@ -317,6 +324,10 @@ fn cannot_be(error: &ProposeError) -> Option<&Rejection> {
 
 fn attempt(lease: LeaseRef) -> v1::Attempt {
     v1::Attempt { task_id: lease.task.0, attempt: lease.attempt }
+}
+
+fn manifest(pin: &v1::ManifestPin) -> ManifestPin {
+    ManifestPin { size_bytes: pin.size_bytes, crc32c: pin.crc32c }
 }
 
 fn task_result(outcome: v1::result::Outcome) -> TaskResult {

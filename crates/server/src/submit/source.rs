@@ -150,7 +150,10 @@ fn refused_snapshot(error: &OpenError) -> Status {
 fn refused_manifest(error: &ReadError) -> Status {
     let code = match error {
         ReadError::Store(error) => store_code(error),
-        ReadError::NoSegment { .. } | ReadError::Manifest { .. } | ReadError::Checksums { .. } => Code::InvalidArgument,
+        ReadError::NoSegment { .. }
+        | ReadError::Altered { .. }
+        | ReadError::Manifest { .. }
+        | ReadError::Checksums { .. } => Code::InvalidArgument,
     };
     of_field(code, FIELD, error.to_string())
 }

@@ -2,6 +2,7 @@
 
 mod backups;
 mod bad_input;
+mod claims;
 mod cluster;
 mod events;
 mod submit_streams;

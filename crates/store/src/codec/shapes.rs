@@ -1,4 +1,4 @@
-//! Conversions that rows and commands share: stamps, ids of events, labels, the description of a job.
+//! Conversions that rows and commands share: stamps, pins of manifests, ids of events, labels, the description of a job.
 //!
 //! An absent message that must be there, or an enum value that this version does not know, is an error and never a
 //! default: what a newer version wrote is not to be guessed at.
@@ -26,6 +26,14 @@ pub(super) fn stamp_to_wire(stamp: Stamp) -> wire::Stamp {
 
 pub(super) fn stamp_from_wire(stamp: wire::Stamp) -> Stamp {
     Stamp { at: Time(stamp.at_ms), wall_ms: stamp.wall_ms }
+}
+
+pub(super) fn manifest_to_wire(pin: row::ManifestPin) -> wire::ManifestPin {
+    wire::ManifestPin { size_bytes: pin.size_bytes, crc32c: pin.crc32c }
+}
+
+pub(super) fn manifest_from_wire(pin: wire::ManifestPin) -> row::ManifestPin {
+    row::ManifestPin { size_bytes: pin.size_bytes, crc32c: pin.crc32c }
 }
 
 pub(super) fn event_id_to_wire(id: EventId) -> wire::EventId {

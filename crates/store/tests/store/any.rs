@@ -4,8 +4,8 @@ use ferry_machine::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::key::{DueItem, Key, Stage};
 use ferry_machine::row::{
     AttemptEnd, CleanUp, Cluster, EndedAttempt, EventLog, ExhaustedPolicy, Job, JobCounts, JobOptions, JobSpec,
-    JobState, JobTotals, Lease, Mapping, Request, Row, Segment, SegmentState, Settle, Task, TaskCounts, TaskOutcome,
-    VerifyMode, Worker, WorkerState,
+    JobState, JobTotals, Lease, ManifestPin, Mapping, Request, Row, Segment, SegmentState, Settle, Task, TaskCounts,
+    TaskOutcome, VerifyMode, Worker, WorkerState,
 };
 use ferry_machine::time::{Stamp, Time};
 use std::collections::BTreeMap;
@@ -270,7 +270,13 @@ impl Dice {
             started: self.option(Self::stamp),
             clean_up: self.pick(&[CleanUp::NotNeeded, CleanUp::Due, CleanUp::Done, CleanUp::LeftOver]),
             attempts: (0..self.below(3)).map(|_| self.ended_attempt()).collect(),
+            manifests: self.manifests(),
         }
+    }
+
+    fn manifests(&mut self) -> Vec<ManifestPin> {
+        let pin = |dice: &mut Self| ManifestPin { size_bytes: dice.number(), crc32c: dice.small() };
+        (0..self.below(3)).map(|_| pin(self)).collect()
     }
 
     fn ended_attempt(&mut self) -> EndedAttempt {

@@ -31,7 +31,8 @@ pub(super) async fn run(runner: &Runner, assign: &Assign, key: Key, permit: &Per
     Ok(Outcome::CleanedUp(CleanedUp {}))
 }
 
-/// Without the source nobody knows which objects are the task's; the cluster gives up after enough attempts.
+/// Without the source as it was at the claim nobody knows which objects are the task's: from a changed manifest would
+/// follow keys that it never wrote, and not those that it did. The cluster gives up after enough attempts.
 fn underivable(fault: Fault) -> Fault {
     match fault {
         Fault::Permanent(reason) => Fault::Transient(format!(

@@ -24,7 +24,7 @@ pub(super) async fn run(
     let mut measured = permit.unless_ended(plan.measure(&permit, runner.files_at_once)).await??;
     if !assign.claimed {
         check_free(&plan.target, &measured, &permit, runner.files_at_once).await?;
-        reports.claim(measured.total_bytes(), &permit).await?;
+        reports.claim(measured.total_bytes(), plan.manifests(), &permit).await?;
     }
     if ferry_planted::is(Bug::LastFileSkipped) {
         measured.files.pop();

@@ -83,9 +83,8 @@ impl Reader {
     }
 
     async fn open_remote(copier: &Copier, file: &FileCopy) -> Result<Reader, Fault> {
-        let path = copier.source.path(&file.source_key)?;
-        let get = copier.source.call(&file.source_key, copier.source.location().store().get(&path));
-        let result = copier.permit.unless_ended(get).await??;
+        let get = copier.source.get_unchanged(&file.source_key, &file.source);
+        let Some(result) = copier.permit.unless_ended(get).await?? else { return Err(copier.written_to(file)) };
         Ok(Reader { meta: meta_of(&result.meta), content: Content::Remote(result.into_stream()) })
     }
 

@@ -6,13 +6,16 @@ use crate::failure::{Fault, Side};
 use crate::lease::Term;
 use crate::metrics::Metrics;
 use crate::permit::Permit;
-use crate::place::Place;
+use crate::place::{Meta, Place, Version, meta_of};
+use breaking_store::BreakingStore;
 use bytes::Bytes;
 use ferry_snapshot::{Checksum, Location, Stores, file_uri};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+mod breaking_store;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -127,7 +130,8 @@ async fn every_way_finds_a_source_that_changed_or_vanished_since_it_was_planned(
     for way in ways() {
         let (copier, _) = way.copier();
         let file = way.file(&copier, content(1_000)).await;
-        let old = FileCopy { source: crate::place::Meta { version: "another".into(), ..file.source.clone() }, ..file };
+        let old =
+            FileCopy { source: Meta { version: Version::Compared("another".into()), ..file.source.clone() }, ..file };
         let fault = copier.copy(&old).await.unwrap_err();
         assert!(
             matches!(&fault, Fault::Permanent(reason) if reason.contains("was written to")),
@@ -138,6 +142,39 @@ async fn every_way_finds_a_source_that_changed_or_vanished_since_it_was_planned(
         let fault = copier.copy(&old).await.unwrap_err();
         assert!(matches!(&fault, Fault::Permanent(reason) if reason.contains("a/b")), "{}: {fault}", way.name);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_replaced_while_it_is_streamed_is_named_and_no_other_version_is_read() {
+    let (store, client) = BreakingStore::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let stores = Stores::new().with("s3://bucket", client).unwrap();
+    let source = stores.open("s3://bucket/source").unwrap();
+    let target = stores.open(&file_uri(folder.path())).unwrap();
+    let way = Way { name: "store to disk", source, target, _folder: folder };
+    let (copier, _) = way.copier();
+    let source = copier.source.head("a/b").await.unwrap().unwrap();
+    let file = FileCopy { source_key: "a/b".into(), target_key: "c/d".into(), source, checksum: None, shared: false };
+    let fault = copier.copy(&file).await.unwrap_err();
+    assert!(matches!(&fault, Fault::Permanent(reason) if reason.contains("a/b was written to")), "{fault}");
+    assert_eq!(way.target().await, None);
+    assert!(copier.meter.bytes() > 0, "the reading had begun");
+    let tags = store.tags();
+    assert!(tags.len() > 1, "it was read on where it broke off: {tags:?}");
+    assert!(tags.iter().all(|tag| tag.as_deref() == Some("\"1\"")), "only under the tag it was seen with: {tags:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_weak_entity_tag_is_no_condition() {
+    let meta = |tag: &str| object_store::ObjectMeta {
+        location: "a/b".into(),
+        last_modified: std::time::SystemTime::UNIX_EPOCH.into(),
+        size: 1,
+        e_tag: Some(tag.into()),
+        version: None,
+    };
+    assert_eq!(meta_of(&meta("\"1\"")).version, Version::EntityTag("\"1\"".into()));
+    assert!(matches!(meta_of(&meta("W/\"1\"")).version, Version::Compared(version) if version.contains("W/\"1\"")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

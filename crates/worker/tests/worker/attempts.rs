@@ -4,7 +4,7 @@ use crate::lease::endless;
 use crate::support::leader::{LONG_LEASE_MS, Node, Talk};
 use crate::support::sample::{Sample, attempt, copied_segments, failure, tree};
 use crate::support::worker::{Worker, config};
-use ferry_proto::v1::{Assign, FailureKind};
+use ferry_proto::v1::FailureKind;
 use ferry_worker::Config;
 
 async fn begin(talk: &mut Talk, sample: &Sample) {
@@ -60,7 +60,7 @@ async fn a_new_limit_counts_for_what_runs_and_for_what_has_not_begun_to_copy() {
     talk.limit(job_id, 0);
     copied_segments(talk.result(attempt(1, 1)).await);
     talk.acknowledge(attempt(1, 1));
-    talk.assign(Assign { claimed: true, ..endless(sample.assign(attempt(2, 1))) });
+    talk.assign(endless(sample.assign_claimed(attempt(2, 1))));
     talk.limit(job_id, 0);
     copied_segments(talk.result(attempt(2, 1)).await);
 }
@@ -80,7 +80,7 @@ async fn a_later_attempt_takes_the_place_of_an_earlier_one() {
     let _worker = Worker::start(config(&node));
     let mut talk = node.welcome(LONG_LEASE_MS).await;
     begin(&mut talk, &sample).await;
-    talk.assign(Assign { claimed: true, ..sample.assign(attempt(1, 2)) });
+    talk.assign(sample.assign_claimed(attempt(1, 2)));
     talk.dropped(attempt(1, 1)).await;
     copied_segments(talk.result(attempt(1, 2)).await);
     assert_eq!(sample.copied(), sample.expected());
@@ -137,7 +137,7 @@ fn a_worker_killed_in_mid_copy_is_followed_by_one_that_finishes() {
         let mut talk = node.welcome(LONG_LEASE_MS).await;
         assert_ne!(talk.hello.incarnation, incarnation);
         assert_eq!(talk.hello.running, [], "a new process knows nothing of the old one's attempts");
-        copied_segments(talk.finish(Assign { claimed: true, ..sample.assign(attempt(1, 2)) }).await);
+        copied_segments(talk.finish(sample.assign_claimed(attempt(1, 2))).await);
     });
     assert_eq!(sample.copied(), sample.expected(), "every file, and no temporary one");
 }

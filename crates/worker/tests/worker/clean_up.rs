@@ -7,7 +7,7 @@ use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::{Assign, FailureKind};
 
 fn clean_up(sample: &Sample, number: u32) -> Assign {
-    Assign { claimed: true, clean_up: true, ..sample.assign(attempt(1, number)) }
+    Assign { clean_up: true, ..sample.assign_claimed(attempt(1, number)) }
 }
 
 fn put(sample: &Sample, key: &str) {
@@ -77,5 +77,24 @@ async fn without_the_source_the_clean_up_is_tried_again_later() {
     let failure = failure(talk.finish(assign).await);
     assert_eq!(failure.kind(), FailureKind::Transient);
     assert!(failure.reason.contains("cannot derive the target objects"), "{}", failure.reason);
+    assert_eq!(tree(&sample.target()), copied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_altered_before_the_clean_up_leaves_everything_over_and_is_named() {
+    let (sample, mut node) = (Sample::new(), Node::start().await);
+    let _worker = Worker::start(config(&node));
+    let mut talk = node.welcome(LONG_LEASE_MS).await;
+    copied_segments(talk.finish(sample.assign(attempt(1, 1))).await);
+    let assign = clean_up(&sample, 2);
+    // A good manifest of other files: what follows from it are keys that the task never wrote.
+    std::fs::copy(sample.manifest(0), sample.manifest(1)).unwrap();
+    put(&sample, "insert_log/200/300/9002/101/470636907273850242");
+    let copied = tree(&sample.target());
+    let failure = failure(talk.finish(assign).await);
+    assert_eq!(failure.kind(), FailureKind::Transient, "the source may be restored before the attempts are used up");
+    for part in ["cannot derive the target objects", "470636907274050255.avro", "has changed"] {
+        assert!(failure.reason.contains(part), "{part}: {}", failure.reason);
+    }
     assert_eq!(tree(&sample.target()), copied);
 }

@@ -25,13 +25,14 @@ async fn nothing_is_written_before_the_claim_is_committed() {
     let _worker = Worker::start(config(&node));
     let mut talk = node.welcome(LONG_LEASE_MS).await;
     talk.assign(sample.assign(attempt(1, 1)));
-    let total_bytes = talk.claim(attempt(1, 1)).await;
+    let claim = talk.claim(attempt(1, 1)).await;
     let repeated = talk.claim(attempt(1, 1)).await;
-    assert_eq!(repeated, total_bytes, "a claim is repeated until it is answered");
+    assert_eq!(repeated, claim, "a claim is repeated until it is answered");
+    assert_eq!(claim.manifests, sample.manifests(), "it brings what the keys follow from");
     assert!(!sample.target().exists());
     talk.claimed(attempt(1, 1));
     let segments = copied_segments(talk.result(attempt(1, 1)).await);
-    assert_eq!(segments.iter().map(|segment| segment.size_bytes).sum::<u64>(), total_bytes);
+    assert_eq!(segments.iter().map(|segment| segment.size_bytes).sum::<u64>(), claim.total_bytes);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,7 +42,7 @@ async fn progress_reaches_the_claimed_total_without_passing_it() {
     let mut talk = node.welcome(LONG_LEASE_MS).await;
     let assign = ferry_proto::v1::Assign { bandwidth_bytes_per_second: 500_000, ..sample.assign(attempt(1, 1)) };
     talk.assign(assign);
-    let total_bytes = talk.claim(attempt(1, 1)).await;
+    let total_bytes = talk.claim(attempt(1, 1)).await.total_bytes;
     talk.claimed(attempt(1, 1));
     let first = talk.progress(attempt(1, 1)).await;
     assert!(0 < first && first <= total_bytes);
@@ -63,8 +64,7 @@ async fn a_later_attempt_keeps_what_is_finished_and_replaces_what_is_not_right()
     content[1_000] ^= 1;
     std::fs::write(&altered, content).unwrap();
     std::fs::write(&short, "short").unwrap();
-    let again =
-        ferry_proto::v1::Assign { claimed: true, verify: VerifyMode::Full.into(), ..sample.assign(attempt(1, 2)) };
+    let again = ferry_proto::v1::Assign { verify: VerifyMode::Full.into(), ..sample.assign_claimed(attempt(1, 2)) };
     copied_segments(talk.finish(again).await);
     assert_eq!(sample.copied(), sample.expected());
     assert_eq!(std::fs::metadata(&kept).unwrap().ino(), kept_inode, "it was not written again");

@@ -14,10 +14,6 @@ async fn run(assign: Assign) -> Outcome {
     node.welcome(LONG_LEASE_MS).await.finish(assign).await
 }
 
-fn manifest(sample: &Sample) -> std::path::PathBuf {
-    sample.source().join(format!("snapshots/{COLLECTION}/manifests/9001/470636907274050255.avro"))
-}
-
 /// Changes one byte, and nothing that a listing shows.
 fn flip(path: &Path) {
     let mut content = std::fs::read(path).unwrap();
@@ -92,7 +88,7 @@ async fn s20_a_source_object_of_another_size_than_its_checksum_says_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_manifest_is_named() {
     let sample = Sample::new();
-    std::fs::write(manifest(&sample), "no manifest at all").unwrap();
+    std::fs::write(sample.manifest(1), "no manifest at all").unwrap();
     assert_permanent(run(sample.assign(attempt(1, 1))).await, &["470636907274050255.avro", "is bad"]);
     assert!(!sample.target().exists());
 }
@@ -100,7 +96,7 @@ async fn a_bad_manifest_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s19_a_missing_manifest_is_named() {
     let sample = Sample::new();
-    std::fs::remove_file(manifest(&sample)).unwrap();
+    std::fs::remove_file(sample.manifest(1)).unwrap();
     assert_permanent(run(sample.assign(attempt(1, 1))).await, &["470636907274050255.avro", "does not exist"]);
 }
 
@@ -119,6 +115,41 @@ async fn metadata_that_changed_since_the_submit_is_refused() {
     let assign = sample.assign(attempt(1, 1));
     flip(&sample.metadata());
     assert_permanent(run(assign).await, &["9001.json", "has changed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_a_manifest_altered_between_two_attempts_is_named_with_what_it_was_and_is() {
+    let sample = Sample::new();
+    let assign = sample.assign_claimed(attempt(1, 2));
+    let pinned = sample.manifests()[1];
+    flip(&sample.manifest(1));
+    let found = sample.manifests()[1];
+    let parts = [
+        "470636907274050255.avro",
+        "has changed",
+        &format!("has {} bytes with CRC32C {:08x}", found.size_bytes, found.crc32c),
+        &format!("had {} bytes with CRC32C {:08x}", pinned.size_bytes, pinned.crc32c),
+    ];
+    assert_permanent(run(assign).await, &parts);
+    assert!(!sample.target().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_an_altered_manifest_is_found_in_the_place_of_its_own_segment() {
+    let sample = Sample::new();
+    let mut assign = sample.assign_claimed(attempt(1, 2));
+    assign.manifests.swap(0, 2);
+    assert_permanent(run(assign).await, &["470636907273850237.avro", "has changed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claimed_targets_without_the_pins_of_their_manifests_are_not_written() {
+    let sample = Sample::new();
+    let assign = Assign { manifests: Vec::new(), ..sample.assign_claimed(attempt(1, 2)) };
+    let failure = crate::support::sample::failure(run(assign).await);
+    assert_eq!(failure.kind(), FailureKind::Transient);
+    assert!(failure.reason.contains("0 pins of manifests for 3 segments"), "{}", failure.reason);
+    assert!(!sample.target().exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,7 +52,7 @@ async fn s16_a_worker_whose_lease_is_not_renewed_stops_by_itself() {
     drop(talk);
     let mut talk = node.welcome(LONG_LEASE_MS).await;
     assert_eq!(talk.hello.running, [], "a stopped attempt is not listed again");
-    let again = Assign { claimed: true, ..sample.assign(attempt(1, 2)) };
+    let again = sample.assign_claimed(attempt(1, 2));
     copied_segments(talk.finish(again).await);
     assert_eq!(sample.copied(), sample.expected());
 }
@@ -73,7 +73,7 @@ async fn an_assignment_waits_for_the_first_renewal() {
     })
     .await;
     talk.renew(true);
-    assert!(talk.claim(attempt(1, 1)).await > 0);
+    assert!(talk.claim(attempt(1, 1)).await.total_bytes > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,11 +105,11 @@ async fn s15_an_attempt_that_was_said_to_be_dropped_never_begins_again() {
     talk.drop_attempt(attempt(1, 1));
     talk.dropped(attempt(1, 1)).await;
     // A leader that has not committed the release yet sends what its rows still have.
-    talk.assign(Assign { claimed: true, ..sample.assign(attempt(1, 1)) });
+    talk.assign(sample.assign_claimed(attempt(1, 1)));
     talk.dropped(attempt(1, 1)).await;
     assert!(tree(&sample.target()).is_empty(), "nothing is written without a lease");
     talk.assign(sample.assign(attempt(1, 2)));
-    assert!(talk.claim(attempt(1, 2)).await > 0, "a later attempt begins");
+    assert!(talk.claim(attempt(1, 2)).await.total_bytes > 0, "a later attempt begins");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,8 @@ use tonic::transport::Channel;
 /// Rows and bytes it reports for each segment.
 pub(crate) const ROWS: i64 = 1_100;
 pub(crate) const BYTES: u64 = 5_000;
+/// What it read as the manifest of each segment.
+pub(crate) const MANIFEST: v1::ManifestPin = v1::ManifestPin { size_bytes: 800, crc32c: 7 };
 
 /// An open session.
 pub(crate) struct ScriptedWorker {
@@ -51,8 +53,9 @@ impl ScriptedWorker {
     async fn claim(&mut self, assign: v1::Assign) {
         let attempt = assign.attempt.unwrap();
         let total_bytes = BYTES * assign.id_mappings.len() as u64;
+        let manifests = vec![MANIFEST; assign.id_mappings.len()];
         self.assigned.insert((attempt.task_id, attempt.attempt), assign);
-        self.send(Say::Claim(v1::Claim { attempt: Some(attempt), total_bytes })).await;
+        self.send(Say::Claim(v1::Claim { attempt: Some(attempt), total_bytes, manifests })).await;
     }
 
     async fn copied(&mut self, attempt: v1::Attempt) {
@@ -71,7 +74,21 @@ impl ScriptedWorker {
         self.send(Say::Result(v1::Result { attempt: Some(attempt), outcome: Some(outcome) })).await;
     }
 
-    async fn send(&self, message: Say) {
+    /// The next message for which `pick` has an answer.
+    pub(crate) async fn wait<T>(&mut self, mut pick: impl FnMut(Hear) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = pick(self.hear().await.expect("the session goes on")) {
+                return found;
+            }
+        }
+    }
+
+    /// The next attempt that it is to run.
+    pub(crate) async fn assigned(&mut self) -> v1::Assign {
+        self.wait(|message| if let Hear::Assign(assign) = message { Some(assign) } else { None }).await
+    }
+
+    pub(crate) async fn send(&self, message: Say) {
         self.say.send(request(message)).await.unwrap();
     }
 }

@@ -2,7 +2,9 @@
 //! part from the others.
 
 use crate::codec::CodecError;
-use crate::codec::shapes::{event_id_from_wire, labels_from_wire, narrow, required, settle_from_wire, spec_from_wire};
+use crate::codec::shapes::{
+    event_id_from_wire, labels_from_wire, manifest_from_wire, narrow, required, settle_from_wire, spec_from_wire,
+};
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::time::Time;
@@ -22,8 +24,9 @@ pub(super) fn command(kind: Kind) -> Result<Command, CodecError> {
             Command::CreateTasks { job: JobId(job), tasks_created }
         }
         Kind::AssignTask(attempt) => Command::AssignTask(lease(Some(attempt))?),
-        Kind::ClaimTargets(wire::ClaimTargets { lease: attempt, bytes_planned }) => {
-            Command::ClaimTargets { lease: lease(attempt)?, bytes_planned }
+        Kind::ClaimTargets(wire::ClaimTargets { lease: attempt, bytes_planned, manifests }) => {
+            let manifests = manifests.into_iter().map(manifest_from_wire).collect();
+            Command::ClaimTargets { lease: lease(attempt)?, bytes_planned, manifests }
         }
         Kind::ReportProgress(wire::ReportProgress { lease: attempt, bytes_copied }) => {
             Command::ReportProgress { lease: lease(attempt)?, bytes_copied }

@@ -1,6 +1,6 @@
 //! Commands to messages: exhaustive, so that a new command cannot be forgotten.
 
-use crate::codec::shapes::{event_id_to_wire, labels_to_wire, settle_to_wire, spec_to_wire};
+use crate::codec::shapes::{event_id_to_wire, labels_to_wire, manifest_to_wire, settle_to_wire, spec_to_wire};
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
 use ferry_proto::internal::v1 as wire;
 use ferry_proto::internal::v1::command::Kind;
@@ -16,8 +16,9 @@ pub(super) fn kind(command: &Command) -> Kind {
             Kind::CreateTasks(wire::CreateTasks { job: job.0, tasks_created })
         }
         Command::AssignTask(attempt) => Kind::AssignTask(lease(attempt)),
-        Command::ClaimTargets { lease: attempt, bytes_planned } => {
-            Kind::ClaimTargets(wire::ClaimTargets { lease: Some(lease(attempt)), bytes_planned })
+        Command::ClaimTargets { lease: attempt, bytes_planned, ref manifests } => {
+            let manifests = manifests.iter().copied().map(manifest_to_wire).collect();
+            Kind::ClaimTargets(wire::ClaimTargets { lease: Some(lease(attempt)), bytes_planned, manifests })
         }
         Command::ReportProgress { lease: attempt, bytes_copied } => {
             Kind::ReportProgress(wire::ReportProgress { lease: Some(lease(attempt)), bytes_copied })

@@ -1,7 +1,7 @@
 //! A task. Key: table 3 | task. Value: `TaskRow`. Lifecycle: made in pages when its job begins, changed by each
 //! attempt and by settling, removed when its job is collected.
 
-use super::super::shapes::{required, stamp_from_wire, stamp_to_wire};
+use super::super::shapes::{manifest_from_wire, manifest_to_wire, required, stamp_from_wire, stamp_to_wire};
 use super::super::{CodecError, seal, unseal};
 use super::attempt;
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
@@ -29,6 +29,7 @@ pub(super) fn encode(task: Task) -> Vec<u8> {
         attempt: task.attempt,
         failures: task.failures,
         claimed: task.claimed,
+        manifests: task.manifests.into_iter().map(manifest_to_wire).collect(),
         queued_at_ms: task.queued_at.map(|at| at.0),
         refused_by: task.refused_by.map(|worker| worker.0),
         last_error: task.last_error,
@@ -53,6 +54,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Task, CodecError> {
         attempt: row.attempt,
         failures: row.failures,
         claimed: row.claimed,
+        manifests: row.manifests.into_iter().map(manifest_from_wire).collect(),
         queued_at: row.queued_at_ms.map(Time),
         refused_by: row.refused_by.map(WorkerId),
         last_error: row.last_error,

@@ -23,7 +23,7 @@ impl Dice {
             3 => Command::DropDraft { job },
             4 => Command::CreateTasks { job, tasks_created: self.number() },
             5 => Command::AssignTask(lease),
-            6 => Command::ClaimTargets { lease, bytes_planned: self.number() },
+            6 => Command::ClaimTargets { lease, bytes_planned: self.number(), manifests: self.manifests() },
             7 => Command::ReportProgress { lease, bytes_copied: self.number() },
             8 => Command::ReportTask { lease, result: self.task_result() },
             9 => Command::ReleaseTask { lease },

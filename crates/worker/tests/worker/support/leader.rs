@@ -4,7 +4,7 @@ use ferry_proto::v1::session_request::Message as Request;
 use ferry_proto::v1::session_response::Message as Response;
 use ferry_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
 use ferry_proto::v1::{
-    Acknowledged, Assign, Attempt, Claimed, DrainWorkerRequest, DrainWorkerResponse, Drop, Hello, Limit,
+    Acknowledged, Assign, Attempt, Claim, Claimed, DrainWorkerRequest, DrainWorkerResponse, Drop, Hello, Limit,
     ListWorkersRequest, ListWorkersResponse, Renewed, SessionRequest, SessionResponse, UndrainWorkerRequest,
     UndrainWorkerResponse, Welcome, result,
 };
@@ -179,9 +179,9 @@ impl Talk {
         }
     }
 
-    pub(crate) async fn claim(&mut self, attempt: Attempt) -> u64 {
+    pub(crate) async fn claim(&mut self, attempt: Attempt) -> Claim {
         let claim = |message| match message {
-            Request::Claim(claim) if claim.attempt == Some(attempt) => Some(claim.total_bytes),
+            Request::Claim(claim) if claim.attempt == Some(attempt) => Some(claim),
             Request::Result(result) if result.attempt == Some(attempt) => panic!("no claim but {result:?}"),
             _ => None,
         };

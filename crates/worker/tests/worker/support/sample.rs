@@ -1,6 +1,8 @@
 //! The sample that a real Milvus wrote, in folders of the test's own, and assignments over it.
 
-use ferry_proto::v1::{Assign, Attempt, CopiedSegment, Failure, FailureKind, IdMapping, TargetRef, result};
+use ferry_proto::v1::{
+    Assign, Attempt, CopiedSegment, Failure, FailureKind, IdMapping, ManifestPin, TargetRef, result,
+};
 use ferry_snapshot::{Checksum, file_uri};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -62,6 +64,26 @@ impl Sample {
             first_build_id: 5_000,
             ..Assign::default()
         }
+    }
+
+    /// A later attempt: the targets are claimed, by the manifests as they are now.
+    pub(crate) fn assign_claimed(&self, attempt: Attempt) -> Assign {
+        Assign { claimed: true, manifests: self.manifests(), ..self.assign(attempt) }
+    }
+
+    /// The manifest of the segment at `index`.
+    pub(crate) fn manifest(&self, index: usize) -> PathBuf {
+        self.source().join(format!("snapshots/{COLLECTION}/manifests/9001/{}.avro", SEGMENTS[index]))
+    }
+
+    /// The pins of all manifests, taken here a second time.
+    pub(crate) fn manifests(&self) -> Vec<ManifestPin> {
+        let pin = |index| {
+            let content = std::fs::read(self.manifest(index)).unwrap();
+            let Checksum { size_bytes, crc32c } = Checksum::of(&content);
+            ManifestPin { size_bytes, crc32c }
+        };
+        (0..SEGMENTS.len()).map(pin).collect()
     }
 
     /// What is to be in the target, written down here a second time: the names after Milvus' layout, the contents as they
