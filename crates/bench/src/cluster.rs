@@ -1,6 +1,7 @@
 //! Three nodes as an operator would run them on one machine: processes of the binary with its defaults, real disks, loopback.
 //! All of them are killed when the value is dropped.
 
+use crate::gauges::{self, Memory, Metrics};
 use crate::process::{Process, free_addresses};
 use anyhow::{Context, bail};
 use ferry_client::{Client, Options};
@@ -20,6 +21,8 @@ pub(crate) struct Cluster {
     settings: Vec<String>,
     folder: PathBuf,
     addresses: BTreeMap<u64, String>,
+    /// Where each tells its metrics.
+    admin_addresses: BTreeMap<u64, String>,
     processes: BTreeMap<u64, Process>,
     /// One client to each node, which asks nobody else.
     clients: BTreeMap<u64, Client>,
@@ -28,7 +31,9 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts the nodes and waits until one leads.
     pub(crate) async fn start(nodes: u64, binary: &Path, settings: &[String], folder: &Path) -> anyhow::Result<Self> {
-        let addresses: BTreeMap<u64, String> = (1..=nodes).zip(free_addresses(usize::try_from(nodes)?)?).collect();
+        let mut free = free_addresses(2 * usize::try_from(nodes)?)?;
+        let admin_addresses = (1..=nodes).zip(free.split_off(free.len() / 2)).collect();
+        let addresses: BTreeMap<u64, String> = (1..=nodes).zip(free).collect();
         let options = Options { follow_leader: false, timeout: Duration::from_secs(2), ..Options::default() };
         let client = |(id, address): (&u64, &String)| Ok((*id, Client::new([address.as_str()], options.clone())?));
         let clients = addresses.iter().map(client).collect::<Result<_, ferry_client::Error>>()?;
@@ -37,6 +42,7 @@ impl Cluster {
             settings: settings.to_vec(),
             folder: folder.to_path_buf(),
             addresses,
+            admin_addresses,
             processes: BTreeMap::new(),
             clients,
         };
@@ -52,8 +58,8 @@ impl Cluster {
         let peers: Vec<String> = self.addresses.iter().map(|(id, address)| format!("{id}={address}")).collect();
         let mut command = Command::new(&self.binary);
         command.args(["server", "--id", &id.to_string(), "--listen", &self.addresses[&id]]);
-        command.args(["--peers", &peers.join(","), "--admin-listen", "127.0.0.1:0", "--data-dir"]);
-        command.arg(self.folder.join(format!("node-{id}")));
+        command.args(["--peers", &peers.join(","), "--admin-listen", &self.admin_addresses[&id]]);
+        command.arg("--data-dir").arg(self.data_folder(id));
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
@@ -69,20 +75,53 @@ impl Cluster {
 
     /// A client of all nodes, with the defaults of every client.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::new(self.addresses.values().map(String::as_str), Options::default())?)
+        self.client_with(Options::default())
+    }
+
+    /// A client of all nodes.
+    pub(crate) fn client_with(&self, options: Options) -> anyhow::Result<Client> {
+        Ok(Client::new(self.addresses.values().map(String::as_str), options)?)
+    }
+
+    /// A client that asks this node and no other.
+    pub(crate) fn client_of(&self, node: u64, mut options: Options) -> anyhow::Result<Client> {
+        options.follow_leader = false;
+        Ok(Client::new([self.addresses[&node].as_str()], options)?)
     }
 
     /// So many clients, each with a connection of its own, which ask these nodes in turn and no others.
     pub(crate) fn clients_of(&self, nodes: &[u64], count: usize) -> anyhow::Result<Vec<Client>> {
-        let options = Options { follow_leader: false, ..Options::default() };
-        let client = |id: &u64| Ok(Client::new([self.addresses[id].as_str()], options.clone())?);
-        nodes.iter().cycle().take(count).map(client).collect()
+        nodes.iter().cycle().take(count).map(|id| self.client_of(*id, Options::default())).collect()
     }
 
     /// The nodes that do not lead.
     pub(crate) async fn followers(&self) -> anyhow::Result<Vec<u64>> {
         let (leader, _) = self.leader().await?;
         Ok(self.addresses.keys().copied().filter(|id| *id != leader).collect())
+    }
+
+    /// Where a node keeps everything.
+    pub(crate) fn data_folder(&self, id: u64) -> PathBuf {
+        self.folder.join(format!("node-{id}"))
+    }
+
+    /// What a node tells of itself.
+    pub(crate) async fn metrics(&self, id: u64) -> anyhow::Result<Metrics> {
+        Metrics::of(&self.admin_addresses[&id]).await
+    }
+
+    /// The memory that a node takes.
+    pub(crate) fn memory(&self, id: u64) -> anyhow::Result<Memory> {
+        gauges::memory(self.process(id)?.id())
+    }
+
+    /// Has the peak of a node's memory begin anew, with what it takes now.
+    pub(crate) fn reset_memory_peak(&self, id: u64) -> anyhow::Result<()> {
+        gauges::reset_memory_peak(self.process(id)?.id())
+    }
+
+    fn process(&self, id: u64) -> anyhow::Result<&Process> {
+        self.processes.get(&id).with_context(|| format!("node {id} does not run"))
     }
 
     /// Where all nodes are, as the command line takes it.

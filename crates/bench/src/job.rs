@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 const NODES: u64 = 3;
 /// Workers, and the attempts each runs at once: together as many as Milvus and etcd have in flight.
-const WORKERS: usize = 2;
-const SLOTS: u32 = 64;
+pub(crate) const WORKERS: usize = 2;
+pub(crate) const SLOTS: u32 = 64;
 
 /// How long the metadata of one job takes, beside etcd with the writes that Milvus makes for it, and as well as can be.
 #[derive(Debug, Args)]
@@ -43,10 +43,7 @@ impl Job {
         let (leader, _) = cluster.leader().await?;
         let of_leader = cluster.clients_of(&[leader], CONNECTIONS)?;
         let reader = cluster.clients_of(&cluster.followers().await?, 1)?.remove(0);
-        let mut workers = Vec::new();
-        for (number, client) in of_leader.iter().take(WORKERS).enumerate() {
-            workers.push(Worker::start(client, &format!("worker-{number}"), SLOTS).await?);
-        }
+        let workers = start_workers(&of_leader).await?;
         let mut report = Report::new("job", "Metadata of one job beside etcd", &self.common.settings());
         for round in 1..=self.rounds {
             for segments in self.segments.iter().copied() {
@@ -93,8 +90,22 @@ fn figures(segments: usize) -> [String; 3] {
     ["Ferry", "etcd as well as can be", "etcd, Milvus' way"].map(|what| format!("{segments} segments, {what}, s"))
 }
 
+/// The workers, with a connection of their own each to the leader, which `clients_of_leader` must ask.
+pub(crate) async fn start_workers(clients_of_leader: &[Client]) -> anyhow::Result<Vec<Worker>> {
+    let mut workers = Vec::new();
+    for (number, client) in clients_of_leader.iter().take(WORKERS).enumerate() {
+        workers.push(Worker::start(client, &format!("worker-{number}"), SLOTS).await?);
+    }
+    Ok(workers)
+}
+
 /// From the submit until a reader sees Completed.
-async fn ferry(submitter: &Client, reader: &Client, folder: &Path, segments: usize) -> anyhow::Result<Duration> {
+pub(crate) async fn ferry(
+    submitter: &Client,
+    reader: &Client,
+    folder: &Path,
+    segments: usize,
+) -> anyhow::Result<Duration> {
     let request = jobs::submit(&jobs::make_snapshot(folder, segments)?, u32::try_from(SEGMENTS_PER_TASK)?);
     let began = Instant::now();
     let job = jobs::submitted(submitter, request).await?;

@@ -6,8 +6,8 @@ use ferry_proto::v1::{GetJobRequest, Job, JobOptions, JobState, SnapshotRef, Sub
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a job may take to get somewhere.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a job may take to get somewhere: a million segments take minutes on a slow machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(5);
 /// The collection that targets belong to.
 pub(crate) const TARGET_COLLECTION: i64 = 200;

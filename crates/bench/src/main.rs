@@ -5,6 +5,8 @@ mod cluster;
 mod distribution;
 mod etcd;
 mod failover;
+mod gauges;
+mod held;
 mod job;
 mod jobs;
 mod latency;
@@ -15,6 +17,7 @@ mod process;
 mod read;
 mod report;
 mod reports;
+mod scale;
 mod worker;
 mod write;
 mod writer;
@@ -47,6 +50,8 @@ enum Benchmark {
     Job(job::Job),
     /// How long a job of one small segment takes with an idle worker.
     Latency(latency::Latency),
+    /// What jobs of more and more segments cost, and what a node takes that holds ten million of them.
+    Scale(scale::Scale),
 }
 
 /// What every benchmark is told.
@@ -101,7 +106,19 @@ async fn main() -> anyhow::Result<()> {
             Benchmark::Read(read) => read.run().await,
             Benchmark::Job(job) => job.run().await,
             Benchmark::Latency(latency) => latency.run().await,
+            Benchmark::Scale(scale) => scale.run().await,
         }
     };
     tokio::time::timeout(LONGEST, measured).await.with_context(|| format!("not done after {LONGEST:?}"))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_options_of_a_benchmark_are_the_same() {
+        Bench::command().debug_assert();
+    }
 }

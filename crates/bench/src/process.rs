@@ -18,6 +18,10 @@ impl Process {
         Ok(Self(command.spawn().with_context(|| format!("{program} cannot be started"))?))
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// SIGKILL; the moment it was sent.
     pub(crate) fn kill(mut self) -> anyhow::Result<Instant> {
         let killed_at = Instant::now();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 /// As many ids as a leader reserves at once: each call needs a reservation of its own, which goes through the log.
-const IDS_PER_WRITE: u32 = 10_000;
+pub(crate) const IDS_PER_WRITE: u32 = 10_000;
 /// After a failure, so that a cluster that refuses at once does not fill the memory with its refusals.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
 /// Without a write for this long, a cluster does not come back.
