@@ -126,6 +126,18 @@ async fn bad_input_is_refused_with_the_field_and_the_next_step_and_changes_nothi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s21_a_segment_that_the_snapshot_lacks_is_refused_by_the_submit_and_named() {
+    let cluster = started().await;
+    let mappings = cluster.path("mappings.csv");
+    std::fs::write(&mappings, format!("{SAMPLE_SEGMENT},7\n12345,8\n")).expect("a file can be written");
+    let file = mappings.to_string_lossy().into_owned();
+    let refused = submit(&cluster, &sample(), &cluster.path("target"), &["--mappings", &file]);
+    assert_refused(&refused, 2, &["id_mappings[1].source_segment_id", "12345"]);
+    let jobs = json(&run(&cluster, &["job", "list", "-o", "json"]));
+    assert!(jobs["jobs"].as_array().is_none_or(Vec::is_empty), "nothing is copied without it: {jobs}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s23_two_jobs_with_the_same_target() {
     let cluster = started().await;
     let mappings = cluster.path("mappings.csv");

@@ -17,6 +17,8 @@ const SETTINGS: &[&str] =
     &["storage.memory=16MiB", "storage.checkpoint-interval-entries=300", "storage.stall-timeout=4s"];
 /// Jobs that must be acknowledged between two faults.
 const JOBS: usize = 15;
+/// Longer than any test waits.
+const HANGING_MS: i64 = 600_000;
 /// How often all nodes lose their power, where the environment does not say otherwise.
 const ROUNDS: &str = "FERRY_POWER_LOSS_ROUNDS";
 
@@ -197,6 +199,29 @@ async fn s35_a_leader_whose_disk_hangs_gives_way_and_ends() {
     // Threads that wait for a frozen disk cannot be ended, and keep their process in the table of processes.
     cluster.disk(leader).thaw();
     cluster.ended_saying(leader, &["disk-", "storage.stall-timeout", "start the node again"]).await;
+    rejoins(&mut cluster, leader, &load).await;
+    load.pause().await;
+    load.assert_kept(&cluster).await;
+    cluster.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s35_a_leader_whose_syncs_hang_gives_way_before_it_ends() {
+    if !may("slow-sync", shim::TOOLS) {
+        return;
+    }
+    // Its writes go on, so it would lead on until it ends; it gives way after a part of that time.
+    let patient = [&SETTINGS[..2], &["storage.stall-timeout=20s"]].concat();
+    let mut cluster = with_faults(&patient).await;
+    let mut load = Load::start(&mut cluster);
+    load.progress(JOBS).await;
+    let leader = cluster.leader().await;
+    cluster.faults(leader).delay_syncs(HANGING_MS);
+    cluster.leader_but(&[leader]).await;
+    assert!(cluster.node(leader).is_running(), "another leads only since the node has ended");
+    load.progress(JOBS).await;
+    cluster.ended_saying(leader, &["node-", "storage.stall-timeout", "start the node again"]).await;
+    cluster.faults(leader).delay_syncs(0);
     rejoins(&mut cluster, leader, &load).await;
     load.pause().await;
     load.assert_kept(&cluster).await;

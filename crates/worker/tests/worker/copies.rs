@@ -80,7 +80,7 @@ async fn s41_a_target_object_that_exists_is_named_and_left_alone() {
     let before = tree(&sample.target());
     let mut talk = node.welcome(LONG_LEASE_MS).await;
     talk.assign(sample.assign(attempt(1, 1)));
-    let outcome = talk.result(attempt(1, 1)).await;
+    let outcome = talk.result_without_claim(attempt(1, 1)).await;
     assert_permanent(outcome, &[foreign, "exists already"]);
     assert_eq!(tree(&sample.target()), before, "nothing is overwritten, nothing deleted, nothing added");
 }

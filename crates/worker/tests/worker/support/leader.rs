@@ -201,6 +201,15 @@ impl Talk {
         self.wait(|message| outcome_of(message, attempt)).await
     }
 
+    /// The result of an attempt that must end without having asked to write.
+    pub(crate) async fn result_without_claim(&mut self, attempt: Attempt) -> result::Outcome {
+        let outcome = |message| match message {
+            Request::Claim(claim) if claim.attempt == Some(attempt) => panic!("it asks to write: {claim:?}"),
+            message => outcome_of(message, attempt),
+        };
+        self.wait(outcome).await
+    }
+
     pub(crate) async fn dropped(&mut self, attempt: Attempt) {
         self.wait(|message| is_dropped(&message, attempt).then_some(())).await;
     }
