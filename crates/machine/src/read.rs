@@ -84,9 +84,9 @@ pub(crate) fn tasks(read: &dyn Read, from: TaskId, to: TaskId, rows_max: usize) 
         .collect()
 }
 
-/// The queue of a job: from when each task may be leased, the earliest first.
-pub(crate) fn queue(read: &dyn Read, job: JobId, rows_max: usize) -> Vec<(Time, TaskId)> {
-    let from = Bound::Included(Key::Queue(job, Time(0), TaskId(i64::MIN)));
+/// The queue of a job from a moment on: from when each task may be leased, the earliest first.
+pub(crate) fn queue(read: &dyn Read, job: JobId, from: Time, rows_max: usize) -> Vec<(Time, TaskId)> {
+    let from = Bound::Included(Key::Queue(job, from, TaskId(i64::MIN)));
     let to = Key::Queue(JobId(job.0.saturating_add(1)), Time(0), TaskId(i64::MIN));
     keys(read, from, &to, rows_max)
         .into_iter()

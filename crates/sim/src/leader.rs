@@ -9,7 +9,7 @@ use crate::settings::{CHECK_INTERVAL_MS, EVENT_RETENTION_MS, LEASE_MS, REQUEST_T
 use crate::world::World;
 use ferry_machine::command::{Command, LeaseRef};
 use ferry_machine::id::{TaskId, WorkerId};
-use ferry_machine::plan::{Connected, Policy, plan};
+use ferry_machine::plan::{Connected, Heads, Policy, plan, plan_on};
 use ferry_machine::row::WorkerState;
 use ferry_machine::tables::Memory;
 use ferry_machine::time::Time;
@@ -30,6 +30,7 @@ pub(crate) struct Leadership {
     /// Proposals of the current round that are not answered yet.
     pub(crate) busy: usize,
     next_round_at: u64,
+    heads: Heads,
     pub(crate) window: Range<i64>,
 }
 
@@ -59,6 +60,7 @@ impl Leadership {
             sessions: known.map(|worker| (worker.id, session(worker.incarnation))).collect(),
             busy: 0,
             next_round_at: u64::MAX,
+            heads: Heads::default(),
             window: 0..0,
         }
     }
@@ -124,10 +126,13 @@ impl World {
         leadership.next_round_at = u64::MAX;
         self.lose_silent_workers(node);
         self.reconcile(node);
-        let Some(leader) = self.nodes.get(node) else { return };
-        let Some(leadership) = &leader.leadership else { return };
+        let Some(leader) = self.nodes.get_mut(node) else { return };
+        let Some(leadership) = &mut leader.leadership else { return };
         let cluster_now = leadership.now(&leader.clock, now, bug);
-        let plan = plan(&leader.rows, cluster_now, &policy(bug), &connected(leadership, &leader.rows));
+        let connected = connected(leadership, &leader.rows);
+        let anew = plan(&leader.rows, cluster_now, &policy(bug), &connected);
+        let plan = plan_on(&mut leadership.heads, &leader.rows, cluster_now, &policy(bug), &connected);
+        assert_eq!(plan, anew, "whoever plans on sees what one sees who begins");
         let committed = view::cluster(&leader.rows).map_or(cluster_now, |cluster| cluster.now);
         let mut commands = plan.commands;
         commands.extend(plan.assignments.iter().copied().map(Command::AssignTask));

@@ -1,30 +1,30 @@
 //! Which task next, and to whom: jobs by their pass, tasks by their time in the queue, workers by their free slots.
 
+use super::heads::Heads;
 use super::{Connected, Plan, Policy, WaitingOn};
 use crate::apply::stride;
 use crate::command::LeaseRef;
 use crate::id::{JobId, TaskId, WorkerId};
-use crate::key::Key;
 use crate::read;
-use crate::row::{Job, Task, WorkerState};
+use crate::row::{Cluster, Job, Task, WorkerState};
 use crate::tables::Read;
 use crate::time::Time;
 use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
 
 /// Leases what can be leased now, and says of the other jobs with queued tasks why they wait.
-pub(super) fn dispatch(read: &dyn Read, now: Time, policy: &Policy, connected: &[Connected], plan: &mut Plan) {
-    let from = Bound::Included(Key::Dispatch(0, JobId(i64::MIN)));
-    let to = Key::Queue(JobId(i64::MIN), Time(0), TaskId(i64::MIN));
-    let mut order: BTreeSet<(u64, JobId)> = read::keys(read, from, &to, policy.jobs_dispatched_max)
-        .into_iter()
-        .filter_map(|key| {
-            let Key::Dispatch(pass, job) = key else { return None };
-            Some((pass, job))
-        })
-        .collect();
+pub(super) fn dispatch(
+    heads: &mut Heads,
+    read: &dyn Read,
+    now: Time,
+    policy: &Policy,
+    connected: &[Connected],
+    plan: &mut Plan,
+) {
+    let Some(cluster) = read::cluster(read) else { return };
+    let mut order = heads.dispatch_order(read, &cluster, policy.jobs_dispatched_max);
+    let mut look = Look { read, cluster, heads };
     if order.is_empty() {
         return;
     }
@@ -40,10 +40,10 @@ pub(super) fn dispatch(read: &dyn Read, now: Time, policy: &Policy, connected: &
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let Some(job) = read::job(read, id) else { continue };
-                place.insert(Queue::new(read, now, entries_max, job))
+                place.insert(Queue::new(&mut look, job, now, entries_max))
             }
         };
-        match queue.assign_next(read, &mut workers) {
+        match queue.assign_next(&mut look, &mut workers) {
             Ok(lease) => {
                 plan.assignments.push(lease);
                 order.insert((pass.saturating_add(stride(&queue.job)), id));
@@ -51,8 +51,11 @@ pub(super) fn dispatch(read: &dyn Read, now: Time, policy: &Policy, connected: &
             Err(reason) => queue.give_up(id, reason, plan),
         }
     }
-    let ready = |id: JobId| queues.get(&id).map_or_else(|| can_begin(read, id, now), |queue| !queue.ready.is_empty());
-    let next = order.iter().map(|(_, id)| *id).find(|id| ready(*id));
+    let mut ready = |id: &JobId| match queues.get(id) {
+        Some(queue) => !queue.ready.is_empty(),
+        None => look.heads.can_begin(read, &look.cluster, *id, now),
+    };
+    let next = order.iter().map(|(_, id)| *id).find(|id| ready(id));
     for (_, id) in order.into_iter().filter(|(_, id)| !queues.contains_key(id)) {
         let behind = next.filter(|next| *next != id);
         let reason = if workers.any_free() { WaitingOn::Turn { behind } } else { workers.none_free(behind) };
@@ -60,9 +63,11 @@ pub(super) fn dispatch(read: &dyn Read, now: Time, policy: &Policy, connected: &
     }
 }
 
-/// Whether a job has a task that could be leased now.
-pub(super) fn can_begin(read: &dyn Read, job: JobId, now: Time) -> bool {
-    read::queue(read, job, 1).first().is_some_and(|(at, _)| *at <= now)
+/// The queues, as they are read.
+struct Look<'a> {
+    read: &'a dyn Read,
+    cluster: Cluster,
+    heads: &'a mut Heads,
 }
 
 /// What a job has in its queue, as far as a plan looks.
@@ -74,22 +79,22 @@ struct Queue {
     until: Option<(Time, TaskId)>,
     /// Entries that were read.
     seen: usize,
-    /// Entries that are read at first, and where that does not do.
+    /// Entries that are read at first, and where those do not do.
     entries_max: (usize, usize),
     /// Some task of the job was leased by this plan.
     moved: bool,
 }
 
 impl Queue {
-    fn new(read: &dyn Read, now: Time, entries_max: (usize, usize), job: Job) -> Self {
+    fn new(look: &mut Look<'_>, job: Job, now: Time, entries_max: (usize, usize)) -> Self {
         let mut queue = Self { job, now, ready: VecDeque::new(), until: None, seen: 0, entries_max, moved: false };
-        queue.look(read, entries_max.0);
+        queue.read_on(look, entries_max.0);
         queue
     }
 
-    /// Reads on, up to so many entries.
-    fn look(&mut self, read: &dyn Read, entries_max: usize) {
-        for (at, task) in read::queue(read, self.job.id, entries_max).into_iter().skip(self.seen) {
+    fn read_on(&mut self, look: &mut Look<'_>, entries_max: usize) {
+        let entries = look.heads.queue(look.read, &look.cluster, self.job.id, entries_max);
+        for (at, task) in entries.into_iter().skip(self.seen) {
             self.seen += 1;
             if at <= self.now {
                 self.ready.push_back(task);
@@ -100,18 +105,18 @@ impl Queue {
     }
 
     /// The next task that could be leased.
-    fn next(&mut self, read: &dyn Read) -> Option<Task> {
+    fn next(&mut self, look: &mut Look<'_>) -> Option<Task> {
         // Tasks that want another worker than the free ones may stand before others.
         if self.ready.is_empty() && self.seen == self.entries_max.0 {
-            self.look(read, self.entries_max.1);
+            self.read_on(look, self.entries_max.1);
         }
-        self.ready.pop_front().and_then(|id| read::task(read, id))
+        self.ready.pop_front().and_then(|id| read::task(look.read, id))
     }
 
     /// Leases the job's next task for which there is a worker.
-    fn assign_next(&mut self, read: &dyn Read, workers: &mut Workers<'_>) -> Result<LeaseRef, WaitingOn> {
+    fn assign_next(&mut self, look: &mut Look<'_>, workers: &mut Workers<'_>) -> Result<LeaseRef, WaitingOn> {
         let mut reason = None;
-        while let Some(task) = self.next(read) {
+        while let Some(task) = self.next(look) {
             match workers.take(&task) {
                 Ok((worker, incarnation)) => {
                     self.moved = true;

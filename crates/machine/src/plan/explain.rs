@@ -1,6 +1,7 @@
 //! Explains one job: what it waits for now, from the same rows that the plan reads.
 
-use super::dispatch::{Workers, can_begin};
+use super::dispatch::Workers;
+use super::heads::Heads;
 use super::{Connected, Explanation, WaitingOn};
 use crate::derive;
 use crate::id::JobId;
@@ -50,7 +51,7 @@ fn explain_copy(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) 
 /// Why no task of the job's queue is leased, be it a copy or a clean-up.
 fn explain_queue(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) -> WaitingOn {
     let running = job.counts.tasks_leased;
-    let first = read::queue(read, job.id, 1).first().copied();
+    let first = read::queue(read, job.id, Time(0), 1).first().copied();
     if let Some((until, task)) = first
         && until > now
     {
@@ -76,7 +77,8 @@ fn goes_before(read: &dyn Read, job: &Job, now: Time) -> Option<JobId> {
         let Key::Dispatch(_, id) = key else { return None };
         Some(id)
     });
-    before.find(|id| can_begin(read, *id, now))
+    let (cluster, mut heads) = (read::cluster(read)?, Heads::default());
+    before.find(|id| heads.can_begin(read, &cluster, *id, now))
 }
 
 fn explain_end(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) -> WaitingOn {
@@ -99,7 +101,7 @@ fn explain_clean_up(read: &dyn Read, job: &Job, now: Time, connected: &[Connecte
     if running > 0 {
         return WaitingOn::Attempts { running };
     }
-    let first = read::queue(read, job.id, 1).first().map(|(at, _)| *at);
+    let first = read::queue(read, job.id, Time(0), 1).first().map(|(at, _)| *at);
     if job.quiet_at > now && first.is_some_and(|at| at <= job.quiet_at) {
         return WaitingOn::Writers { until: job.quiet_at };
     }

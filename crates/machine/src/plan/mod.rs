@@ -4,6 +4,7 @@
 
 mod dispatch;
 mod explain;
+mod heads;
 mod waiting;
 
 use crate::command::{Command, LeaseRef};
@@ -18,6 +19,7 @@ use crate::time::Time;
 use std::ops::Bound;
 
 pub use explain::explain;
+pub use heads::Heads;
 pub use waiting::{Explanation, WaitingOn};
 
 /// How much one plan takes on.
@@ -80,6 +82,12 @@ pub struct Plan {
 
 /// Plans the next step. Only connected workers get tasks.
 pub fn plan(read: &dyn Read, now: Time, policy: &Policy, connected: &[Connected]) -> Plan {
+    plan_on(&mut Heads::default(), read, now, policy, connected)
+}
+
+/// The same plan, by someone who plans on and on: `heads` are those of the last plan of the same rows, which have only
+/// grown older.
+pub fn plan_on(heads: &mut Heads, read: &dyn Read, now: Time, policy: &Policy, connected: &[Connected]) -> Plan {
     let mut plan = Plan::default();
     release_lost_workers(read, policy, &mut plan);
     end_what_is_due(read, now, policy, &mut plan);
@@ -87,7 +95,7 @@ pub fn plan(read: &dyn Read, now: Time, policy: &Policy, connected: &[Connected]
     settle(read, policy, &mut plan);
     collect(read, policy, &mut plan);
     expire_events(read, now, policy, &mut plan);
-    dispatch::dispatch(read, now, policy, connected, &mut plan);
+    dispatch::dispatch(heads, read, now, policy, connected, &mut plan);
     plan
 }
 

@@ -88,5 +88,5 @@ pub fn tasks_by_id(read: &dyn Read, ids: &[TaskId]) -> Vec<Task> {
 
 /// Tasks of a job that wait, with the time from which each may be leased, the earliest first.
 pub fn queued_tasks(read: &dyn Read, job: &Job, rows_max: usize) -> Vec<(Time, TaskId)> {
-    read::queue(read, job.id, rows_max)
+    read::queue(read, job.id, Time(0), rows_max)
 }

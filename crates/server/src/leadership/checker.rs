@@ -4,7 +4,7 @@
 use super::Leadership;
 use ferry_machine::command::Command;
 use ferry_machine::id::{TaskId, WorkerId};
-use ferry_machine::plan::{Plan, Policy, plan};
+use ferry_machine::plan::{Heads, Plan, Policy, plan_on};
 use ferry_machine::view;
 use futures::future::join_all;
 use std::collections::BTreeMap;
@@ -19,10 +19,11 @@ const CLOCK_COMMIT_INTERVAL_MS: u64 = 1_000;
 /// Runs until the leadership ends.
 pub(super) async fn run(leadership: Arc<Leadership>) {
     let mut changes = leadership.raft.changes();
+    let mut heads = Heads::default();
     let mut logged = String::new();
     loop {
         changes.borrow_and_update();
-        let next = check(&leadership).await;
+        let next = check(&leadership, &mut heads).await;
         log_stats(&leadership, &mut logged);
         tokio::select! {
             () = leadership.wake.notified() => {}
@@ -33,7 +34,7 @@ pub(super) async fn run(leadership: Arc<Leadership>) {
 }
 
 /// One round; says how long the next may wait when nothing wakes it before.
-async fn check(leadership: &Arc<Leadership>) -> Duration {
+async fn check(leadership: &Arc<Leadership>, heads: &mut Heads) -> Duration {
     let tick_ms = leadership.config.check_interval_ms();
     lose_silent_workers(leadership).await;
     // Without a clock the leadership has ended, and this loop with it.
@@ -48,7 +49,7 @@ async fn check(leadership: &Arc<Leadership>) -> Duration {
             event_retention_ms: leadership.config.event_retention_ms(),
             ..Policy::default()
         };
-        (plan(&view, now, &policy, &connected), view::cluster(&view).map_or(now, |cluster| cluster.now))
+        (plan_on(heads, &view, now, &policy, &connected), view::cluster(&view).map_or(now, |cluster| cluster.now))
     };
     leadership.metrics.observe_check(began.elapsed());
     let due_in_ms = plan.next_due.map(|due| due.since(now));
