@@ -106,6 +106,13 @@ impl Attempts {
         self.entries.iter().filter(|(_, entry)| alive(entry)).map(|(key, _)| (*key).into()).collect()
     }
 
+    /// Of attempts that a session began with, those that have ended without an outcome.
+    pub(crate) fn ended_of(&mut self, listed: &[Attempt]) -> Vec<Message> {
+        let keys = listed.iter().map(|attempt| Key::from(*attempt));
+        let ended: Vec<Key> = keys.filter(|key| !self.entries.contains_key(key)).collect();
+        ended.into_iter().map(|key| self.give_up(key)).collect()
+    }
+
     /// The leader wants the attempt to run, under the term that holds now. Known ones run on.
     pub(crate) fn assign(&mut self, assign: Assign, term: Term) -> Option<Message> {
         let key: Key = assign.attempt.unwrap_or_default().into();

@@ -29,6 +29,8 @@ struct Connection {
     outbound: mpsc::Sender<SessionRequest>,
     hang_up: CancellationToken,
     hello_sent_at: Instant,
+    /// Attempts that hello said to go on.
+    listed: Vec<Attempt>,
     /// Set once the node has said that it leads.
     welcomed: Option<Welcomed>,
     /// Assignments that came before the lease; they start with it.
@@ -183,8 +185,10 @@ impl Session {
     fn open(&mut self, outbound: mpsc::Sender<SessionRequest>, hang_up: CancellationToken) {
         let hello_sent_at = Instant::now();
         self.end_lease(hello_sent_at);
-        let hello = Hello { running: self.attempts.listed(), ..self.hello.clone() };
-        self.connection = Some(Connection { outbound, hang_up, hello_sent_at, welcomed: None, waiting: Vec::new() });
+        let listed = self.attempts.listed();
+        let hello = Hello { running: listed.clone(), ..self.hello.clone() };
+        self.connection =
+            Some(Connection { outbound, hang_up, hello_sent_at, listed, welcomed: None, waiting: Vec::new() });
         self.say([Request::Hello(hello)]);
     }
 
@@ -235,6 +239,9 @@ impl Session {
             silence_max: lease / SILENCE_DIVISOR,
             renewed_at: now,
         });
+        // One that has ended since then could not be said to be dropped yet, and the leader takes it for running.
+        let ended = self.attempts.ended_of(&connection.listed);
+        self.say(ended);
         self.attempts.forget_progress();
         self.due(now);
     }
@@ -263,18 +270,24 @@ impl Session {
         }
     }
 
-    /// Sends what can be sent now. Nothing is lost for good when it cannot: heartbeats, claims and results are repeated,
-    /// and a drop is asked for again.
+    /// Sends what can be sent now. Nothing is lost for good when it cannot: heartbeats, claims and results are repeated, and
+    /// what is said to be dropped is not among what the next hello lists.
     fn say(&mut self, messages: impl IntoIterator<Item = Request>) {
         let Some(connection) = &self.connection else { return };
+        let mut compare_anew = false;
         for message in messages {
             let hello = matches!(message, Request::Hello(_));
             if connection.welcomed.is_none() && !hello {
                 continue;
             }
+            let said_once = matches!(message, Request::Dropped(_));
             if connection.outbound.try_send(SessionRequest { message: Some(message) }).is_err() {
                 tracing::debug!("a message to the leader is put off");
+                compare_anew |= said_once;
             }
+        }
+        if compare_anew {
+            self.hang_up();
         }
     }
 }

@@ -58,6 +58,27 @@ async fn s16_a_worker_whose_lease_is_not_renewed_stops_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s16_an_attempt_that_ends_between_hello_and_welcome_is_said_to_be_dropped() {
+    let (sample, mut node) = (Sample::new(), Node::start().await);
+    let _worker = Worker::start(one_by_one(&node));
+    let mut talk = node.welcome(SHORT_LEASE_MS).await;
+    talk.assign(endless(sample.assign(attempt(1, 1))));
+    talk.claim(attempt(1, 1)).await;
+    talk.claimed(attempt(1, 1));
+    talk.progress(attempt(1, 1)).await;
+    settled(&sample).await;
+    drop(talk);
+    let heard = node.hear().await;
+    assert_eq!(heard.hello.running, [attempt(1, 1)], "its lease holds");
+    // The lease ends: the file that was begun is removed.
+    until(|| tree(&sample.target()).len() == 1).await;
+    let mut talk = heard.welcome(LONG_LEASE_MS, true);
+    talk.wait(|message| is_dropped(&message, attempt(1, 1)).then_some(())).await;
+    copied_segments(talk.finish(sample.assign_claimed(attempt(1, 2))).await);
+    assert_eq!(sample.copied(), sample.expected());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_assignment_waits_for_the_first_renewal() {
     let (sample, mut node) = (Sample::new(), Node::start().await);
     let _worker = Worker::start(config(&node));

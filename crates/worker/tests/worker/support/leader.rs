@@ -95,13 +95,15 @@ impl Node {
     }
 
     async fn greet(&mut self, lease_ms: u64, renewing: bool) -> Talk {
+        self.hear().await.welcome(lease_ms, renewing)
+    }
+
+    /// Waits for a worker and its hello.
+    pub(crate) async fn hear(&mut self) -> Heard {
         let mut incoming = patient(self.sessions.recv()).await.expect("the server runs");
         let hello = patient(incoming.inbound.message()).await.unwrap().and_then(|request| request.message);
         let Some(Request::Hello(hello)) = hello else { panic!("the first message is no hello: {hello:?}") };
-        let talk = Talk::begin(hello, incoming, renewing);
-        let heartbeat_interval_ms = HEARTBEAT_INTERVAL_MS;
-        talk.say(Response::Welcome(Welcome { worker_id: 1, lease_ms, heartbeat_interval_ms }));
-        talk
+        Heard { hello, incoming }
     }
 
     /// Waits for a worker and sends it to another node.
@@ -110,6 +112,21 @@ impl Node {
         let leader = ferry_proto::v1::Leader { address: address.to_owned(), leader_id: 2 };
         let message = Some(Response::Leader(leader));
         incoming.outbound.send(Ok(SessionResponse { message })).unwrap();
+    }
+}
+
+/// A worker that has said hello and waits.
+pub(crate) struct Heard {
+    pub(crate) hello: Hello,
+    incoming: Incoming,
+}
+
+impl Heard {
+    pub(crate) fn welcome(self, lease_ms: u64, renewing: bool) -> Talk {
+        let talk = Talk::begin(self.hello, self.incoming, renewing);
+        let heartbeat_interval_ms = HEARTBEAT_INTERVAL_MS;
+        talk.say(Response::Welcome(Welcome { worker_id: 1, lease_ms, heartbeat_interval_ms }));
+        talk
     }
 }
 
