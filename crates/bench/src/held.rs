@@ -125,7 +125,8 @@ impl Held {
              time: `GetJob` of the same paused job of one segment at a follower, stale, and `AllocateIds` of {IDS_PER_WRITE} \
              ids at the leader, which goes through the log. Memory is what is resident, with all calls made; its peak \
              (`VmHWM`) and the longest apply are since the start of the nodes, with all that was brought in; the lowest and \
-             the highest are of the two followers. A restart is kill -9 of a follower that holds all, then its start, until \
+             the highest are of the two followers. Paused jobs stand in none of the indexes that a check reads, so this says \
+             that what is held costs a check nothing, and nothing of jobs that wait for workers. A restart is kill -9 of a follower that holds all, then its start, until \
              it answers a linearizable read itself.",
             self.held, self.held_segments
         ));

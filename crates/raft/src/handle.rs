@@ -80,8 +80,14 @@ impl Raft {
         self.ask(command, Some(term)).await
     }
 
-    /// Has commands applied in their order, in as few entries as hold them, under this term only; each has an answer of
-    /// its own.
+    /// Has commands applied, in as few entries as hold them and in their order; each has an answer of its own. Where one
+    /// cannot be taken, none behind it is.
+    pub async fn propose_all(&self, commands: &[Command]) -> Vec<Result<Proposed, ProposeError>> {
+        self.barrier_or_other_leader().await;
+        self.ask_all(commands, None).await
+    }
+
+    /// The same, in this term only.
     pub async fn propose_all_as(&self, term: Term, commands: &[Command]) -> Vec<Result<Proposed, ProposeError>> {
         self.ask_all(commands, Some(term)).await
     }
@@ -99,14 +105,18 @@ impl Raft {
                 return vec![Err(refused); commands.len()];
             }
         };
+        let mut not_taken = None;
         let asking = groups.into_iter().map(|(ask, result)| {
             let count = ask.commands();
-            let sent = self.inner.proposals.try_send(ask).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
-            });
+            if not_taken.is_none() {
+                not_taken = self.inner.proposals.try_send(ask).err().map(|error| match error {
+                    mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
+                    mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
+                });
+            }
+            let not_taken = not_taken.clone();
             async move {
-                if let Err(error) = sent {
+                if let Some(error) = not_taken {
                     return vec![Err(error); count];
                 }
                 let failure = match timeout(self.inner.config.propose_timeout(), result).await {

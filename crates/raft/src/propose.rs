@@ -223,7 +223,7 @@ pub(crate) fn other_leader(core: &Core) -> Leader {
 /// Gives each answer as many of the entry's results as it is for.
 fn distribute(core: &Core, result: Option<ClientWriteResult<Types>>, answers: Vec<(usize, Answer)>) {
     let failure = match result {
-        Some(Ok(response)) => {
+        Some(Ok(response)) if response.data.len() == answers.iter().map(|(count, _)| count).sum::<usize>() => {
             let index = response.log_id.index;
             let mut results = response.data.into_iter().map(|applied| match applied {
                 Ok(outcome) => Ok(Proposed { outcome, index }),
@@ -234,6 +234,7 @@ fn distribute(core: &Core, result: Option<ClientWriteResult<Types>>, answers: Ve
             }
             return;
         }
+        Some(Ok(_)) => ProposeError::Unknown { reason: "an entry has more or fewer results than commands" },
         Some(Err(ClientWriteError::ForwardToLeader(_))) => ProposeError::NotLeader { leader: other_leader(core) },
         Some(Err(ClientWriteError::LogEntryDiscarded(_))) => {
             ProposeError::Unknown { reason: "the leadership was lost after the proposal was written" }

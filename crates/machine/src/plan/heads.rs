@@ -33,7 +33,7 @@ impl Heads {
     ) -> BTreeSet<(u64, JobId)> {
         let from = Bound::Included(Key::Dispatch(self.pass, JobId(i64::MIN)));
         let to = Key::Queue(JobId(i64::MIN), Time(0), TaskId(i64::MIN));
-        let order: BTreeSet<(u64, JobId)> = read::keys(read, from, &to, jobs_max)
+        let order: BTreeSet<(u64, JobId)> = read::keys(read, from, &to, jobs_max.max(1))
             .into_iter()
             .filter_map(|key| {
                 let Key::Dispatch(pass, job) = key else { return None };
@@ -53,7 +53,7 @@ impl Heads {
         tasks_max: usize,
     ) -> Vec<(Time, TaskId)> {
         let head = self.queues.get(&job).copied().unwrap_or(Time(0));
-        let queue = read::queue(read, job, head, tasks_max);
+        let queue = read::queue(read, job, head, tasks_max.max(1));
         if self.queues.len() >= QUEUES_MAX {
             self.queues.clear();
         }

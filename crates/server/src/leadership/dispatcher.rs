@@ -57,7 +57,7 @@ pub(super) fn reconcile(worker: WorkerId, session: &mut Session, read: &dyn Read
         return;
     }
     session.jobs.clear();
-    session.compared_at = Instant::now();
+    session.compared_at = Some(Instant::now());
     let wanted = bring(session, read, view::assigned_tasks(read, worker));
     tell_drops(session, &wanted);
 }
@@ -65,14 +65,18 @@ pub(super) fn reconcile(worker: WorkerId, session: &mut Session, read: &dyn Read
 /// Whether what the worker was told may not hold any more: a lease ends by what the worker itself says or with its
 /// session, so it is only the jobs of its attempts that others can change.
 pub(super) fn is_outdated(session: &Session, read: &dyn Read) -> bool {
-    session.compared_at.elapsed() >= COMPARE_INTERVAL
+    session.compared_at.is_none_or(|at| at.elapsed() >= COMPARE_INTERVAL)
         || session.jobs.iter().any(|(id, mark)| view::job(read, *id).map(|job| JobMark::of(&job)) != Some(*mark))
 }
 
 /// Sends attempts that have just been leased.
 pub(super) fn send_leased(session: &mut Session, read: &dyn Read, tasks: &[TaskId]) {
-    if session.outgoing.is_some() {
-        bring(session, read, view::tasks_by_id(read, tasks));
+    if session.outgoing.is_none() {
+        return;
+    }
+    if bring(session, read, view::tasks_by_id(read, tasks)).len() < tasks.len() {
+        // Something ended them meanwhile, and with them what else the worker runs of their job.
+        session.compared_at = None;
     }
 }
 
@@ -85,7 +89,8 @@ fn bring(session: &mut Session, read: &dyn Read, tasks: Vec<Task>) -> BTreeMap<T
         let job = jobs.entry(task.job).or_insert_with(|| view::job(read, task.job));
         let Some(job) = job else { continue };
         let Some(lease) = task.lease.filter(|lease| lease.incarnation == session.incarnation) else { continue };
-        session.jobs.insert(job.id, JobMark::of(job));
+        // What the worker was told of the others was by the older mark.
+        session.jobs.entry(job.id).or_insert(JobMark::of(job));
         if should_run(job, &task) {
             wanted.insert(task.id, lease.attempt);
             let limit = job.spec.options.bandwidth_bytes_per_second;

@@ -1,7 +1,9 @@
 //! One worker's session: its messages become proposals, and it hears of them once they are committed.
 //!
-//! Messages of attempts that arrive together are proposed together, and share entries of the log. Invariant: no message
-//! waits for one that came before it, so a slow proposal never costs a lease; and a renewal is answered only after the leadership was confirmed by a round begun after the heartbeat arrived.
+//! Messages of attempts that arrive together are proposed together, and share entries of the log.
+//!
+//! Invariant: no message waits for those that came before it and are not answered, so a slow proposal never costs a lease;
+//! and a renewal is answered only after the leadership was confirmed by a round begun after the heartbeat arrived.
 
 use super::dispatcher::drop_of;
 use super::sessions::{OUTGOING_MAX, Outgoing};
@@ -26,8 +28,10 @@ use tracing::{info, warn};
 
 /// A worker must say hello within this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// Messages of one worker that are being worked on at once; more wait in the stream.
+/// While so many messages of one worker are being worked on, more wait in the stream.
 const MESSAGES_MAX: usize = 256;
+/// Messages that are worked on together: the first is answered when the last one is committed.
+const TOGETHER_MAX: usize = 64;
 
 /// What a session answers with.
 pub(crate) type Responses = ReceiverStream<Result<SessionResponse, Status>>;
@@ -118,7 +122,7 @@ impl OpenSession {
     }
 
     async fn run(self, incoming: Streaming<SessionRequest>) {
-        let mut incoming = incoming.ready_chunks(MESSAGES_MAX);
+        let mut incoming = incoming.ready_chunks(TOGETHER_MAX);
         let mut handling = FuturesUnordered::new();
         let mut messages = 0;
         loop {

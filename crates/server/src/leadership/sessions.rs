@@ -46,8 +46,8 @@ pub(super) struct Session {
     pub(super) runs: BTreeMap<TaskId, Run>,
     /// The jobs of that, as they were when it was told.
     pub(super) jobs: BTreeMap<JobId, JobMark>,
-    /// When all of that was compared with the rows.
-    pub(super) compared_at: Instant,
+    /// When all of that was compared with the rows; unset where it has to be again.
+    pub(super) compared_at: Option<Instant>,
 }
 
 impl Sessions {
@@ -234,7 +234,7 @@ impl Session {
             gave_back_at: None,
             runs: BTreeMap::new(),
             jobs: BTreeMap::new(),
-            compared_at: now,
+            compared_at: None,
         }
     }
 

@@ -16,7 +16,6 @@ use ferry_machine::row::{Job, JobSpec, JobState, Request, Row};
 use ferry_machine::tables::Read;
 use ferry_planted::Bug;
 use ferry_raft::{ProposeError, Raft};
-use futures::future::join_all;
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Status;
@@ -286,10 +285,10 @@ impl<'a> Pages<'a> {
     async fn propose(&mut self, count: usize) -> Result<(), PageError> {
         self.check_snapshot().await?;
         let pages = self.pages(&self.waiting[..count]);
+        let commands: Vec<Command> = pages.map(|page| Command::SubmitPage(Box::new(page))).collect();
         self.proposed_at = Instant::now();
         // Each is refused unless the one before it is in; and when one is refused, none is on its way any more.
-        let proposed = join_all(pages.map(|page| self.raft.propose(Command::SubmitPage(Box::new(page))))).await;
-        for proposed in proposed {
+        for proposed in self.raft.propose_all(&commands).await {
             match proposed {
                 Ok(proposed) => self.landed(proposed.outcome)?,
                 Err(error) => return self.refused(error).await,

@@ -2,12 +2,15 @@
 
 use super::{Outgoing, Sessions};
 use ferry_machine::apply;
-use ferry_machine::command::Command;
-use ferry_machine::id::{TaskId, WorkerId};
+use ferry_machine::command::{Command, IdMapping, LeaseRef, SubmitPage};
+use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::outcome::Outcome;
+use ferry_machine::row::{JobOptions, JobSpec};
 use ferry_machine::tables::Memory;
 use ferry_machine::time::Stamp;
-use ferry_proto::v1::SessionResponse;
+use ferry_machine::view;
+use ferry_proto::v1::session_response::Message;
+use ferry_proto::v1::{Attempt, SessionResponse};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -133,4 +136,105 @@ fn no_attempt_finishes_between_the_read_of_its_rows_and_what_is_sent_for_them() 
     assert!(!sessions.finished(worker, TaskId(1), 1), "which is known from then on");
     sessions.reconcile(|| rows.clone());
     assert!(hear.try_recv().is_err());
+}
+
+/// A worker that is connected and runs the first of a job's two tasks, and what it hears.
+struct Working {
+    rows: Memory,
+    worker: WorkerId,
+    sessions: Sessions,
+    hear: Hear,
+    _outgoing: Outgoing,
+    job: JobId,
+    first_task: i64,
+}
+
+impl Working {
+    fn begin() -> Self {
+        let (mut rows, worker, sessions) = registered();
+        let mapping =
+            |source| IdMapping { source: SegmentId(source), target: SegmentId(100 + source), partition_id: 0 };
+        let options = JobOptions { segments_per_task_max: 1, attempts_max: 10, priority: 50, ..JobOptions::default() };
+        let spec = JobSpec {
+            source_uri: "file:///source".into(),
+            target_uri: "file:///target".into(),
+            collection_id: 2,
+            segments: 2,
+            options,
+            ..JobSpec::default()
+        };
+        let page = SubmitPage {
+            request_id: "two".into(),
+            hash_before: vec![0; 32],
+            request_hash: vec![1; 32],
+            spec,
+            offset: 0,
+            mappings: vec![mapping(1), mapping(2)],
+        };
+        let Outcome::Page { job, .. } = ok(&mut rows, &Command::SubmitPage(Box::new(page))) else { panic!("a page") };
+        ok(&mut rows, &Command::CreateTasks { job, tasks_created: 0 });
+        let first_task = view::job(&rows, job).unwrap().first_task.0;
+        let (outgoing, hear) = mpsc::channel(16);
+        assert!(sessions.connect((worker, 1), outgoing.clone(), std::iter::empty(), || rows.clone()));
+        let mut working = Self { rows, worker, sessions, hear, _outgoing: outgoing, job, first_task };
+        working.lease(0);
+        working.sessions.reconcile(|| working.rows.clone());
+        assert_eq!(working.heard(), ["assign 0"]);
+        working
+    }
+
+    fn lease(&mut self, number: i64) {
+        let task = TaskId(self.first_task + number);
+        let lease = LeaseRef { task, attempt: 1, worker: self.worker, incarnation: 1 };
+        ok(&mut self.rows, &Command::AssignTask(lease));
+    }
+
+    fn send_leased(&self, number: i64) {
+        let leased = BTreeMap::from([(self.worker, vec![TaskId(self.first_task + number)])]);
+        self.sessions.send_leased(&leased, || self.rows.clone());
+    }
+
+    /// What a round of the checker has for the worker.
+    fn round(&mut self) -> Vec<String> {
+        self.sessions.reconcile_outdated(|| self.rows.clone());
+        self.heard()
+    }
+
+    fn heard(&mut self) -> Vec<String> {
+        let number = |attempt: Option<Attempt>| attempt.unwrap().task_id - self.first_task;
+        let messages = std::iter::from_fn(|| self.hear.try_recv().ok());
+        let told = |response: Result<SessionResponse, Status>| match response.unwrap().message.unwrap() {
+            Message::Assign(assign) => format!("assign {}", number(assign.attempt)),
+            Message::Drop(drop) => format!("drop {}", number(drop.attempt)),
+            Message::Limit(limit) => format!("limit {}", limit.bandwidth_bytes_per_second),
+            other => panic!("{other:?}"),
+        };
+        messages.map(told).collect()
+    }
+}
+
+#[test]
+fn a_round_tells_what_has_changed_at_once_and_nothing_twice() {
+    let mut working = Working::begin();
+    working.lease(1);
+    working.send_leased(1);
+    assert_eq!(working.heard(), ["assign 1"]);
+    assert!(working.round().is_empty());
+    let bandwidth_bytes_per_second = Some(77);
+    let limit = Command::UpdateJob { job: working.job, priority: None, bandwidth_bytes_per_second };
+    ok(&mut working.rows, &limit);
+    assert_eq!(working.round(), ["limit 77"]);
+    ok(&mut working.rows, &Command::CancelJob { job: working.job });
+    assert_eq!(working.round(), ["drop 0", "drop 1"]);
+    assert!(working.round().is_empty(), "a drop is told again after a while");
+}
+
+#[test]
+fn a_job_that_ends_while_another_task_of_it_is_leased_is_told_at_once() {
+    let mut working = Working::begin();
+    working.lease(1);
+    ok(&mut working.rows, &Command::CancelJob { job: working.job });
+    working.send_leased(1);
+    assert!(working.heard().is_empty());
+    assert_eq!(working.round(), ["drop 0", "drop 1"]);
 }
