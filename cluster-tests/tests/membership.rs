@@ -9,6 +9,9 @@ use ferry_proto::v1::{AllocateIdsRequest, GetStatusRequest, JobOptions, JobState
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+/// How often a worker asks for its lease, by default.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
+
 /// `ferry cluster ...` with the addresses of all nodes there ever were.
 fn run(cluster: &Cluster, arguments: &[&str]) -> Output {
     let endpoints = cluster.endpoints();
@@ -176,6 +179,26 @@ async fn a_wiped_node_is_replaced_while_a_job_runs() {
     let expected: Vec<u64> = (1..=4).filter(|id| *id != wiped).collect();
     assert_voters(&cluster, &expected).await;
     assert_eq!(cluster.job(4, job.job_id).await.expect("the new node reads").state(), JobState::Completed);
+    cluster.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_goes_on_when_every_node_that_it_was_started_with_was_replaced() {
+    let mut cluster = Cluster::start(3).await;
+    let job = RunningJob::begin(&mut cluster, &["left"], JobOptions::default()).await;
+    cluster.pause(job.job_id).await;
+    for id in 4..=6 {
+        join(&mut cluster, id).await;
+    }
+    // It hears of them when its lease is renewed.
+    tokio::time::sleep(2 * HEARTBEAT_INTERVAL).await;
+    for id in 1..=3 {
+        cluster.kill_node(id);
+        done(&cluster, &["remove-node", "--id", &id.to_string()]);
+    }
+    assert_voters(&cluster, &[4, 5, 6]).await;
+    cluster.resume(job.job_id).await;
+    job.completes(&cluster).await;
     cluster.assert_sound().await;
 }
 

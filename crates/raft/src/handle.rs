@@ -229,6 +229,14 @@ impl Raft {
         timeout_at(deadline, known).await.ok().flatten()
     }
 
+    /// Where the nodes of the cluster are reached, as far as this node knows.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        let metrics = self.inner.core.metrics();
+        let membership = metrics.borrow_watched().membership_config.clone();
+        membership.membership().nodes().map(|(_, node)| node.address.clone()).collect()
+    }
+
     /// Ends when another node than `former` is known to lead.
     pub async fn other_leader(&self, former: u64) {
         replaced(&self.inner.core, former).await;

@@ -48,7 +48,10 @@ pub(crate) enum Event {
 /// Which node to try next.
 #[derive(Debug)]
 struct Route {
+    /// What the worker was started with.
     endpoints: Vec<String>,
+    /// The nodes of the cluster, as the last leader knew them, and then what the worker was started with.
+    known: Vec<String>,
     next: usize,
     hint: Option<String>,
     hops: u32,
@@ -56,16 +59,26 @@ struct Route {
 
 impl Route {
     fn new(endpoints: Vec<String>) -> Route {
-        Route { endpoints, next: 0, hint: None, hops: 0 }
+        Route { known: endpoints.clone(), endpoints, next: 0, hint: None, hops: 0 }
     }
 
     fn address(&mut self) -> String {
         if let Some(hint) = self.hint.take() {
             return hint;
         }
-        let address = self.endpoints[self.next % self.endpoints.len()].clone();
+        let address = self.known[self.next % self.known.len()].clone();
         self.next += 1;
         address
+    }
+
+    /// The leader says where the nodes are now.
+    fn learn(&mut self, addresses: &[String]) {
+        if self.known.starts_with(addresses) {
+            return;
+        }
+        let others = self.endpoints.iter().filter(|endpoint| !addresses.contains(endpoint));
+        self.known = addresses.iter().chain(others).cloned().collect();
+        self.next = 0;
     }
 
     /// A node says who leads; whether to go there at once.
@@ -104,7 +117,7 @@ pub(crate) async fn run(endpoints: Vec<String>, events: mpsc::Sender<Event>) {
     let mut said = BTreeMap::new();
     while !events.is_closed() {
         let address = route.address();
-        match visit(&address, &events).await {
+        match visit(&address, &mut route, &events).await {
             Visit::Elsewhere(leader) => {
                 tracing::debug!(%address, %leader, "this node does not lead");
                 if route.follow(leader) {
@@ -144,7 +157,7 @@ fn pauses() -> ExponentialBackoff {
     builder.without_max_times().with_jitter().build()
 }
 
-async fn visit(address: &str, events: &mpsc::Sender<Event>) -> Visit {
+async fn visit(address: &str, route: &mut Route, events: &mpsc::Sender<Event>) -> Visit {
     let channel = match connect(address).await {
         Ok(channel) => channel,
         Err(error) => return Visit::Failed(causes(&error)),
@@ -156,7 +169,7 @@ async fn visit(address: &str, events: &mpsc::Sender<Event>) -> Visit {
     }
     let visit = tokio::select! {
         () = hang_up.cancelled() => Visit::Led,
-        visit = converse(channel, requests, events) => visit,
+        visit = converse(channel, requests, route, events) => visit,
     };
     // Nobody listens only when the worker is ending.
     let _ = events.send(Event::Closed).await;
@@ -185,7 +198,12 @@ async fn connect(address: &str) -> Result<Channel, tonic::transport::Error> {
     endpoint.connect().await
 }
 
-async fn converse(channel: Channel, requests: mpsc::Receiver<SessionRequest>, events: &mpsc::Sender<Event>) -> Visit {
+async fn converse(
+    channel: Channel,
+    requests: mpsc::Receiver<SessionRequest>,
+    route: &mut Route,
+    events: &mpsc::Sender<Event>,
+) -> Visit {
     let opened = tokio::time::timeout(OPEN_TIMEOUT, open(channel, requests)).await;
     let (first, mut answers) = match opened {
         Ok(Ok(opened)) => opened,
@@ -200,6 +218,9 @@ async fn converse(channel: Channel, requests: mpsc::Receiver<SessionRequest>, ev
             Some(Message::Leader(leader)) => return Visit::Elsewhere(leader.address),
             Some(message) => {
                 welcomed = true;
+                if let Message::Renewed(renewed) = &message {
+                    route.learn(&renewed.addresses);
+                }
                 if events.send(Event::Message(Box::new(message))).await.is_err() {
                     return Visit::Led;
                 }
@@ -237,6 +258,19 @@ mod tests {
     fn endpoints_are_tried_in_turn() {
         let mut route = route();
         assert_eq!([route.address(), route.address(), route.address()], ["a", "b", "a"]);
+    }
+
+    #[test]
+    fn nodes_that_the_leader_named_are_tried_before_the_endpoints_and_these_for_ever() {
+        let mut route = route();
+        let mut round = |named: &[&str]| {
+            route.learn(&named.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+            (0..5).map(|_| route.address()).collect::<Vec<_>>()
+        };
+        assert_eq!(round(&["c", "b"]), ["c", "b", "a", "c", "b"]);
+        assert_eq!(round(&["d", "c"]), ["d", "c", "a", "b", "d"]);
+        assert_eq!(round(&["d", "c"]), ["c", "a", "b", "d", "c"], "naming them again begins nothing anew");
+        assert_eq!(round(&[]), ["a", "b", "d", "c", "a"], "an older leader names none");
     }
 
     #[test]

@@ -206,8 +206,9 @@ impl OpenSession {
             return true;
         }
         // A worker that does not read its answers must not go on holding a lease: its tasks would wait for ever.
+        let addresses = leadership.raft.addresses();
         leadership.sessions.renew(self.worker, self.incarnation, arrived)
-            && self.answer(ToWorker::Renewed(v1::Renewed { sequence }))
+            && self.answer(ToWorker::Renewed(v1::Renewed { sequence, addresses }))
     }
 
     async fn claimed(&self, leadership: &Leadership, lease: LeaseRef, proposed: Result<Proposed, ProposeError>) {

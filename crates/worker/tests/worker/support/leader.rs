@@ -274,7 +274,7 @@ async fn pump(
     while let Ok(Some(SessionRequest { message: Some(message) })) = inbound.message().await {
         let open = match message {
             Request::Heartbeat(heartbeat) if renewing.load(Ordering::SeqCst) => {
-                let message = Some(Response::Renewed(Renewed { sequence: heartbeat.sequence }));
+                let message = Some(Response::Renewed(Renewed { sequence: heartbeat.sequence, addresses: Vec::new() }));
                 outbound.send(Ok(SessionResponse { message })).is_ok()
             }
             message => inbox.send(message).is_ok(),
