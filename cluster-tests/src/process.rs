@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -189,16 +189,20 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-/// A loopback address that nothing listens on, another one at each call: the system may offer a port again as soon as it
-/// is free.
+/// An address that nothing listens on, another one at each call: the system may offer a port again as soon as it is free.
+///
+/// It is on a loopback host of this process alone. Of 127.0.0.1 any connection that anybody opens takes a port, and it may
+/// be that of a node that is down for a moment.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn free_address() -> String {
     static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let host = Ipv4Addr::new(127, 128 | high, middle, low);
     loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
+        let listener = TcpListener::bind((host, 0)).expect("a loopback port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
         if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(address) {
             return address.to_string();

@@ -39,9 +39,10 @@ impl Drop for Process {
     }
 }
 
-/// Addresses on the loopback that nobody listens on, no two the same.
+/// Addresses on the loopback that nobody listens on, no two the same. The host is one that no connection is opened from: of
+/// 127.0.0.1 any takes a port, and it may be that of a node that is down for a moment.
 pub(crate) fn free_addresses(count: usize) -> anyhow::Result<Vec<String>> {
     // All are held until every one is known.
-    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.2:0")).collect::<Result<_, _>>()?;
     listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect()
 }

@@ -184,7 +184,10 @@ pub(crate) fn ids(proposed: &Proposed) -> std::ops::Range<i64> {
     }
 }
 
-/// An address on which nobody listens now.
+/// An address on which nobody listens now, on a loopback host of this process alone: of 127.0.0.1 any connection that
+/// anybody opens takes a port, and it may be that of a node that is down for a moment.
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let host = std::net::Ipv4Addr::new(127, 128 | high, middle, low);
+    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().to_string()
 }
