@@ -18,6 +18,9 @@ use tokio::sync::watch;
 pub(crate) type Meta = SnapshotMeta<crate::types::CommittedLeaderId, u64, crate::types::Node>;
 pub(crate) type ImageSnapshot = Snapshot<crate::types::CommittedLeaderId, u64, crate::types::Node, Image>;
 
+/// An entry that takes longer to apply is told in the log.
+const SLOW_APPLY: Duration = Duration::from_millis(500);
+
 /// The last entry applied on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Applied {
@@ -186,7 +189,12 @@ impl RaftStateMachine<Types> for StateMachine {
             let log_id = entry.log_id;
             let began = Instant::now();
             let answers = self.apply_entry(entry)?;
-            self.progress.entry_took(began.elapsed());
+            let took = began.elapsed();
+            self.progress.entry_took(took);
+            if took >= SLOW_APPLY {
+                let took_ms = took.as_millis();
+                tracing::warn!(index = log_id.index, took_ms, "an entry took long to apply: what came after it waited");
+            }
             self.progress.reached(log_id);
             if let Some(responder) = responder {
                 responder.send(answers);

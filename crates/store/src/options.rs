@@ -22,6 +22,8 @@ impl Default for Options {
 
 /// Flushed files of rows that are merged into the level below at once.
 const FLUSHED_FILES_MERGED: i32 = 8;
+/// Flushed files of rows that are not merged yet before applying waits for the merge: it is that far behind.
+const FLUSHED_FILES_MAX: i32 = 8 * FLUSHED_FILES_MERGED;
 
 /// The options of both databases; the cache is made once and shared.
 pub(crate) struct Engine {
@@ -79,10 +81,16 @@ impl Engine {
         let mut options = self.common();
         options.set_compression_type(DBCompressionType::None);
         options.set_write_buffer_size(self.rows_write_buffer_bytes());
-        options.set_max_write_buffer_number(2);
+        // Each is flushed when it is half full, so four take what two full ones would. With two, a flush waits for the one
+        // before it, and applying for both.
+        options.set_max_write_buffer_number(4);
         // Every flushed file spans all tables, so merging a few of them rewrites all rows there are: seldom, then, and many
         // at once. Whoever looks for a key meanwhile asks the filters of that many files.
         options.set_level_zero_file_num_compaction_trigger(FLUSHED_FILES_MERGED);
+        // A flush that would bring RocksDB to slow writers down waits instead, and applying with it, for as long as a merge
+        // takes: by default that is at 20 files, which a large job flushes while one merge runs.
+        options.set_level_zero_slowdown_writes_trigger(FLUSHED_FILES_MAX);
+        options.set_level_zero_stop_writes_trigger(2 * FLUSHED_FILES_MAX);
         options.set_block_based_table_factory(&self.tables());
         options
     }
