@@ -12,6 +12,7 @@ use clap::Args;
 use ferry_client::Client;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 const NODES: u64 = 3;
 /// Workers, and the attempts each runs at once: together as many as Milvus and etcd have in flight.
@@ -93,8 +94,9 @@ fn figures(segments: usize) -> [String; 3] {
 /// The workers, with a connection of their own each to the leader, which `clients_of_leader` must ask.
 pub(crate) async fn start_workers(clients_of_leader: &[Client]) -> anyhow::Result<Vec<Worker>> {
     let mut workers = Vec::new();
+    let (_, at_once) = watch::channel(usize::MAX);
     for (number, client) in clients_of_leader.iter().take(WORKERS).enumerate() {
-        workers.push(Worker::start(client, &format!("worker-{number}"), SLOTS).await?);
+        workers.push(Worker::start(client, &format!("worker-{number}"), SLOTS, at_once.clone()).await?);
     }
     Ok(workers)
 }

@@ -1,13 +1,14 @@
-//! Durable reports of tasks by workers that report at once: each is leased, claimed and reported before its slot gets
-//! another one, so that a report comes with two more commands of the log.
+//! Durable reports of tasks, one at a time for each client, which is a slot of a worker: alone, for tasks that are leased and
+//! claimed before, and as the last of the three commands that each task takes.
 
 use crate::jobs;
 use crate::load::{CONNECTIONS, Load};
-use crate::worker::Worker;
+use crate::worker::{Seen, Worker};
 use anyhow::ensure;
 use ferry_client::Client;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Reports of one round: so many for each client, within these bounds.
 const REPORTS_PER_CLIENT: usize = 200;
@@ -15,19 +16,45 @@ const REPORTS_MIN: usize = 500;
 const REPORTS_MAX: usize = 8_000;
 const POLL: Duration = Duration::from_millis(5);
 
-/// Lets `clients` report tasks, one at a time each, from the first acknowledgement to the last. A client is a slot of a
-/// worker; workers have a connection of their own each to the leader, which `clients_of_leader` must ask.
-pub(crate) async fn drive(clients: usize, clients_of_leader: &[Client], folder: &Path) -> anyhow::Result<Load> {
+/// What is timed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Reports alone: all tasks are leased and claimed before the first.
+    Reports,
+    /// Whole tasks: a slot gets its next one when the last one is reported, and claims it.
+    Tasks,
+}
+
+/// Lets `clients` report tasks, from the first acknowledgement to the last. Workers have a connection of their own each to
+/// the leader, which `clients_of_leader` must ask.
+pub(crate) async fn drive(
+    what: What,
+    clients: usize,
+    clients_of_leader: &[Client],
+    folder: &Path,
+) -> anyhow::Result<Load> {
     let sessions = clients.min(CONNECTIONS);
     let reports = reports(clients);
     let source = jobs::make_snapshot(folder, reports)?;
     let mut workers = Vec::new();
+    let mut paces = Vec::new();
     for (index, client) in clients_of_leader.iter().take(sessions).enumerate() {
-        let slots = u32::try_from(share(clients, sessions, index))?;
-        workers.push(Worker::start(client, &format!("reporter-{index}"), slots).await?);
+        let held = match what {
+            What::Reports => share(reports, sessions, index),
+            What::Tasks => share(clients, sessions, index),
+        };
+        let (pace, at_once) = watch::channel(if what == What::Tasks { held } else { 0 });
+        workers.push(Worker::start(client, &format!("reporter-{index}"), u32::try_from(held)?, at_once).await?);
+        paces.push(pace);
     }
     let job = jobs::submitted(&clients_of_leader[0], jobs::submit(&source, 1)).await?;
-    wait_for(reports, &workers).await?;
+    if what == What::Reports {
+        wait_for(reports, "claimed", &workers, |seen| seen.claimed).await?;
+        for (index, pace) in paces.iter().enumerate() {
+            pace.send_replace(share(clients, sessions, index));
+        }
+    }
+    wait_for(reports, "reported", &workers, |seen| seen.latencies.len()).await?;
     let (mut latencies, mut acknowledged): (Vec<Duration>, Vec<Instant>) = (Vec::new(), Vec::new());
     for worker in &workers {
         let seen = worker.seen()?;
@@ -49,17 +76,17 @@ fn share(total: usize, among: usize, index: usize) -> usize {
     total / among + usize::from(index < total % among)
 }
 
-async fn wait_for(wanted: usize, workers: &[Worker]) -> anyhow::Result<()> {
+async fn wait_for(wanted: usize, what: &str, workers: &[Worker], count: impl Fn(&Seen) -> usize) -> anyhow::Result<()> {
     let began = Instant::now();
     loop {
         let mut done = 0;
         for worker in workers {
-            done += worker.seen()?.latencies.len();
+            done += count(&*worker.seen()?);
         }
         if done >= wanted {
             return Ok(());
         }
-        ensure!(began.elapsed() < jobs::PATIENCE, "{done} of {wanted} tasks are reported after {:?}", jobs::PATIENCE);
+        ensure!(began.elapsed() < jobs::PATIENCE, "{done} of {wanted} tasks are {what} after {:?}", jobs::PATIENCE);
         tokio::time::sleep(POLL).await;
     }
 }

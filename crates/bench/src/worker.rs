@@ -1,4 +1,5 @@
-//! A worker that speaks the session protocol and touches no file: it claims and reports every attempt at once.
+//! A worker that speaks the session protocol and touches no file: it claims every attempt at once, and reports it when it
+//! may.
 
 use anyhow::{Context, bail};
 use ferry_client::Client;
@@ -9,7 +10,7 @@ use ferry_proto::v1::{self, SessionRequest, SessionResponse};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -33,6 +34,8 @@ pub(crate) struct Worker {
 /// What a worker has done so far.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
+    /// Attempts whose claim was answered.
+    pub(crate) claimed: usize,
     /// From each report to its acknowledgement.
     pub(crate) latencies: Vec<Duration>,
     /// When the first acknowledgement came, and the last one.
@@ -42,15 +45,23 @@ pub(crate) struct Seen {
 }
 
 impl Worker {
-    /// Opens a session with the leader, which `client` must ask.
-    pub(crate) async fn start(client: &Client, name: &str, slots: u32) -> anyhow::Result<Self> {
+    /// Opens a session with the leader, which `client` must ask. As many reports as `at_once` says are on their way
+    /// together: none are made while that is zero.
+    pub(crate) async fn start(
+        client: &Client,
+        name: &str,
+        slots: u32,
+        at_once: watch::Receiver<usize>,
+    ) -> anyhow::Result<Self> {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let session = open(client, name, slots).await?;
         let working = Working {
             session,
             assigned: VecDeque::new(),
             claiming: HashMap::new(),
+            claimed: VecDeque::new(),
             reported: HashMap::new(),
+            at_once,
             seen: Arc::clone(&seen),
         };
         let noted = Arc::clone(&seen);
@@ -116,8 +127,11 @@ struct Working {
     assigned: VecDeque<v1::Assign>,
     /// Attempts whose claim is on its way, by task.
     claiming: HashMap<i64, v1::Assign>,
+    /// Attempts that may be reported.
+    claimed: VecDeque<v1::Assign>,
     /// When an attempt was reported that is not acknowledged, by task.
     reported: HashMap<i64, Instant>,
+    at_once: watch::Receiver<usize>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -129,21 +143,24 @@ impl Working {
                 _ = heartbeats.tick() => self.session.renew().await?,
                 heard = self.session.hear.message() => {
                     let heard = heard?.context("the session has ended")?;
-                    self.on(heard).await?;
+                    self.on(heard)?;
                 }
+                // Whoever does not change it any more leaves it as it is.
+                Ok(()) = self.at_once.changed() => {}
             }
             self.claim().await?;
+            self.report().await?;
         }
     }
 
-    async fn on(&mut self, heard: SessionResponse) -> anyhow::Result<()> {
+    fn on(&mut self, heard: SessionResponse) -> anyhow::Result<()> {
         match heard.message.context("a message of the leader is empty")? {
             Hear::Assign(assign) => self.assigned.push_back(assign),
             Hear::Claimed(claimed) => {
                 let task = task_of(claimed.attempt);
                 let assign = self.claiming.remove(&task).context("a claim was answered that was not made")?;
-                self.reported.insert(task, Instant::now());
-                self.session.send(Say::Result(result(&assign))).await?;
+                self.claimed.push_back(assign);
+                lock(&self.seen).claimed += 1;
             }
             Hear::Acknowledged(acknowledged) => {
                 if let Some(reported_at) = self.reported.remove(&task_of(acknowledged.attempt)) {
@@ -172,6 +189,18 @@ impl Working {
             let claim = v1::Claim { attempt: assign.attempt, total_bytes, manifests };
             self.session.send(Say::Claim(claim)).await?;
             self.claiming.insert(task_of(assign.attempt), assign);
+        }
+        Ok(())
+    }
+
+    /// Reports as many as may be on their way.
+    async fn report(&mut self) -> anyhow::Result<()> {
+        let at_once = *self.at_once.borrow_and_update();
+        while self.reported.len() < at_once
+            && let Some(assign) = self.claimed.pop_front()
+        {
+            self.reported.insert(task_of(assign.attempt), Instant::now());
+            self.session.send(Say::Result(result(&assign))).await?;
         }
         Ok(())
     }

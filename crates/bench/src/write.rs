@@ -2,11 +2,12 @@
 
 use crate::cluster::Cluster;
 use crate::etcd::{self, Etcd, Kv, Peer};
+use crate::jobs;
 use crate::load::{CONNECTIONS, Load, drive};
 use crate::probes::{self, VALUE_BYTES};
 use crate::report::{Report, fine_milliseconds};
+use crate::reports::{self, What};
 use crate::{Common, positive};
-use crate::{jobs, reports};
 use clap::Args;
 use ferry_client::Client;
 use ferry_proto::v1::UpdateJobRequest;
@@ -18,6 +19,7 @@ const NODES: u64 = 3;
 /// Priorities that an update changes a job between.
 const PRIORITIES: [i32; 2] = [40, 60];
 const REPORTS: &str = "Ferry, task reports";
+const TASKS: &str = "Ferry, tasks leased, claimed and reported";
 const UPDATES: &str = "Ferry, updates of a job";
 const PUTS: &str = "etcd, puts of 256 B";
 
@@ -54,15 +56,18 @@ impl Write {
         let mut report = Report::new("write", "Durable writes beside etcd", &self.common.settings());
         for round in 1..=self.rounds {
             for clients in self.clients.iter().copied() {
-                let reported = reports::drive(clients, &leader_clients, folder).await?;
+                let reported = reports::drive(What::Reports, clients, &leader_clients, folder).await?;
                 note(&mut report, REPORTS, clients, &reported);
+                let whole = reports::drive(What::Tasks, clients, &leader_clients, folder).await?;
+                note(&mut report, TASKS, clients, &whole);
                 let updated = update(clients, *self.length, &leader_clients, &paused).await?;
                 note(&mut report, UPDATES, clients, &updated);
                 let put = put(clients, *self.length, &puts).await?;
                 note(&mut report, PUTS, clients, &put);
                 eprintln!(
-                    "write: round {round} of {}, {clients} clients: {:.0} reports, {:.0} updates, {:.0} puts a second",
-                    self.rounds, reported.per_second, updated.per_second, put.per_second
+                    "write: round {round} of {}, {clients} clients: {:.0} reports, {:.0} tasks, {:.0} updates, {:.0} \
+                     puts a second",
+                    self.rounds, reported.per_second, whole.per_second, updated.per_second, put.per_second
                 );
             }
             probe(&mut report, folder).await?;
@@ -73,7 +78,7 @@ impl Write {
 
     fn compare(&self, report: &mut Report, version: &str) {
         for clients in &self.clients {
-            for ours in [REPORTS, UPDATES] {
+            for ours in [REPORTS, TASKS, UPDATES] {
                 let goal = if *clients == 256 && ours == REPORTS { "5 or more (P2)" } else { "" };
                 let name = format!("{} to puts, a second, {clients} clients", ours.trim_start_matches("Ferry, "));
                 report.add_ratio(&name, &per_second(ours, *clients), &per_second(PUTS, *clients), goal);
@@ -90,10 +95,9 @@ impl Write {
         }
         report.note(&format!(
             "Peer: three nodes of etcd {version} with its defaults, on the same machine and disk, asked at its leader. A task \
-             report is a worker's `Result`, from when it was sent to its `Acknowledged`; each client is a slot of a worker, \
-             and every report comes after the lease and the claim of its task, so that the rate is a third of the commands \
-             that are committed. An update \
-             of a job is the unary call `UpdateJob` with a new priority, each client on a job of its own: the cheapest \
+             report is a worker's `Result`, from when it was sent to its `Acknowledged`; each client is a slot of a worker. \
+             Reports are timed alone, for tasks that were leased and claimed before, and as part of whole tasks, where each \
+             comes after the lease and the claim of its task, so that three commands are committed for it. An update of a job is the unary call `UpdateJob` with a new priority, each client on a job of its own: the cheapest \
              durable call that clients make. The clients of each kind share {CONNECTIONS} connections at most."
         ));
     }
