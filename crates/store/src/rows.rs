@@ -16,7 +16,7 @@ pub(crate) use self::generation::Generation;
 use crate::codec::CodecError;
 use crate::files::{self, FileError};
 use crate::log::{Log, LogError};
-use crate::options::Engine;
+use crate::options::{self, Engine};
 use rocksdb::FlushOptions;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -135,6 +135,7 @@ impl Rows {
         membership: Option<Vec<u8>>,
         change: impl FnOnce(&mut Batch<'_>) -> T,
     ) -> Result<T, RowsError> {
+        options::count_nothing();
         let mut writer = self.lock();
         let live = self.live();
         let mut batch = Batch::new(&live);

@@ -13,6 +13,7 @@ use crate::row::{Cluster, Job, JobSpec, JobState, JobTotals, Mapping, Request, R
 use crate::tables::{Read, Tables};
 use crate::time::Time;
 use ferry_planted::Bug;
+use std::ops::Bound;
 
 /// One page: opens a draft, continues it, or is answered with what its request id stands for.
 pub(super) fn page(desk: &mut Desk<'_>, page: &SubmitPage) -> Result<Outcome, Rejection> {
@@ -121,8 +122,9 @@ fn append(desk: &mut Desk<'_>, old: Option<&Job>, mut job: Job, page: &SubmitPag
         let reason = format!("there are more than the {} that the first page announced", job.spec.segments);
         return Err(invalid("id_mappings", reason));
     }
+    let none_held = none_held(desk, page);
     for (index, mapping) in (job.mappings..).zip(&page.mappings) {
-        add_mapping(desk, &job, index, mapping)?;
+        add_mapping(desk, &job, index, mapping, none_held)?;
     }
     job.mappings = mappings;
     let submitted = mappings == job.spec.segments;
@@ -134,11 +136,33 @@ fn append(desk: &mut Desk<'_>, old: Option<&Job>, mut job: Job, page: &SubmitPag
     Ok(Outcome::Page { job: id, mappings, submitted, already_existed: false })
 }
 
-fn add_mapping(desk: &mut Desk<'_>, job: &Job, index: u64, mapping: &IdMapping) -> Result<(), Rejection> {
+/// Whether the page names all of its targets, and nobody holds anything from the least of them to the greatest: one look
+/// for all, which ids that were allocated together pass. That it names none of them twice is known by now.
+fn none_held(desk: &Desk<'_>, page: &SubmitPage) -> bool {
+    let targets = || page.mappings.iter().map(|mapping| mapping.target);
+    let Some((first, last)) = targets().min().zip(targets().max()) else { return false };
+    if first <= SegmentId(0) || last == SegmentId(i64::MAX) {
+        return false;
+    }
+    let (from, to) = (Bound::Included(Key::Segment(first)), Key::Segment(SegmentId(last.0 + 1)));
+    desk.rows.scan(from, &to, 1).is_empty()
+}
+
+fn add_mapping(
+    desk: &mut Desk<'_>,
+    job: &Job,
+    index: u64,
+    mapping: &IdMapping,
+    none_held: bool,
+) -> Result<(), Rejection> {
     let target = if mapping.target == SegmentId(0) {
         SegmentId(desk.take_ids(1)?)
     } else {
-        free_target(desk, job.id, index, mapping.target)?;
+        if none_held {
+            not_allocated(&desk.cluster, mapping.target).map_or(Ok(()), Err)?;
+        } else {
+            free_target(desk, job.id, index, mapping.target)?;
+        }
         mapping.target
     };
     let segment = Segment {
@@ -169,12 +193,17 @@ fn free_target(desk: &Desk<'_>, job: JobId, index: u64, target: SegmentId) -> Re
 
 /// What keeps a new job from a target that its caller names.
 pub(crate) fn refused_target(read: &dyn Read, cluster: &Cluster, now: Time, target: SegmentId) -> Option<Rejection> {
-    let id_start = cluster.id_start;
-    if target.0 >= id_start && target.0 >= cluster.next_id {
-        return Some(Rejection::TargetNotAllocated { target, id_start });
+    if let Some(rejection) = not_allocated(cluster, target) {
+        return Some(rejection);
     }
     let segment = read::segment(read, target)?;
     (!taken_over(read, now, &segment)).then_some(Rejection::TargetHeld { target, job: segment.job })
+}
+
+/// Ids of the cluster's own range are for those whom it gave them.
+fn not_allocated(cluster: &Cluster, target: SegmentId) -> Option<Rejection> {
+    let id_start = cluster.id_start;
+    (target.0 >= id_start && target.0 >= cluster.next_id).then_some(Rejection::TargetNotAllocated { target, id_start })
 }
 
 /// Whether the holder of a target can never write to it again, nor ever made it visible.

@@ -56,6 +56,27 @@ fn s23_a_target_is_held_by_one_job_until_its_clean_up_is_done() {
 }
 
 #[test]
+fn s23_targets_on_both_sides_of_one_that_is_held_are_free_and_that_one_is_not() {
+    let mut story = Story::new();
+    let holder = story.submit_mappings("first", &[mapping(1, 55)], |_| {});
+    let around = [mapping(1, 54), mapping(2, 56)];
+    let held = Rejection::TargetHeld { target: SegmentId(55), job: holder };
+    assert_eq!(story.refused(submit(page("across", 0, 3, &[around[0], mapping(3, 55), around[1]]))), held);
+    let Outcome::Page { submitted: true, .. } = story.ok(submit(page("second", 0, 2, &around))) else {
+        panic!("nobody holds these targets")
+    };
+}
+
+#[test]
+fn s23_a_target_that_an_earlier_page_of_the_job_listed_is_listed_twice() {
+    let mut story = Story::new();
+    story.ok(submit(page("r", 0, 4, &[mapping(1, 55), mapping(2, 56)])));
+    let refused = story.refused(submit(page("r", 2, 4, &[mapping(3, 57), mapping(4, 56)])));
+    assert!(refused.to_string().contains("id_mappings[3].target_segment_id: 56 is listed twice"), "{refused}");
+    story.ok(submit(page("r", 2, 4, &[mapping(3, 57), mapping(4, 58)])));
+}
+
+#[test]
 fn s23_a_job_whose_target_was_taken_over_still_lists_it_as_dropped() {
     let mut story = Story::new();
     story.worker("w", 1);

@@ -3,14 +3,16 @@
 use super::RowsError;
 use super::generation::Generation;
 use crate::codec::{key, rows};
+use crate::options;
 use ferry_machine::key::Key;
 use ferry_machine::row::Row;
 use rocksdb::{DBRawIterator, ReadOptions};
 use std::ops::Bound;
 
 /// The row at a key.
-pub(super) fn get(source: &Generation, options: &ReadOptions, key: &Key) -> Result<Option<Row>, RowsError> {
-    let found = source.db().get_pinned_opt(key::encode(key), options).map_err(|error| source.engine_error(error))?;
+pub(super) fn get(source: &Generation, read: &ReadOptions, key: &Key) -> Result<Option<Row>, RowsError> {
+    options::count_nothing();
+    let found = source.db().get_pinned_opt(key::encode(key), read).map_err(|error| source.engine_error(error))?;
     found.map(|bytes| rows::decode(key, &bytes).map_err(|error| source.codec_error(error))).transpose()
 }
 
@@ -21,9 +23,10 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(source: &'a Generation, mut options: ReadOptions, from: &Bound<Key>, to: &Key) -> Self {
-        options.set_iterate_upper_bound(key::encode(to));
-        let mut raw = source.db().raw_iterator_opt(options);
+    pub(super) fn new(source: &'a Generation, mut read: ReadOptions, from: &Bound<Key>, to: &Key) -> Self {
+        options::count_nothing();
+        read.set_iterate_upper_bound(key::encode(to));
+        let mut raw = source.db().raw_iterator_opt(read);
         raw.seek(first_key(from));
         Self { source, raw }
     }
