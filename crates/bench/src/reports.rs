@@ -1,5 +1,5 @@
-//! Durable reports of tasks, one at a time for each client, which is a slot of a worker: alone, for tasks that are leased and
-//! claimed before, and as the last of the three commands that each task takes.
+//! Durable reports of tasks, one at a time for each client: alone, for tasks that are leased and claimed before, and as the
+//! last of the three commands that each task takes.
 
 use crate::jobs;
 use crate::load::{CONNECTIONS, Load};
@@ -18,17 +18,17 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// What is timed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum Timed {
     /// Reports alone: all tasks are leased and claimed before the first.
     Reports,
     /// Whole tasks: a slot gets its next one when the last one is reported, and claims it.
     Tasks,
 }
 
-/// Lets `clients` report tasks, from the first acknowledgement to the last. Workers have a connection of their own each to
+/// Lets `clients` report tasks, from the first acknowledgement to the last: in the end fewer are on their way. Workers have a connection of their own each to
 /// the leader, which `clients_of_leader` must ask.
 pub(crate) async fn drive(
-    what: What,
+    timed: Timed,
     clients: usize,
     clients_of_leader: &[Client],
     folder: &Path,
@@ -39,16 +39,16 @@ pub(crate) async fn drive(
     let mut workers = Vec::new();
     let mut paces = Vec::new();
     for (index, client) in clients_of_leader.iter().take(sessions).enumerate() {
-        let held = match what {
-            What::Reports => share(reports, sessions, index),
-            What::Tasks => share(clients, sessions, index),
+        let held = match timed {
+            Timed::Reports => share(reports, sessions, index),
+            Timed::Tasks => share(clients, sessions, index),
         };
-        let (pace, at_once) = watch::channel(if what == What::Tasks { held } else { 0 });
+        let (pace, at_once) = watch::channel(if timed == Timed::Tasks { held } else { 0 });
         workers.push(Worker::start(client, &format!("reporter-{index}"), u32::try_from(held)?, at_once).await?);
         paces.push(pace);
     }
     let job = jobs::submitted(&clients_of_leader[0], jobs::submit(&source, 1)).await?;
-    if what == What::Reports {
+    if timed == Timed::Reports {
         wait_for(reports, "claimed", &workers, |seen| seen.claimed).await?;
         for (index, pace) in paces.iter().enumerate() {
             pace.send_replace(share(clients, sessions, index));

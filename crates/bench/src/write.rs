@@ -6,7 +6,7 @@ use crate::jobs;
 use crate::load::{CONNECTIONS, Load, drive};
 use crate::probes::{self, VALUE_BYTES};
 use crate::report::{Report, fine_milliseconds};
-use crate::reports::{self, What};
+use crate::reports::{self, Timed};
 use crate::{Common, positive};
 use clap::Args;
 use ferry_client::Client;
@@ -56,9 +56,9 @@ impl Write {
         let mut report = Report::new("write", "Durable writes beside etcd", &self.common.settings());
         for round in 1..=self.rounds {
             for clients in self.clients.iter().copied() {
-                let reported = reports::drive(What::Reports, clients, &leader_clients, folder).await?;
+                let reported = reports::drive(Timed::Reports, clients, &leader_clients, folder).await?;
                 note(&mut report, REPORTS, clients, &reported);
-                let whole = reports::drive(What::Tasks, clients, &leader_clients, folder).await?;
+                let whole = reports::drive(Timed::Tasks, clients, &leader_clients, folder).await?;
                 note(&mut report, TASKS, clients, &whole);
                 let updated = update(clients, *self.length, &leader_clients, &paused).await?;
                 note(&mut report, UPDATES, clients, &updated);
@@ -95,10 +95,11 @@ impl Write {
         }
         report.note(&format!(
             "Peer: three nodes of etcd {version} with its defaults, on the same machine and disk, asked at its leader. A task \
-             report is a worker's `Result`, from when it was sent to its `Acknowledged`; each client is a slot of a worker. \
-             Reports are timed alone, for tasks that were leased and claimed before, and as part of whole tasks, where each \
-             comes after the lease and the claim of its task, so that three commands are committed for it. An update of a job is the unary call `UpdateJob` with a new priority, each client on a job of its own: the cheapest \
-             durable call that clients make. The clients of each kind share {CONNECTIONS} connections at most."
+             report is a worker's `Result`, from when it was sent to its `Acknowledged`; a client has one report on \
+             its way. Reports are timed alone, for tasks that were leased and claimed before, and as part of whole tasks, where \
+             each comes after the lease and the claim of its task, so that three commands are committed for it and a client is \
+             a slot of a worker. An update of a job is the unary call `UpdateJob` with a new priority, each client on a job of \
+             its own: the cheapest durable call that clients make. The clients of each kind share {CONNECTIONS} connections at most."
         ));
     }
 }

@@ -229,14 +229,6 @@ impl Raft {
         timeout_at(deadline, known).await.ok().flatten()
     }
 
-    /// Where the nodes of the cluster are reached, as far as this node knows.
-    #[must_use]
-    pub fn addresses(&self) -> Vec<String> {
-        let metrics = self.inner.core.metrics();
-        let membership = metrics.borrow_watched().membership_config.clone();
-        membership.membership().nodes().map(|(_, node)| node.address.clone()).collect()
-    }
-
     /// Ends when another node than `former` is known to lead.
     pub async fn other_leader(&self, former: u64) {
         replaced(&self.inner.core, former).await;
@@ -276,6 +268,15 @@ impl Raft {
     pub fn status(&self) -> Status {
         let metrics = self.inner.core.metrics().borrow_watched().clone();
         status::status(&metrics, &self.inner.progress, self.inner.gate.cluster_id())
+    }
+
+    /// Where the nodes of the cluster are reached, learners too, as far as this node knows; a change of the
+    /// membership shows before it is committed.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        let metrics = self.inner.core.metrics();
+        let membership = metrics.borrow_watched().membership_config.clone();
+        membership.membership().nodes().map(|(_, node)| node.address.clone()).collect()
     }
 
     /// Ends when raft has stopped on this node, and says why. The process must end then: nothing it still answers

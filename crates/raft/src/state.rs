@@ -18,7 +18,7 @@ use tokio::sync::watch;
 pub(crate) type Meta = SnapshotMeta<crate::types::CommittedLeaderId, u64, crate::types::Node>;
 pub(crate) type ImageSnapshot = Snapshot<crate::types::CommittedLeaderId, u64, crate::types::Node, Image>;
 
-/// An entry that takes longer to apply is told in the log.
+/// Whoever runs the node is warned of an entry that takes so long to apply, waiting for a flush of the rows included.
 const SLOW_APPLY: Duration = Duration::from_millis(500);
 
 /// The last entry applied on this node.

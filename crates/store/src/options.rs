@@ -23,11 +23,12 @@ impl Default for Options {
 
 /// Flushed files of rows that are merged into the level below at once.
 const FLUSHED_FILES_MERGED: i32 = 8;
-/// Flushed files of rows that are not merged yet before applying waits for the merge: it is that far behind.
-const FLUSHED_FILES_MAX: i32 = 8 * FLUSHED_FILES_MERGED;
+/// With so many flushed files of rows that are not merged yet, applying waits for the merge: two gigabytes by default. Reads
+/// slow down long before, and what is submitted with them.
+const FLUSHED_FILES_MAX: i32 = 32 * FLUSHED_FILES_MERGED;
 
-/// RocksDB counts what each thread does, every comparison of two keys, for whoever asks that thread. Nobody does, and it
-/// takes a fifth of what applying costs: to be called where a thread is about to use a database.
+/// RocksDB counts what each thread does, every comparison of two keys, for whoever asks that thread. Nobody does, and with
+/// the library as Debian builds it that is a fifth of what applying costs: called wherever rows are read or written.
 pub(crate) fn count_nothing() {
     set_perf_stats(PerfStatsLevel::Disable);
 }
@@ -88,14 +89,14 @@ impl Engine {
         let mut options = self.common();
         options.set_compression_type(DBCompressionType::None);
         options.set_write_buffer_size(self.rows_write_buffer_bytes());
-        // Each is flushed when it is half full, so four take what two full ones would. With two, a flush waits for the one
-        // before it, and applying for both.
-        options.set_max_write_buffer_number(4);
+        // Each is flushed when it is half full: two that are being flushed and the one that is filled take less than two full
+        // ones. With room for one less a flush waits for the one before it, and applying for both.
+        options.set_max_write_buffer_number(3);
         // Every flushed file spans all tables, so merging a few of them rewrites all rows there are: seldom, then, and many
         // at once. Whoever looks for a key meanwhile asks the filters of that many files.
         options.set_level_zero_file_num_compaction_trigger(FLUSHED_FILES_MERGED);
-        // A flush that would bring RocksDB to slow writers down waits instead, and applying with it, for as long as a merge
-        // takes: by default that is at 20 files, which a large job flushes while one merge runs.
+        // A flush that would bring RocksDB to slow writers down waits instead, for as long as a merge takes, and applying
+        // with it: by default at 20 files, which a large job flushes while one merge runs.
         options.set_level_zero_slowdown_writes_trigger(FLUSHED_FILES_MAX);
         options.set_level_zero_stop_writes_trigger(2 * FLUSHED_FILES_MAX);
         options.set_block_based_table_factory(&self.tables());

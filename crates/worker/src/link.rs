@@ -71,14 +71,18 @@ impl Route {
         address
     }
 
-    /// The leader says where the nodes are now.
+    /// The leader says where the nodes are now; one of an older version does not.
     fn learn(&mut self, addresses: &[String]) {
-        if self.known.starts_with(addresses) {
+        if addresses.is_empty() {
             return;
         }
-        let others = self.endpoints.iter().filter(|endpoint| !addresses.contains(endpoint));
-        self.known = addresses.iter().chain(others).cloned().collect();
-        self.next = 0;
+        let others = self.endpoints.iter().filter(|endpoint| !addresses.contains(&without_scheme(endpoint)));
+        let known: Vec<String> = addresses.iter().chain(others).cloned().collect();
+        if known != self.known {
+            tracing::info!(nodes = ?addresses, "these are the nodes of the cluster");
+            self.known = known;
+            self.next = 0;
+        }
     }
 
     /// A node says who leads; whether to go there at once.
@@ -92,8 +96,10 @@ impl Route {
         true
     }
 
+    /// The leader was found: the next search begins with the nodes that it named.
     fn arrived(&mut self) {
         self.hops = 0;
+        self.next = 0;
     }
 }
 
@@ -174,6 +180,10 @@ async fn visit(address: &str, route: &mut Route, events: &mpsc::Sender<Event>) -
     // Nobody listens only when the worker is ending.
     let _ = events.send(Event::Closed).await;
     visit
+}
+
+fn without_scheme(endpoint: &str) -> String {
+    endpoint.split_once("://").map_or(endpoint, |(_, address)| address).to_owned()
 }
 
 /// An error with its causes: a transport's own message does not say why.
@@ -262,15 +272,24 @@ mod tests {
 
     #[test]
     fn nodes_that_the_leader_named_are_tried_before_the_endpoints_and_these_for_ever() {
-        let mut route = route();
+        let mut route = Route::new(vec!["a".into(), "http://b".into()]);
         let mut round = |named: &[&str]| {
             route.learn(&named.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-            (0..5).map(|_| route.address()).collect::<Vec<_>>()
+            (0..4).map(|_| route.address()).collect::<Vec<_>>()
         };
-        assert_eq!(round(&["c", "b"]), ["c", "b", "a", "c", "b"]);
-        assert_eq!(round(&["d", "c"]), ["d", "c", "a", "b", "d"]);
-        assert_eq!(round(&["d", "c"]), ["c", "a", "b", "d", "c"], "naming them again begins nothing anew");
-        assert_eq!(round(&[]), ["a", "b", "d", "c", "a"], "an older leader names none");
+        assert_eq!(round(&["c", "b"]), ["c", "b", "a", "c"]);
+        assert_eq!(round(&["c", "b"]), ["b", "a", "c", "b"], "naming them again begins nothing anew");
+        assert_eq!(round(&["c"]), ["c", "a", "http://b", "c"], "one was removed");
+        assert_eq!(round(&[]), ["a", "http://b", "c", "a"], "an older leader names none");
+    }
+
+    #[test]
+    fn every_search_begins_with_the_nodes_that_the_leader_named() {
+        let mut route = route();
+        route.learn(&["c".into(), "d".into()]);
+        assert_eq!([route.address(), route.address(), route.address()], ["c", "d", "a"]);
+        route.arrived();
+        assert_eq!(route.address(), "c");
     }
 
     #[test]

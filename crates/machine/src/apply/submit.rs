@@ -15,6 +15,9 @@ use crate::time::Time;
 use ferry_planted::Bug;
 use std::ops::Bound;
 
+/// How far apart the targets of a page may be to be looked at together; a page never has more of them.
+const TARGETS_APART_MAX: i64 = 1_000;
+
 /// One page: opens a draft, continues it, or is answered with what its request id stands for.
 pub(super) fn page(desk: &mut Desk<'_>, page: &SubmitPage) -> Result<Outcome, Rejection> {
     validate::page(page)?;
@@ -136,15 +139,16 @@ fn append(desk: &mut Desk<'_>, old: Option<&Job>, mut job: Job, page: &SubmitPag
     Ok(Outcome::Page { job: id, mappings, submitted, already_existed: false })
 }
 
-/// Whether the page names all of its targets, and nobody holds anything from the least of them to the greatest: one look
-/// for all, which ids that were allocated together pass. That it names none of them twice is known by now.
+/// Whether the page names all of its targets, close together, and nobody holds any from the least of them to the greatest:
+/// one look instead of one for each; ids that were allocated together pass it. Over a wide range it would step over every
+/// row that was deleted there. That no target is named twice is known by now.
 fn none_held(desk: &Desk<'_>, page: &SubmitPage) -> bool {
-    let targets = || page.mappings.iter().map(|mapping| mapping.target);
+    let targets = || page.mappings.iter().map(|mapping| mapping.target.0);
     let Some((first, last)) = targets().min().zip(targets().max()) else { return false };
-    if first <= SegmentId(0) || last == SegmentId(i64::MAX) {
+    if first < 1 || last == i64::MAX || last - first > TARGETS_APART_MAX {
         return false;
     }
-    let (from, to) = (Bound::Included(Key::Segment(first)), Key::Segment(SegmentId(last.0 + 1)));
+    let (from, to) = (Bound::Included(Key::Segment(SegmentId(first))), Key::Segment(SegmentId(last + 1)));
     desk.rows.scan(from, &to, 1).is_empty()
 }
 
@@ -158,11 +162,12 @@ fn add_mapping(
     let target = if mapping.target == SegmentId(0) {
         SegmentId(desk.take_ids(1)?)
     } else {
-        if none_held {
-            not_allocated(&desk.cluster, mapping.target).map_or(Ok(()), Err)?;
-        } else {
+        if !none_held {
             free_target(desk, job.id, index, mapping.target)?;
+        } else if let Some(rejection) = not_allocated(&desk.cluster, mapping.target) {
+            return Err(rejection);
         }
+        debug_assert!(free_target(desk, job.id, index, mapping.target).is_ok(), "looked at alone it is the same");
         mapping.target
     };
     let segment = Segment {

@@ -2,7 +2,7 @@
 
 use crate::support::{self, Cluster, ROWS, SAMPLE_SEGMENTS, ScriptedWorker, eventually, get, header, sample, submit};
 use ferry_proto::v1;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use tonic::{Code, Request};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,6 +121,31 @@ async fn a_worker_that_calls_a_follower_hears_who_leads() {
     }
     assert_eq!(session.hear().await, None);
     cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_names_the_nodes_of_the_cluster_as_they_are_then() {
+    let cluster = Cluster::start(3).await;
+    let (leader, follower) = (&cluster.nodes[cluster.leader().await], &cluster.nodes[cluster.follower().await]);
+    let status = leader.cluster().get_status(v1::GetStatusRequest::default()).await.unwrap().into_inner();
+    let addresses = |but: u64| -> BTreeSet<String> {
+        status.nodes.iter().filter(|node| node.id != but).map(|node| node.address.clone()).collect()
+    };
+    let mut session = ScriptedWorker::open(leader.workers(), "asking", 1).await;
+    assert_eq!(named(&mut session, 1).await, addresses(0));
+    leader.cluster().remove_node(v1::RemoveNodeRequest { node_id: follower.id }).await.unwrap();
+    assert_eq!(named(&mut session, 2).await, addresses(follower.id));
+    cluster.stop_all().await;
+}
+
+/// The nodes that the answer to a heartbeat names.
+async fn named(session: &mut ScriptedWorker, sequence: u64) -> BTreeSet<String> {
+    session.send(v1::session_request::Message::Heartbeat(v1::Heartbeat { sequence })).await;
+    let renewed = |message| match message {
+        v1::session_response::Message::Renewed(renewed) if renewed.sequence == sequence => Some(renewed.addresses),
+        _ => None,
+    };
+    session.wait(renewed).await.into_iter().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
