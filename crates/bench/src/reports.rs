@@ -25,8 +25,8 @@ pub(crate) enum Timed {
     Tasks,
 }
 
-/// Lets `clients` report tasks, from the first acknowledgement to the last: in the end fewer are on their way. Workers have a connection of their own each to
-/// the leader, which `clients_of_leader` must ask.
+/// Lets `clients` report tasks, from the first acknowledgement to the last: in the end fewer are on their way. Workers have
+/// a connection of their own each to the leader, which `clients_of_leader` must ask.
 pub(crate) async fn drive(
     timed: Timed,
     clients: usize,
@@ -39,12 +39,13 @@ pub(crate) async fn drive(
     let mut workers = Vec::new();
     let mut paces = Vec::new();
     for (index, client) in clients_of_leader.iter().take(sessions).enumerate() {
-        let held = match timed {
-            Timed::Reports => share(reports, sessions, index),
-            Timed::Tasks => share(clients, sessions, index),
+        let at_once = share(clients, sessions, index);
+        let (slots, at_first) = match timed {
+            Timed::Reports => (share(reports, sessions, index), 0),
+            Timed::Tasks => (at_once, at_once),
         };
-        let (pace, at_once) = watch::channel(if timed == Timed::Tasks { held } else { 0 });
-        workers.push(Worker::start(client, &format!("reporter-{index}"), u32::try_from(held)?, at_once).await?);
+        let (pace, at_once) = watch::channel(at_first);
+        workers.push(Worker::start(client, &format!("reporter-{index}"), u32::try_from(slots)?, at_once).await?);
         paces.push(pace);
     }
     let job = jobs::submitted(&clients_of_leader[0], jobs::submit(&source, 1)).await?;
