@@ -2,8 +2,8 @@
 
 use crate::key::{DueItem, Key, Stage};
 use crate::row::{
-    CleanUp, Job, JobCounts, JobSpec, JobState, JobTotals, Request, Settle, Task, TaskCounts, TaskOutcome, Worker,
-    WorkerState,
+    CleanUp, Copied, Job, JobCounts, JobSpec, JobState, JobTotals, Mapping, Request, Segment, SegmentState, Settle,
+    Task, TaskCounts, TaskOutcome, TaskSegment, Worker, WorkerState,
 };
 use crate::time::{Stamp, Time};
 
@@ -159,19 +159,34 @@ pub(crate) fn task_counts_of(job: &Job) -> TaskCounts {
     }
 }
 
-/// What one task adds to the counters of its job; rows are told by segments and are not in here.
+/// The row of a target, still Importing, as its job and its task tell it.
+pub(crate) fn segment_of(job: &Job, known: &TaskSegment) -> Segment {
+    let Mapping { source, partition_id } = known.mapping;
+    let copied = known.copied.unwrap_or(Copied { partition_id, rows: 0, bytes: 0 });
+    Segment {
+        job: job.id,
+        source,
+        collection_id: job.spec.collection_id,
+        partition_id: copied.partition_id,
+        state: SegmentState::Importing,
+        rows: copied.rows,
+        bytes: copied.bytes,
+    }
+}
+
+/// What one task adds to the counters of its job.
 pub(crate) fn totals_of(task: &Task) -> JobTotals {
-    let completed = matches!(task.outcome, TaskOutcome::Completed { .. });
+    let copied = || task.segments.iter().filter_map(|segment| segment.copied);
     JobTotals {
         tasks_created: 1,
         tasks_queued: u64::from(task.queued_at.is_some()),
         tasks_leased: u64::from(task.lease.is_some()),
-        tasks_completed: u64::from(completed),
+        tasks_completed: u64::from(matches!(task.outcome, TaskOutcome::Completed { .. })),
         tasks_failed: u64::from(matches!(task.outcome, TaskOutcome::Failed { .. })),
-        segments_copied: if completed { u64::from(task.segments) } else { 0 },
+        segments_copied: copied().count() as u64,
         bytes_planned: task.bytes_planned,
         bytes_copied: task.bytes_copied,
-        rows: 0,
+        rows: copied().fold(0, |rows, copied| rows.saturating_add(u64::try_from(copied.rows).unwrap_or_default())),
     }
 }
 

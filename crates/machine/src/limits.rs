@@ -55,8 +55,10 @@ pub const STRIDE: u64 = 1 << 20;
 
 /// Rows that the pages below may touch; the rest of `ROWS_PER_COMMAND_MAX` is for the cluster, the job and its indexes.
 const ROWS_PER_PAGE: usize = 900;
-/// Segments settled or collected by one command: each is a segment and its place in the job.
-pub const SEGMENTS_PER_SETTLE_PAGE: usize = ROWS_PER_PAGE / 2;
+/// Segments settled by one command: each is its place in the job, its task, which may have no other, and its own row.
+pub const SEGMENTS_PER_SETTLE_PAGE: usize = ROWS_PER_PAGE / 3;
+/// Segments collected by one command: each is a segment and its place in the job.
+pub const SEGMENTS_PER_COLLECT_PAGE: usize = ROWS_PER_PAGE / 2;
 /// Tasks settled or collected by one command: each is a task, the place in the queue it leaves and the one it takes.
 pub const TASKS_PER_SETTLE_PAGE: usize = ROWS_PER_PAGE / 3;
 /// Attempts released by one command: each is a task, its assignment, its places in the queue (old and new), its job,

@@ -2,7 +2,7 @@
 
 use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use crate::key::Key;
-use crate::row::{Cluster, Event, Job, Mapping, Request, Row, Segment, Task, Worker};
+use crate::row::{Cluster, Copied, Event, Job, Mapping, Request, Row, Segment, Task, TaskSegment, Worker};
 use crate::tables::Read;
 use crate::time::Time;
 use std::ops::Bound;
@@ -67,10 +67,56 @@ pub(crate) fn job_segments(
         .collect()
 }
 
-/// The targets of a task, in their order.
-pub(crate) fn task_segments(read: &dyn Read, task: &Task) -> Vec<(SegmentId, Mapping)> {
-    let before = SegmentId(task.first_target.0.saturating_sub(1));
-    job_segments(read, task.job, before, task.segments as usize)
+/// Says what was copied to targets of a job. One is looked for where the last one was found, then in the task behind that
+/// one, then in all: targets in their order cost one read of each task.
+pub(crate) struct TasksOfTargets {
+    first: TaskId,
+    end: TaskId,
+    task: Option<Task>,
+}
+
+impl TasksOfTargets {
+    pub(crate) fn new(job: &Job) -> Self {
+        Self { first: job.first_task, end: tasks_end(job), task: None }
+    }
+
+    /// What was copied to a target; `None` before its task completed.
+    pub(crate) fn copied(&mut self, read: &dyn Read, target: SegmentId) -> Option<Copied> {
+        if self.here(target).is_none() {
+            let next = self.task.as_ref().map(|task| TaskId(task.id.0 + 1)).filter(|next| *next < self.end);
+            self.task = next.and_then(|next| task(read, next));
+        }
+        if self.here(target).is_none() {
+            self.task = self.search(read, target);
+        }
+        self.here(target)?.copied
+    }
+
+    fn here(&self, target: SegmentId) -> Option<&TaskSegment> {
+        let segments = &self.task.as_ref()?.segments;
+        let place = segments.binary_search_by_key(&target, |segment| segment.target).ok()?;
+        segments.get(place)
+    }
+
+    /// The last task that begins at a target or before it: tasks lie in the order of their targets.
+    fn search(&self, read: &dyn Read, target: SegmentId) -> Option<Task> {
+        let (mut low, mut high) = (self.first.0, self.end.0);
+        let mut found = None;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let begins = |task: &Task| task.segments.first().is_some_and(|segment| segment.target <= target);
+            match task(read, TaskId(middle)).filter(begins) {
+                Some(task) => (low, found) = (middle + 1, Some(task)),
+                None => high = middle,
+            }
+        }
+        found
+    }
+}
+
+/// The id behind the last task of a job that exists.
+pub(crate) fn tasks_end(job: &Job) -> TaskId {
+    TaskId(job.first_task.0.saturating_add_unsigned(job.counts.tasks_created))
 }
 
 /// Tasks from one id to another, the latter not included.

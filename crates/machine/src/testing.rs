@@ -90,25 +90,24 @@ fn near(rows: &Memory, kind: u8, subject: u16, manner: u16) -> Command {
         (26, Some(job)) | (27, Some(job)) | (28, Some(job)) => Command::SettleJob { job: id, settle: job.settle },
         (kind, _) => command(kind, id, lease(task.as_ref(), worker.as_ref(), kind), manner),
     }
-    .fitting(rows, task.as_ref())
+    .fitting(task.as_ref())
 }
 
 impl Command {
     /// Makes most claims bring as many manifests as the task has segments, and most reports of copies come after a claim
     /// and list the right targets.
-    fn fitting(mut self, rows: &Memory, task: Option<&Task>) -> Self {
+    fn fitting(mut self, task: Option<&Task>) -> Self {
         let Some(task) = task else { return self };
         match &mut self {
             Self::ClaimTargets { manifests, .. } if manifests.len() != 1 => {
-                manifests.resize(task.segments as usize, ManifestPin::default());
+                manifests.resize(task.segments.len(), ManifestPin::default());
             }
             Self::ReportTask { lease, result: TaskResult::Copied { segments } } if segments.len() != 1 => {
                 if !task.claimed {
-                    let manifests = vec![ManifestPin::default(); task.segments as usize];
+                    let manifests = vec![ManifestPin::default(); task.segments.len()];
                     return Self::ClaimTargets { lease: *lease, bytes_planned: 100, manifests };
                 }
-                let mappings = view::task_mappings(rows, task).into_iter();
-                *segments = mappings.map(|mapping| copied(mapping.target)).collect();
+                *segments = task.segments.iter().map(|segment| copied(segment.target)).collect();
             }
             _ => {}
         }

@@ -161,7 +161,7 @@ impl World {
         let session = self.nodes.get(node).and_then(|node| node.leadership.as_ref()?.sessions.get(&lease.worker));
         let link = session.and_then(|session| session.link);
         if let (Some(link), Some((job, task))) = (link, view::task(&rows, lease.task)) {
-            self.send_assignment(link, &rows, &job, &task, lease.attempt);
+            self.send_assignment(link, &job, &task, lease.attempt);
         }
     }
 

@@ -168,7 +168,7 @@ impl World {
             let state = view::task_status(job, &task).state;
             let state = if canceled { "ended".to_owned() } else { format!("{state:?}, clean-up {:?}", task.clean_up) };
             let busy = task.lease.is_some() || task.queued_at.is_some();
-            end += &format!("task {rank} of {} segments: {state}, busy {busy}\n", task.segments);
+            end += &format!("task {rank} of {} segments: {state}, busy {busy}\n", task.segments.len());
         }
         for target in view::list_job_segments(&self.rows, job, SegmentId(i64::MIN), 100).items {
             let segment = &target.segment;

@@ -220,7 +220,7 @@ impl World {
             }
             wanted.insert(task.id, lease.attempt);
             if session.runs.get(&task.id).is_none_or(|run| run.0 != lease.attempt) {
-                self.send_assignment(link, rows, &job, &task, lease.attempt);
+                self.send_assignment(link, &job, &task, lease.attempt);
                 session.runs.insert(task.id, (lease.attempt, None));
             }
         }
@@ -233,8 +233,8 @@ impl World {
         }
     }
 
-    pub(crate) fn send_assignment(&mut self, link: u64, rows: &Memory, job: &Job, task: &Task, attempt: u32) {
-        let mappings = view::task_mappings(rows, task);
+    pub(crate) fn send_assignment(&mut self, link: u64, job: &Job, task: &Task, attempt: u32) {
+        let mappings = view::task_mappings(task).collect();
         let clean_up = task.clean_up == CleanUp::Due;
         let run: (TaskId, u32) = (task.id, attempt);
         let (claimed, manifests) = (task.claimed, task.manifests.clone());

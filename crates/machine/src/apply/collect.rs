@@ -39,7 +39,7 @@ pub(super) fn collect(desk: &mut Desk<'_>, id: JobId) -> Result<Outcome, Rejecti
 
 /// Published segments stay for ever, and a target that another job took over is that job's.
 fn collect_segments(desk: &mut Desk<'_>, job: &Job, after: SegmentId) -> Settle {
-    let page = read::job_segments(&desk.rows, job.id, after, limits::SEGMENTS_PER_SETTLE_PAGE);
+    let page = read::job_segments(&desk.rows, job.id, after, limits::SEGMENTS_PER_COLLECT_PAGE);
     for (target, _) in &page {
         let segment = read::segment(&desk.rows, *target);
         if segment.is_some_and(|segment| segment.job == job.id && segment.state != SegmentState::Flushed) {
@@ -48,7 +48,7 @@ fn collect_segments(desk: &mut Desk<'_>, job: &Job, after: SegmentId) -> Settle 
         desk.rows.delete(&Key::JobSegment(job.id, *target));
     }
     match page.last() {
-        Some((last, _)) if page.len() == limits::SEGMENTS_PER_SETTLE_PAGE => Settle::Segments { after: *last },
+        Some((last, _)) if page.len() == limits::SEGMENTS_PER_COLLECT_PAGE => Settle::Segments { after: *last },
         _ if job.counts.tasks_created == 0 => Settle::Done,
         _ => Settle::Tasks { after: before_first_task(job) },
     }

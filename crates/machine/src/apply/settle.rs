@@ -6,8 +6,8 @@ use crate::id::{JobId, SegmentId, TaskId};
 use crate::key::Key;
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
-use crate::read;
-use crate::row::{CleanUp, Job, JobState, Row, SegmentState, Settle, Task, TaskOutcome};
+use crate::read::{self, TasksOfTargets};
+use crate::row::{CleanUp, Job, JobState, Row, Segment, SegmentState, Settle, Task, TaskOutcome, TaskSegment};
 use crate::tables::Tables;
 use crate::time::Stamp;
 use ferry_planted::Bug;
@@ -36,13 +36,11 @@ fn settle_segments(desk: &mut Desk<'_>, job: &Job, after: SegmentId) -> Settle {
     let completed = matches!(job.state, JobState::Completed { .. });
     let state = if completed { SegmentState::Flushed } else { SegmentState::Dropped };
     let page = read::job_segments(&desk.rows, job.id, after, limits::SEGMENTS_PER_SETTLE_PAGE);
+    let mut tasks = TasksOfTargets::new(job);
     let forgotten = usize::from(ferry_planted::is(Bug::SettleForgetsSegment));
-    for (target, _) in page.iter().rev().skip(forgotten) {
-        let own = read::segment(&desk.rows, *target).filter(|segment| segment.job == job.id);
-        if let Some(mut segment) = own {
-            segment.state = state;
-            desk.rows.put(Key::Segment(*target), Row::Segment(segment));
-        }
+    for (target, mapping) in page.iter().take(page.len().saturating_sub(forgotten)) {
+        let copied = tasks.copied(&desk.rows, *target);
+        write_segment(desk, job, &TaskSegment { target: *target, mapping: *mapping, copied }, state);
     }
     match page.last() {
         Some((last, _)) if page.len() == limits::SEGMENTS_PER_SETTLE_PAGE => Settle::Segments { after: *last },
@@ -50,6 +48,13 @@ fn settle_segments(desk: &mut Desk<'_>, job: &Job, after: SegmentId) -> Settle {
         _ if completed => Settle::Done,
         _ => Settle::Tasks { after: before_first_task(job) },
     }
+}
+
+/// Writes what is known of a target into its own row. It is its job's until that has given it up, so what the row says
+/// follows from the job and the task: it is not read first.
+pub(super) fn write_segment(desk: &mut Desk<'_>, job: &Job, known: &TaskSegment, state: SegmentState) {
+    let segment = Segment { state, ..derive::segment_of(job, known) };
+    desk.rows.put(Key::Segment(known.target), Row::Segment(segment));
 }
 
 fn settle_tasks(desk: &mut Desk<'_>, job: &mut Job, after: TaskId, ended: Stamp) -> Settle {
@@ -81,7 +86,5 @@ pub(super) fn before_first_task(job: &Job) -> TaskId {
 
 /// Tasks of a job after one of them.
 pub(super) fn tasks_after(desk: &Desk<'_>, job: &Job, after: TaskId, rows_max: usize) -> Vec<Task> {
-    let created = i64::try_from(job.counts.tasks_created).unwrap_or(i64::MAX);
-    let end = TaskId(job.first_task.0.saturating_add(created));
-    read::tasks(&desk.rows, TaskId(after.0.saturating_add(1)), end, rows_max)
+    read::tasks(&desk.rows, TaskId(after.0.saturating_add(1)), read::tasks_end(job), rows_max)
 }

@@ -1,6 +1,7 @@
 //! Submits, page by page: a hidden draft holds the request id and the targets until its last page makes it a job.
 
 use super::keep::Desk;
+use super::settle;
 use super::validate::{self, invalid};
 use crate::command::{IdMapping, SubmitPage};
 use crate::derive;
@@ -9,7 +10,9 @@ use crate::key::Key;
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
 use crate::read;
-use crate::row::{Cluster, Job, JobSpec, JobState, JobTotals, Mapping, Request, Row, Segment, SegmentState, Settle};
+use crate::row::{
+    Cluster, Job, JobSpec, JobState, JobTotals, Mapping, Request, Row, Segment, SegmentState, Settle, TaskSegment,
+};
 use crate::tables::{Read, Tables};
 use crate::time::Time;
 use ferry_planted::Bug;
@@ -170,17 +173,8 @@ fn add_mapping(
         debug_assert!(free_target(desk, job.id, index, mapping.target).is_ok(), "looked at alone it is the same");
         mapping.target
     };
-    let segment = Segment {
-        job: job.id,
-        source: mapping.source,
-        collection_id: job.spec.collection_id,
-        partition_id: mapping.partition_id,
-        state: SegmentState::Importing,
-        rows: 0,
-        bytes: 0,
-    };
-    desk.rows.put(Key::Segment(target), Row::Segment(segment));
     let place = Mapping { source: mapping.source, partition_id: mapping.partition_id };
+    settle::write_segment(desk, job, &TaskSegment { target, mapping: place, copied: None }, SegmentState::Importing);
     desk.rows.put(Key::JobSegment(job.id, target), Row::Mapping(place));
     Ok(())
 }

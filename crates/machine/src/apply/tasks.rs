@@ -8,7 +8,9 @@ use crate::id::{JobId, SegmentId, TaskId};
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
 use crate::read;
-use crate::row::{CleanUp, Job, JobState, Lease, ManifestPin, Mapping, Settle, Task, TaskOutcome, WorkerState};
+use crate::row::{
+    CleanUp, Job, JobState, Lease, ManifestPin, Mapping, Settle, Task, TaskOutcome, TaskSegment, WorkerState,
+};
 use crate::time::Stamp;
 
 /// Creates the next page of tasks, in the order of target ids; the last page makes the job Executing.
@@ -40,14 +42,13 @@ pub(super) fn create(desk: &mut Desk<'_>, id: JobId, tasks_created: u64) -> Resu
 fn new_task(job: &Job, targets: &[(SegmentId, Mapping)], now: Stamp) -> Result<Task, Rejection> {
     let created = i64::try_from(job.counts.tasks_created).ok();
     let id = created.and_then(|created| job.first_task.0.checked_add(created));
-    let (Some(id), Some((first_target, _))) = (id, targets.first()) else {
-        return Err(Rejection::Stale("the job has no more tasks to create"));
-    };
+    let Some(id) = id else { return Err(Rejection::Stale("the job has no more tasks to create")) };
+    let segment =
+        |(target, mapping): &(SegmentId, Mapping)| TaskSegment { target: *target, mapping: *mapping, copied: None };
     Ok(Task {
         id: TaskId(id),
         job: job.id,
-        first_target: *first_target,
-        segments: u32::try_from(targets.len()).unwrap_or(u32::MAX),
+        segments: targets.iter().map(segment).collect(),
         outcome: TaskOutcome::Open,
         lease: None,
         attempt: 0,
@@ -151,7 +152,7 @@ pub(super) fn claim(
     if old_job.state != JobState::Executing {
         return Err(not_held(lease, "its job is over"));
     }
-    check_manifests(desk, &old, manifests)?;
+    check_manifests(&old, manifests)?;
     let mut job = old_job.clone();
     let task = Task {
         claimed: true,
@@ -166,15 +167,14 @@ pub(super) fn claim(
 }
 
 /// A claim names one manifest for each segment, and after the first one the same manifests as that.
-fn check_manifests(desk: &Desk<'_>, task: &Task, manifests: &[ManifestPin]) -> Result<(), Rejection> {
-    let (given, segments) = (manifests.len(), task.segments);
-    if given != segments as usize {
+fn check_manifests(task: &Task, manifests: &[ManifestPin]) -> Result<(), Rejection> {
+    let (given, segments) = (manifests.len(), task.segments.len());
+    if given != segments {
         return Err(invalid("manifests", format!("are {given} for {segments} segments: claim with one for each")));
     }
     let mut pins = task.manifests.iter().zip(manifests).enumerate();
     let Some((index, (pinned, found))) = pins.find(|(_, (pinned, found))| pinned != found) else { return Ok(()) };
-    let target = read::task_segments(&desk.rows, task).into_iter().nth(index);
-    let segment = target.map(|(_, mapping)| mapping.source).unwrap_or_default();
+    let segment = task.segments.get(index).map(|segment| segment.mapping.source).unwrap_or_default();
     Err(Rejection::ManifestAltered { task: task.id, segment, pinned: *pinned, found: *found })
 }
 

@@ -1,11 +1,11 @@
 //! A job's counters equal its rows, and each of its mappings is in exactly one of its tasks.
 
-use super::{Findings, Rows, View, come, tasks};
+use super::{Findings, Rows, View, come, segments, tasks};
 use crate::derive;
 use crate::id::{SegmentId, TaskId};
 use crate::key::Key;
 use crate::read;
-use crate::row::{Job, JobState, JobTotals, Row, Settle, Task, TaskOutcome};
+use crate::row::{Job, JobState, JobTotals, Row, Settle};
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     for (key, row) in Rows::jobs(view.read) {
@@ -69,17 +69,18 @@ fn check_rows(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
     let mut counted = JobTotals::default();
     let (mut remaining, mut left_over, mut covered) = (0, 0, 0);
     let mut cursor = SegmentId(0);
-    let end = TaskId(job.first_task.0.saturating_add_unsigned(job.counts.tasks_created));
-    for (task_key, row) in Rows::new(view.read, Key::Task(job.first_task), Key::Task(end)) {
+    for (task_key, row) in Rows::new(view.read, Key::Task(job.first_task), Key::Task(read::tasks_end(job))) {
         let Row::Task(task) = row else { continue };
         findings.expect(task.job == job.id, &task_key, "is a task of another job");
-        let walked = walk(view, job, &task, &mut targets);
-        findings.expect(walked.first == Some(task.first_target), &task_key, "does not begin where the last one ended");
-        findings.equal(&task_key, "its number of segments", &u64::from(task.segments), &walked.segments);
-        covered += walked.segments;
-        cursor = walked.last.unwrap_or(cursor);
+        for segment in &task.segments {
+            let mapped = targets.next();
+            let own = (Key::JobSegment(job.id, segment.target), Row::Mapping(segment.mapping));
+            findings.expect(mapped.as_ref() == Some(&own), &task_key, "does not go on where the last one ended");
+            segments::check_known(view, job, segment, findings);
+            covered += 1;
+            cursor = segment.target;
+        }
         counted = derive::totals_moved(counted, JobTotals::default(), derive::totals_of(&task));
-        counted.rows = counted.rows.saturating_add(walked.rows);
         let (due, over) = derive::clean_ups_of(&task);
         remaining += due;
         left_over += over;
@@ -87,36 +88,6 @@ fn check_rows(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
     let mappings = covered + targets.count() as u64;
     findings.equal(key, "the number of its mappings", &job.mappings, &mappings);
     findings.equal(key, "the end of its tasks", &job.task_cursor, &cursor);
-    // Another job may hold the targets of one that will never complete, and with them their rows.
-    let rows = if matches!(job.state, JobState::Failed { .. } | JobState::Canceled { .. }) {
-        job.counts.rows
-    } else {
-        counted.rows
-    };
-    findings.equal(key, "counters", &job.counts, &JobTotals { rows, ..counted });
+    findings.equal(key, "counters", &job.counts, &counted);
     findings.equal(key, "clean-ups", &(job.clean_up_remaining, job.clean_up_left_over), &(remaining, left_over));
-}
-
-/// The targets that a task takes from its job's.
-#[derive(Default)]
-struct Walked {
-    first: Option<SegmentId>,
-    last: Option<SegmentId>,
-    segments: u64,
-    rows: u64,
-}
-
-fn walk(view: &View<'_>, job: &Job, task: &Task, targets: &mut Rows<'_>) -> Walked {
-    let mut walked = Walked::default();
-    for (key, _) in targets.take(task.segments as usize) {
-        let Key::JobSegment(_, target) = key else { continue };
-        walked.first = walked.first.or(Some(target));
-        walked.last = Some(target);
-        walked.segments += 1;
-        let own = read::segment(view.read, target).filter(|segment| segment.job == job.id);
-        if let (Some(segment), TaskOutcome::Completed { .. }) = (own, &task.outcome) {
-            walked.rows = walked.rows.saturating_add(u64::try_from(segment.rows).unwrap_or_default());
-        }
-    }
-    walked
 }

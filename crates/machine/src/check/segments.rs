@@ -5,7 +5,7 @@ use crate::derive;
 use crate::id::SegmentId;
 use crate::key::Key;
 use crate::read;
-use crate::row::{Job, JobState, Mapping, Row, Segment, SegmentState, Settle};
+use crate::row::{Job, JobState, Mapping, Row, Segment, SegmentState, Settle, TaskSegment};
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     for (key, row) in Rows::segments(view.read) {
@@ -45,6 +45,16 @@ fn check_holder(view: &View<'_>, target: SegmentId, segment: &Segment, key: &Key
     findings.equal(key, "its state", &segment.state, &stored);
 }
 
+/// The row of a target says what its job and its task tell: what was copied only where settling has come to it.
+pub(super) fn check_known(view: &View<'_>, job: &Job, known: &TaskSegment, findings: &mut Findings) {
+    let Some(own) = read::segment(view.read, known.target).filter(|segment| segment.job == job.id) else { return };
+    let written = settled(job, known.target);
+    let copied = known.copied.filter(|_| written.is_some());
+    let told = derive::segment_of(job, &TaskSegment { copied, ..*known });
+    let told = Segment { state: written.unwrap_or(SegmentState::Importing), ..told };
+    findings.equal(&Key::Segment(known.target), "its row", &own, &told);
+}
+
 /// The state that settling has written for a target; `None` where it has not come that far.
 fn settled(job: &Job, target: SegmentId) -> Option<SegmentState> {
     let written = match job.settle {
@@ -62,7 +72,12 @@ fn settled(job: &Job, target: SegmentId) -> Option<SegmentState> {
 fn check_target(view: &View<'_>, job: &Job, target: SegmentId, mapping: Mapping, key: &Key, findings: &mut Findings) {
     let own = read::segment(view.read, target).filter(|segment| segment.job == job.id);
     match own {
-        Some(segment) => findings.equal(key, "its source", &mapping.source, &segment.source),
+        Some(segment) => {
+            findings.equal(key, "its source", &mapping.source, &segment.source);
+            if target > job.task_cursor && job.state != JobState::Collecting {
+                check_known(view, job, &TaskSegment { target, mapping, copied: None }, findings);
+            }
+        }
         None => findings.expect(given_up(view, job), key, "is not held by its job"),
     }
 }

@@ -11,7 +11,8 @@ pub(super) fn check(view: &View<'_>, job: &Job, task: &Task, key: &Key, findings
     let last = job.first_task.0.saturating_add_unsigned(job.counts.tasks_created);
     findings.expect((job.first_task.0..last).contains(&task.id.0), key, "is not among the tasks of its job");
     findings.expect(task.bytes_copied <= task.bytes_planned, key, "copied more bytes than planned");
-    let pinned = if task.claimed { task.segments as usize } else { 0 };
+    findings.expect(!task.segments.is_empty(), key, "has no segments");
+    let pinned = if task.claimed { task.segments.len() } else { 0 };
     findings.expect(task.manifests.len() == pinned, key, "has pins of more or fewer manifests than it claimed");
     if let Some(lease) = task.lease {
         findings.expect(lease.attempt == task.attempt, key, "has another attempt than its lease");
@@ -68,6 +69,9 @@ fn check_outcome(job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
         TaskOutcome::Completed { .. } => findings.expect(task.claimed, key, "completed without a claim"),
         TaskOutcome::Failed { .. } => findings.expect(ended, key, "failed although its job lives"),
     }
+    let completed = matches!(task.outcome, TaskOutcome::Completed { .. });
+    let told = task.segments.iter().all(|segment| segment.copied.is_some() == completed);
+    findings.expect(told, key, "says of segments that they were copied, or not, against its outcome");
     let untouched = task.clean_up == CleanUp::NotNeeded;
     let never = matches!(job.state, JobState::Failed { .. } | JobState::Canceled { .. } | JobState::Collecting);
     findings.expect(untouched || (never && task.claimed), key, "is to be cleaned up for no reason");

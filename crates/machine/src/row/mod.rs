@@ -98,10 +98,9 @@ pub struct Task {
     pub id: TaskId,
     /// Its job.
     pub job: JobId,
-    /// The first of its targets; its mappings are `segments` entries of the job from here on, in target order.
-    pub first_target: SegmentId,
-    /// How many.
-    pub segments: u32,
+    /// What it copies, in the order of target ids; so are the tasks of a job. Until settling writes it into the segments'
+    /// own rows, this is the one place that says what was copied.
+    pub segments: Vec<TaskSegment>,
     /// What became of it.
     pub outcome: TaskOutcome,
     /// The attempt that runs now.
@@ -133,6 +132,28 @@ pub struct Task {
     pub clean_up: CleanUp,
     /// Its last attempts that ended, the latest last; at most `limits::ATTEMPTS_KEPT_PER_TASK`.
     pub attempts: Vec<EndedAttempt>,
+}
+
+/// A segment of a task, and what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskSegment {
+    /// Its target.
+    pub target: SegmentId,
+    /// Where it comes from.
+    pub mapping: Mapping,
+    /// What was copied, once the task completed.
+    pub copied: Option<Copied>,
+}
+
+/// What was copied to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copied {
+    /// The target partition.
+    pub partition_id: i64,
+    /// Rows, never negative.
+    pub rows: i64,
+    /// Bytes of its files.
+    pub bytes: u64,
 }
 
 /// What a manifest was when it was read.
@@ -191,13 +212,13 @@ pub struct Segment {
     pub source: SegmentId,
     /// Target collection.
     pub collection_id: i64,
-    /// Target partition; zero until the copy tells where the source's partition led.
+    /// Target partition; as asked for until the job is settled.
     pub partition_id: i64,
     /// As stored; the effective state follows from the job until it is settled.
     pub state: SegmentState,
-    /// Rows; zero until copied.
+    /// Rows; zero until the job is settled, its task has them before.
     pub rows: i64,
-    /// Bytes of its files; zero until copied.
+    /// Bytes of its files; zero until the job is settled, its task has them before.
     pub bytes: u64,
 }
 

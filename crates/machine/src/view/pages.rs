@@ -1,11 +1,11 @@
 //! Lists in pages, ordered by id: a page may be short or empty, and only the lack of a `next` ends a list.
 
-use super::segments::{self, SegmentStatus};
+use super::segments::{Holder, SegmentStatus};
 use crate::derive;
 use crate::id::{JobId, SegmentId, TaskId, WorkerId};
 use crate::key::Key;
 use crate::read;
-use crate::row::{Job, Row, Task, Worker};
+use crate::row::{Job, Row, SegmentState, Task, Worker};
 use crate::tables::Read;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -42,10 +42,8 @@ pub fn list_jobs(read: &dyn Read, after: JobId, rows_scanned_max: usize) -> Page
 
 /// Tasks of a job after one of them.
 pub fn list_tasks(read: &dyn Read, job: &Job, after: TaskId, rows_scanned_max: usize) -> Page<Task, TaskId> {
-    let created = i64::try_from(job.counts.tasks_created).unwrap_or(i64::MAX);
-    let end = TaskId(job.first_task.0.saturating_add(created));
     let from = TaskId(after.0.saturating_add(1)).max(job.first_task);
-    let tasks = read::tasks(read, from, end, rows_scanned_max);
+    let tasks = read::tasks(read, from, read::tasks_end(job), rows_scanned_max);
     let (count, last) = (tasks.len(), tasks.last().map(|task| task.id));
     Page::new(tasks, count, rows_scanned_max, last)
 }
@@ -55,14 +53,19 @@ pub fn list_segments(read: &dyn Read, after: SegmentId, rows_scanned_max: usize)
     let to = Key::JobSegment(JobId(i64::MIN), SegmentId(i64::MIN));
     let rows = read.scan(Bound::Excluded(Key::Segment(after)), &to, rows_scanned_max);
     let count = rows.len();
-    let mut jobs: BTreeMap<JobId, Option<Job>> = BTreeMap::new();
+    let mut holders: BTreeMap<JobId, Option<Holder>> = BTreeMap::new();
     let mut last = None;
     let mut items = Vec::new();
     for (key, row) in rows {
         let (Key::Segment(id), Row::Segment(segment)) = (key, row) else { continue };
         last = Some(id);
-        let job_of = |job: JobId| jobs.entry(job).or_insert_with(|| read::job(read, job)).clone();
-        items.extend(segments::effective(id, segment, job_of));
+        items.extend(match segment.state {
+            SegmentState::Flushed => Some(SegmentStatus { id, segment }),
+            SegmentState::Importing | SegmentState::Dropped => {
+                let holder = holders.entry(segment.job).or_insert_with_key(|job| Holder::new(read::job(read, *job)?));
+                holder.as_mut().map(|holder| holder.status(read, id, segment))
+            }
+        });
     }
     Page::new(items, count, rows_scanned_max, last)
 }
@@ -76,8 +79,10 @@ pub fn list_job_segments(
 ) -> Page<SegmentStatus, SegmentId> {
     let targets = read::job_segments(read, job.id, after, rows_scanned_max);
     let (count, last) = (targets.len(), targets.last().map(|(target, _)| *target));
-    let statuses = targets.into_iter().filter_map(|(target, mapping)| segments::of_job(read, job, target, mapping));
-    Page::new(statuses.collect(), count, rows_scanned_max, last)
+    let statuses = Holder::new(job.clone()).map_or_else(Vec::new, |mut holder| {
+        targets.into_iter().map(|(target, mapping)| holder.target(read, target, mapping)).collect()
+    });
+    Page::new(statuses, count, rows_scanned_max, last)
 }
 
 /// Workers after one of them.

@@ -1,9 +1,10 @@
 //! Target segments as users see them: their state follows from their job's, so all of a job change in one moment.
 
-use crate::id::{JobId, SegmentId};
+use crate::derive;
+use crate::id::SegmentId;
 use crate::outcome::Rejection;
-use crate::read;
-use crate::row::{Job, JobState, Mapping, Segment, SegmentState};
+use crate::read::{self, TasksOfTargets};
+use crate::row::{Job, JobState, Mapping, Segment, SegmentState, TaskSegment};
 use crate::tables::Read;
 use ferry_planted::Bug;
 
@@ -19,7 +20,10 @@ pub struct SegmentStatus {
 /// A segment, unless its job is hidden; a published one outlives its job.
 pub fn segment(read: &dyn Read, id: SegmentId) -> Option<SegmentStatus> {
     let segment = read::segment(read, id)?;
-    effective(id, segment, |job| read::job(read, job))
+    if segment.state == SegmentState::Flushed {
+        return Some(SegmentStatus { id, segment });
+    }
+    Some(Holder::new(read::job(read, segment.job)?)?.status(read, id, segment))
 }
 
 /// What would keep a new job from a target that its caller names.
@@ -28,33 +32,44 @@ pub fn refused_target(read: &dyn Read, target: SegmentId) -> Option<Rejection> {
     crate::apply::refused_target(read, &cluster, cluster.now, target)
 }
 
-/// The effective form of a segment's row.
-pub(super) fn effective(
-    id: SegmentId,
-    mut segment: Segment,
-    job_of: impl FnOnce(JobId) -> Option<Job>,
-) -> Option<SegmentStatus> {
-    if segment.state != SegmentState::Flushed {
-        segment.state = state_by_job(&job_of(segment.job)?)?;
-    }
-    Some(SegmentStatus { id, segment })
+/// A job that users see, as the holder of targets; they are best asked for in their order.
+pub(super) struct Holder {
+    job: Job,
+    state: SegmentState,
+    tasks: TasksOfTargets,
 }
 
-/// A target of a job as that job knows it, even where another job has taken the freed id over.
-pub(super) fn of_job(read: &dyn Read, job: &Job, target: SegmentId, mapping: Mapping) -> Option<SegmentStatus> {
-    let own = read::segment(read, target).filter(|segment| segment.job == job.id);
-    let mut segment = own.unwrap_or(Segment {
-        job: job.id,
-        source: mapping.source,
-        collection_id: job.spec.collection_id,
-        partition_id: mapping.partition_id,
-        state: SegmentState::Dropped,
-        rows: 0,
-        bytes: 0,
-    });
-    let early = segment.state == SegmentState::Flushed && ferry_planted::is(Bug::EarlyPublication);
-    segment.state = if early { SegmentState::Flushed } else { state_by_job(job)? };
-    Some(SegmentStatus { id: target, segment })
+impl Holder {
+    /// `None` for a hidden job, whose targets nobody sees.
+    pub(super) fn new(job: Job) -> Option<Self> {
+        Some(Self { state: state_by_job(&job)?, tasks: TasksOfTargets::new(&job), job })
+    }
+
+    /// The effective form of the row that one of the job's targets has.
+    pub(super) fn status(&mut self, read: &dyn Read, id: SegmentId, mut segment: Segment) -> SegmentStatus {
+        if segment.state == SegmentState::Importing {
+            // Settling has not come to it: what was copied is in its task.
+            let mapping = Mapping { source: segment.source, partition_id: segment.partition_id };
+            let copied = self.tasks.copied(read, id);
+            segment = derive::segment_of(&self.job, &TaskSegment { target: id, mapping, copied });
+        }
+        let early = segment.state == SegmentState::Flushed && ferry_planted::is(Bug::EarlyPublication);
+        segment.state = if early { SegmentState::Flushed } else { self.state };
+        SegmentStatus { id, segment }
+    }
+
+    /// A target as the job knows it, even where another job has taken the freed id over.
+    pub(super) fn target(&mut self, read: &dyn Read, target: SegmentId, mapping: Mapping) -> SegmentStatus {
+        let own = read::segment(read, target).filter(|segment| segment.job == self.job.id);
+        match own {
+            Some(segment) => self.status(read, target, segment),
+            None => {
+                let copied = self.tasks.copied(read, target);
+                let segment = derive::segment_of(&self.job, &TaskSegment { target, mapping, copied });
+                SegmentStatus { id: target, segment: Segment { state: self.state, ..segment } }
+            }
+        }
+    }
 }
 
 fn state_by_job(job: &Job) -> Option<SegmentState> {

@@ -5,7 +5,7 @@ use crate::derive;
 use crate::id::{TaskId, WorkerId};
 use crate::limits;
 use crate::read;
-use crate::row::{Job, Task, TaskOutcome};
+use crate::row::{Job, Task, TaskOutcome, TaskSegment};
 use crate::tables::Read;
 use crate::time::{Stamp, Time};
 
@@ -68,11 +68,13 @@ pub fn task_status(job: &Job, task: &Task) -> TaskStatus {
 }
 
 /// What a task copies, in the order of target ids.
-pub fn task_mappings(read: &dyn Read, task: &Task) -> Vec<IdMapping> {
-    read::task_segments(read, task)
-        .into_iter()
-        .map(|(target, mapping)| IdMapping { source: mapping.source, target, partition_id: mapping.partition_id })
-        .collect()
+pub fn task_mappings(task: &Task) -> impl Iterator<Item = IdMapping> {
+    let mapping = |TaskSegment { target, mapping, .. }: &TaskSegment| IdMapping {
+        source: mapping.source,
+        target: *target,
+        partition_id: mapping.partition_id,
+    };
+    task.segments.iter().map(mapping)
 }
 
 /// What a worker has leased, in the order of task ids.

@@ -5,7 +5,7 @@ use ferry_machine::check;
 use ferry_machine::command::{Command, FailureKind};
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::key::{DueItem, Key, Stage};
-use ferry_machine::row::{Row, SegmentState};
+use ferry_machine::row::{Copied, Row, Segment, SegmentState};
 use ferry_machine::tables::{Read, Tables};
 use ferry_machine::time::Time;
 use ferry_machine::view::State;
@@ -81,7 +81,7 @@ fn altered(row: &Row) -> Option<Row> {
     match &mut row {
         Row::Cluster(cluster) => cluster.tasks.pending += 1,
         Row::Job(job) => job.counts.bytes_copied += 1,
-        Row::Task(task) => task.segments += 1,
+        Row::Task(task) => drop(task.segments.pop()),
         Row::Segment(segment) if segment.state == SegmentState::Flushed => segment.state = SegmentState::Dropped,
         Row::Segment(segment) => segment.state = SegmentState::Flushed,
         Row::Mapping(mapping) => mapping.source = SegmentId(mapping.source.0 + 1),
@@ -103,6 +103,31 @@ fn every_altered_row_is_noticed() {
         damaged.put(key.clone(), row);
         assert!(!check(&damaged).is_empty(), "{key:?} was altered");
     }
+}
+
+#[test]
+fn what_was_copied_is_told_by_the_task_alone_until_settling_writes_it_down_and_equals_it_then() {
+    let story = rich();
+    let (mut copied, mut settled, mut unsettled) = (0, 0, 0);
+    for (key, row) in story.rows.rows() {
+        let altered = match row {
+            Row::Task(task) if task.segments[0].copied.is_some() => {
+                copied += 1;
+                let mut task = task.clone();
+                task.segments[0].copied = task.segments[0].copied.map(|copied| Copied { rows: 9, ..copied });
+                Row::Task(task)
+            }
+            Row::Segment(segment) => {
+                *if segment.state == SegmentState::Importing { &mut unsettled } else { &mut settled } += 1;
+                Row::Segment(Segment { bytes: segment.bytes + 1, ..*segment })
+            }
+            _ => continue,
+        };
+        let mut damaged = story.rows.clone();
+        damaged.put(key.clone(), altered);
+        assert!(!check(&damaged).is_empty(), "{key:?} was altered");
+    }
+    assert!(copied > 0 && settled > 0 && unsettled > 0, "{copied} {settled} {unsettled}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod attempts;
 mod checker;
 mod claims;
 mod clean_up;
+mod copied;
 mod damage;
 mod events;
 mod explain;

@@ -210,9 +210,9 @@ impl Story {
 
     /// The claim of an attempt that found its targets free and its manifests as they were made.
     pub(crate) fn claiming(&self, lease: LeaseRef) -> Command {
-        let mappings = view::task_mappings(&self.rows, &self.task(lease.task));
-        let bytes_planned = mappings.len() as u64 * SEGMENT_BYTES;
-        let manifests = mappings.iter().map(|mapping| manifest(mapping.source)).collect();
+        let task = self.task(lease.task);
+        let bytes_planned = task.segments.len() as u64 * SEGMENT_BYTES;
+        let manifests = view::task_mappings(&task).map(|mapping| manifest(mapping.source)).collect();
         Command::ClaimTargets { lease, bytes_planned, manifests }
     }
 
@@ -238,14 +238,13 @@ impl Story {
     }
 
     fn segments_of(&self, task: TaskId) -> Vec<CopiedSegment> {
-        let mappings = view::task_mappings(&self.rows, &self.task(task));
         let copied = |mapping: IdMapping| CopiedSegment {
             target: mapping.target,
             partition_id: mapping.partition_id.max(1),
             rows: SEGMENT_ROWS,
             bytes: SEGMENT_BYTES,
         };
-        mappings.into_iter().map(copied).collect()
+        view::task_mappings(&self.task(task)).map(copied).collect()
     }
 
     /// The leader and its workers until the job has ended.

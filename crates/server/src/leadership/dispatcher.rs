@@ -2,7 +2,7 @@
 //! do not have (any more) is dropped, and told again until the worker says so; a new limit is told to what runs.
 
 use super::sessions::Session;
-use ferry_machine::command::IdMapping;
+use crate::wire::id_mapping;
 use ferry_machine::id::{JobId, TaskId, WorkerId};
 use ferry_machine::row::{CleanUp, Job, JobState, ManifestPin, Task, VerifyMode};
 use ferry_machine::tables::Read;
@@ -101,7 +101,7 @@ fn bring(session: &mut Session, read: &dyn Read, tasks: Vec<Task>) -> BTreeMap<T
                     limits.insert(job.id, limit);
                 }
                 None => {
-                    if session.send(assignment(read, job, &task, lease.attempt)) {
+                    if session.send(assignment(job, &task, lease.attempt)) {
                         let run = Run { limit_told: Some(limit), ..Run::of_worker(lease.attempt) };
                         session.runs.insert(task.id, run);
                     }
@@ -158,7 +158,7 @@ fn limit_of(job: JobId, bandwidth_bytes_per_second: u64) -> SessionResponse {
     SessionResponse { message: Some(Message::Limit(limit)) }
 }
 
-fn assignment(read: &dyn Read, job: &Job, task: &Task, attempt: u32) -> SessionResponse {
+fn assignment(job: &Job, task: &Task, attempt: u32) -> SessionResponse {
     let spec = &job.spec;
     let target = v1::TargetRef {
         uri: spec.target_uri.clone(),
@@ -174,21 +174,13 @@ fn assignment(read: &dyn Read, job: &Job, task: &Task, attempt: u32) -> SessionR
         metadata_bytes: spec.metadata_bytes,
         metadata_crc32c: spec.metadata_crc32c,
         target: Some(target),
-        id_mappings: view::task_mappings(read, task).iter().map(mapping).collect(),
+        id_mappings: view::task_mappings(task).map(id_mapping).collect(),
         first_build_id: job.first_build_id,
         verify: verify(spec.options.verify).into(),
         bandwidth_bytes_per_second: spec.options.bandwidth_bytes_per_second,
         manifests: task.manifests.iter().map(manifest).collect(),
     };
     SessionResponse { message: Some(Message::Assign(assign)) }
-}
-
-fn mapping(mapping: &IdMapping) -> v1::IdMapping {
-    v1::IdMapping {
-        source_segment_id: mapping.source.0,
-        target_segment_id: mapping.target.0,
-        partition_id: mapping.partition_id,
-    }
 }
 
 fn manifest(pin: &ManifestPin) -> v1::ManifestPin {

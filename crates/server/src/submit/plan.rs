@@ -44,7 +44,7 @@ pub(crate) fn plan(sourced: &Sourced, files: Files, read: &impl Read) -> v1::Pla
     let segments = sourced.spec.segments;
     let (conflicts, total_conflicts) = conflicts(sourced, read);
     v1::Plan {
-        id_mappings: sourced.mappings.iter().map(wire::id_mapping).collect(),
+        id_mappings: sourced.mappings.iter().copied().map(wire::id_mapping).collect(),
         total_segments: wire::signed(segments),
         total_tasks: wire::signed(segments.div_ceil(u64::from(sourced.spec.options.segments_per_task_max.max(1)))),
         total_files: wire::signed(files.count),

@@ -8,7 +8,7 @@ use ferry_machine::view::{self, SegmentStatus, TaskState, task_status};
 use ferry_proto::v1;
 
 /// A source and its target.
-pub(crate) fn id_mapping(mapping: &IdMapping) -> v1::IdMapping {
+pub(crate) fn id_mapping(mapping: IdMapping) -> v1::IdMapping {
     v1::IdMapping {
         source_segment_id: mapping.source.0,
         target_segment_id: mapping.target.0,
@@ -32,7 +32,7 @@ pub(crate) fn task(read: &dyn Read, job: &Job, task: &Task) -> v1::Task {
         reason: status.reason,
         attempt: task.attempt,
         worker_id: status.worker.map_or(0, |worker| worker.0),
-        id_mappings: view::task_mappings(read, task).iter().map(id_mapping).collect(),
+        id_mappings: view::task_mappings(task).map(id_mapping).collect(),
         copied_bytes: task.bytes_copied,
         total_bytes: task.bytes_planned,
         failures: task.failures,

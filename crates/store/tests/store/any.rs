@@ -3,9 +3,9 @@
 use ferry_machine::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::key::{DueItem, Key, Stage};
 use ferry_machine::row::{
-    AttemptEnd, CleanUp, Cluster, EndedAttempt, EventLog, ExhaustedPolicy, Job, JobCounts, JobOptions, JobSpec,
+    AttemptEnd, CleanUp, Cluster, Copied, EndedAttempt, EventLog, ExhaustedPolicy, Job, JobCounts, JobOptions, JobSpec,
     JobState, JobTotals, Lease, ManifestPin, Mapping, Request, Row, Segment, SegmentState, Settle, Task, TaskCounts,
-    TaskOutcome, VerifyMode, Worker, WorkerState,
+    TaskOutcome, TaskSegment, VerifyMode, Worker, WorkerState,
 };
 use ferry_machine::time::{Stamp, Time};
 use std::collections::BTreeMap;
@@ -109,7 +109,7 @@ impl Dice {
             Key::Job(_) => Row::Job(Box::new(self.job())),
             Key::Task(_) => Row::Task(Box::new(self.task())),
             Key::Segment(_) => Row::Segment(self.segment()),
-            Key::JobSegment(..) => Row::Mapping(Mapping { source: SegmentId(self.id()), partition_id: self.id() }),
+            Key::JobSegment(..) => Row::Mapping(self.mapping()),
             Key::Request(_) => Row::Request(Request {
                 hash: self.text().into_bytes(),
                 job: JobId(self.id()),
@@ -241,12 +241,20 @@ impl Dice {
         }
     }
 
+    fn mapping(&mut self) -> Mapping {
+        Mapping { source: SegmentId(self.id()), partition_id: self.id() }
+    }
+
+    fn task_segment(&mut self) -> TaskSegment {
+        let copied = |dice: &mut Self| Copied { partition_id: dice.id(), rows: dice.id(), bytes: dice.number() };
+        TaskSegment { target: SegmentId(self.id()), mapping: self.mapping(), copied: self.option(copied) }
+    }
+
     fn task(&mut self) -> Task {
         Task {
             id: TaskId(self.id()),
             job: JobId(self.id()),
-            first_target: SegmentId(self.id()),
-            segments: self.small(),
+            segments: (0..=self.below(3)).map(|_| self.task_segment()).collect(),
             outcome: match self.below(3) {
                 0 => TaskOutcome::Open,
                 1 => TaskOutcome::Completed { ended: self.stamp() },

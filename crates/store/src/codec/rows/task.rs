@@ -5,7 +5,7 @@ use super::super::shapes::{manifest_from_wire, manifest_to_wire, required, stamp
 use super::super::{CodecError, seal, unseal};
 use super::attempt;
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
-use ferry_machine::row::{CleanUp, Task, TaskOutcome};
+use ferry_machine::row::{CleanUp, Copied, Mapping, Task, TaskOutcome, TaskSegment};
 use ferry_machine::time::Time;
 use ferry_proto::internal::v1 as wire;
 use ferry_proto::internal::v1::task_outcome::Outcome;
@@ -22,8 +22,7 @@ pub(super) fn encode(task: Task) -> Vec<u8> {
     seal(&wire::TaskRow {
         id: task.id.0,
         job: task.job.0,
-        first_target: task.first_target.0,
-        segments: task.segments,
+        segments: task.segments.into_iter().map(segment_to_wire).collect(),
         outcome: Some(outcome_to_wire(task.outcome)),
         lease: task.lease.map(attempt::lease_to_wire),
         attempt: task.attempt,
@@ -44,11 +43,14 @@ pub(super) fn encode(task: Task) -> Vec<u8> {
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Task, CodecError> {
     let row: wire::TaskRow = unseal(WHAT, bytes)?;
+    if row.segments.is_empty() {
+        // An early build kept them in rows of their own alone.
+        return Err(CodecError::Field { what: WHAT, field: "list of segments" });
+    }
     Ok(Task {
         id: TaskId(row.id),
         job: JobId(row.job),
-        first_target: SegmentId(row.first_target),
-        segments: row.segments,
+        segments: row.segments.into_iter().map(segment_from_wire).collect(),
         outcome: outcome_from_wire(required(row.outcome, WHAT, "outcome")?)?,
         lease: row.lease.map(attempt::lease_from_wire).transpose()?,
         attempt: row.attempt,
@@ -73,6 +75,26 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Task, CodecError> {
         },
         attempts: row.attempts.into_iter().map(attempt::ended_from_wire).collect::<Result<_, _>>()?,
     })
+}
+
+fn segment_to_wire(segment: TaskSegment) -> wire::TaskSegment {
+    let copied = segment.copied.map(|copied| wire::Copied {
+        partition_id: copied.partition_id,
+        rows: copied.rows,
+        bytes: copied.bytes,
+    });
+    let Mapping { source, partition_id } = segment.mapping;
+    wire::TaskSegment { target: segment.target.0, source: source.0, partition_id, copied }
+}
+
+fn segment_from_wire(segment: wire::TaskSegment) -> TaskSegment {
+    let copied = segment.copied.map(|copied| Copied {
+        partition_id: copied.partition_id,
+        rows: copied.rows,
+        bytes: copied.bytes,
+    });
+    let mapping = Mapping { source: SegmentId(segment.source), partition_id: segment.partition_id };
+    TaskSegment { target: SegmentId(segment.target), mapping, copied }
 }
 
 fn outcome_to_wire(outcome: TaskOutcome) -> wire::TaskOutcome {

@@ -1,0 +1,122 @@
+//! What was copied to a target: told from its task's row until settling writes it into the segment's own, and by every
+//! view alike.
+
+use crate::story::{SEGMENT_BYTES, SEGMENT_ROWS, Story, mapping};
+use ferry_machine::command::{Command, LeaseRef};
+use ferry_machine::id::{JobId, SegmentId, TaskId};
+use ferry_machine::limits;
+use ferry_machine::row::{Segment, SegmentState, Settle};
+use ferry_machine::view::{self, SegmentStatus, State};
+
+/// The targets of a job as its list, the list of all segments and each target alone tell them, which must be the same.
+fn told(story: &Story, job: JobId) -> Vec<SegmentStatus> {
+    let listed = view::list_job_segments(&story.rows, &story.job(job), SegmentId(0), 100_000).items;
+    let all = view::list_segments(&story.rows, SegmentId(0), 100_000).items;
+    let of_job: Vec<_> = all.into_iter().filter(|status| status.segment.job == job).collect();
+    assert_eq!(of_job, listed);
+    for status in &listed {
+        assert_eq!(view::segment(&story.rows, status.id).as_ref(), Some(status));
+    }
+    listed
+}
+
+fn copied(segment: &Segment) -> bool {
+    let (told, nothing) = ((segment.rows, segment.bytes), (0, 0));
+    assert!(told == (SEGMENT_ROWS, SEGMENT_BYTES) || told == nothing, "{segment:?}");
+    told != nothing
+}
+
+/// Two jobs whose targets lie between each other's, in tasks of three; not a multiple of it.
+fn interleaved(story: &mut Story) -> [JobId; 2] {
+    [("odd", 1), ("even", 2)].map(|(request, first)| {
+        let mappings: Vec<_> = (0..100).rev().map(|index| mapping(500 + index, first + 2 * index)).collect();
+        story.submit_mappings(request, &mappings, |spec| spec.options.segments_per_task_max = 3)
+    })
+}
+
+/// Has two of four attempts report, the last ones first; attempts of two jobs take turns.
+fn copy_some(story: &mut Story, begun: &[LeaseRef]) -> Vec<TaskId> {
+    let chosen: Vec<_> = begun.chunks(4).flat_map(|four| four.iter().take(2)).rev().collect();
+    chosen.iter().for_each(|lease| drop(story.copy(**lease)));
+    chosen.iter().map(|lease| lease.task).collect()
+}
+
+#[test]
+fn what_was_copied_is_told_as_soon_as_it_was_reported_and_alike_before_and_after_settling() {
+    let mut story = Story::new();
+    story.worker("w", 200);
+    let jobs = interleaved(&mut story);
+    let begun = story.lead();
+    let reported = copy_some(&mut story, &begun);
+    for job in jobs {
+        let targets: Vec<SegmentId> = story
+            .tasks(job)
+            .iter()
+            .filter(|task| reported.contains(&task.id))
+            .flat_map(|task| view::task_mappings(task).map(|mapping| mapping.target).collect::<Vec<_>>())
+            .collect();
+        let seen = told(&story, job);
+        let by_view: Vec<SegmentId> =
+            seen.iter().filter(|status| copied(&status.segment)).map(|status| status.id).collect();
+        assert_eq!(by_view, targets);
+        assert!(seen.iter().all(|status| status.segment.state == SegmentState::Importing));
+    }
+    for lease in begun.iter().filter(|lease| !reported.contains(&lease.task)) {
+        story.copy(*lease);
+    }
+    let before = jobs.map(|job| told(&story, job));
+    assert!(before.iter().flatten().all(|status| status.segment.state == SegmentState::Flushed));
+    assert!(before.iter().flatten().all(|status| copied(&status.segment) && status.segment.partition_id == 1));
+    assert!(
+        jobs.iter().all(|job| story.job(*job).settle != Settle::Done),
+        "nothing of it is in the segments' own rows"
+    );
+    story.lead();
+    assert!(jobs.iter().all(|job| story.job(*job).settle == Settle::Done));
+    assert_eq!(jobs.map(|job| told(&story, job)), before);
+}
+
+#[test]
+fn what_a_failed_job_had_copied_is_told_alike_before_while_and_after_it_is_settled() {
+    let mut story = Story::new();
+    story.checks_always = false;
+    story.worker("w", 1_000);
+    let segments = limits::SEGMENTS_PER_SETTLE_PAGE as u64 + 50;
+    let job = story.submit_with("r", segments, |spec| spec.options.segments_per_task_max = 1);
+    let begun = story.lead();
+    let reported = copy_some(&mut story, &begun);
+    assert!(reported.len() > 100);
+    story.ok(Command::CancelJob { job });
+    let before = told(&story, job);
+    assert_eq!(before.iter().filter(|status| copied(&status.segment)).count(), reported.len());
+    assert!(before.iter().all(|status| status.segment.state == SegmentState::Dropped));
+    for lease in begun.iter().filter(|lease| !reported.contains(&lease.task)) {
+        story.ok(Command::ReleaseTask { lease: *lease });
+    }
+    let mut pages = 0;
+    while story.job(job).settle != Settle::Done {
+        let settle = story.job(job).settle;
+        story.ok(Command::SettleJob { job, settle });
+        assert_eq!(told(&story, job), before, "after {settle:?}");
+        assert_eq!(ferry_machine::check(&story.rows), []);
+        pages += 1;
+    }
+    assert!(pages > 2, "{pages}");
+    assert_eq!(story.state(job), Some(State::Canceled));
+}
+
+#[test]
+fn a_report_writes_one_task_however_many_segments_it_is_of() {
+    let rows_touched = |width: u32| {
+        let mut story = Story::new();
+        story.worker("w", 1);
+        story.submit_with("r", u64::from(width) * 2, |spec| spec.options.segments_per_task_max = width);
+        let lease = story.lead()[0];
+        story.claim(lease);
+        story.rows_touched_max = 0;
+        let report = story.copied(lease);
+        story.ok(report);
+        story.rows_touched_max
+    };
+    assert_eq!(rows_touched(limits::SEGMENTS_PER_TASK_MAX), rows_touched(1));
+}
