@@ -73,6 +73,7 @@ impl Checkpoints {
     /// Makes a checkpoint of the rows as they are, while nothing is written; it becomes the current one.
     pub fn build(&self) -> Result<Checkpoint, BuildError> {
         let _building = self.shared.building.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.rows.flush_ahead()?;
         let folder = self.shared.rows.frozen(|live| {
             let index = live.applied()?.map_or(0, |(index, _)| index);
             let folder = self.shared.folder.join(files::unique_name(CHECKPOINT, index));

@@ -2,7 +2,9 @@
 
 use crate::disk::Disk;
 use rocksdb::perf::{PerfStatsLevel, set_perf_stats};
-use rocksdb::{BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel};
+use rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType, DBRecoveryMode, LogLevel,
+};
 
 /// What the operator may choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +23,9 @@ impl Default for Options {
     }
 }
 
-/// Flushed files of rows that are merged into the level below at once.
+/// Flushed files of rows, and files merged from them, that may lie side by side before some are merged.
 const FLUSHED_FILES_MERGED: i32 = 8;
-/// With so many flushed files of rows that are not merged yet, applying waits for the merge: two gigabytes by default. Reads
+/// With so many flushed files of rows that are not merged yet, applying waits for the merge: four gigabytes by default. Reads
 /// slow down long before, and what is submitted with them.
 const FLUSHED_FILES_MAX: i32 = 32 * FLUSHED_FILES_MERGED;
 
@@ -59,7 +61,7 @@ impl Engine {
     }
 
     fn rows_write_buffer_bytes(&self) -> usize {
-        self.chosen.write_buffers_bytes / 4
+        self.chosen.write_buffers_bytes / 2
     }
 
     /// The log: a WAL that is written and synced when the flusher says so, and recycled so that a sync need not
@@ -92,8 +94,11 @@ impl Engine {
         // Each is flushed when it is half full: two that are being flushed and the one that is filled take less than two full
         // ones. With room for one less a flush waits for the one before it, and applying for both.
         options.set_max_write_buffer_number(3);
-        // Every flushed file spans all tables, so merging a few of them rewrites all rows there are: seldom, then, and many
-        // at once. Whoever looks for a key meanwhile asks the filters of that many files.
+        // Every flushed file spans all tables, so merging them into levels would rewrite all rows there are, again and again:
+        // for a job of a million segments two fifths of all work. Files of about one size are merged instead, with what was
+        // merged before only when that is no larger. A merge of all rows takes as much room again on the disk, for as long
+        // as it lasts. Whoever looks for a key asks the filters of all files that lie side by side.
+        options.set_compaction_style(DBCompactionStyle::Universal);
         options.set_level_zero_file_num_compaction_trigger(FLUSHED_FILES_MERGED);
         // A flush that would bring RocksDB to slow writers down waits instead, for as long as a merge takes, and applying
         // with it: by default at 20 files, which a large job flushes while one merge runs.

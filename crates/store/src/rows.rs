@@ -20,6 +20,7 @@ use crate::options::{self, Engine};
 use rocksdb::FlushOptions;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 pub use batch::Batch;
 pub use install::InstallError;
@@ -84,6 +85,11 @@ pub struct Rows {
 struct Writer {
     unflushed_bytes: usize,
 }
+
+/// What a flush that holds nobody up is waited for at most.
+const FLUSH_AHEAD_MAX: Duration = Duration::from_secs(10);
+/// Between two looks whether such a flush is done.
+const FLUSH_LOOK: Duration = Duration::from_millis(5);
 
 /// Prefix of the folders of generations.
 const GENERATION: &str = "sm";
@@ -159,6 +165,22 @@ impl Rows {
         self.frozen(|live| live.flush(true))
     }
 
+    /// Makes most of what is applied durable while writers go on, so that little is left to do while they stand still.
+    pub(crate) fn flush_ahead(&self) -> Result<(), RowsError> {
+        let live = {
+            let mut writer = self.lock();
+            let live = self.live();
+            self.begin_flush(&live, &mut writer)?;
+            live
+        };
+        let began = Instant::now();
+        // A disk that fails or hangs is for whoever waits for it next to find out.
+        while live.flushing()? && began.elapsed() < FLUSH_AHEAD_MAX {
+            std::thread::sleep(FLUSH_LOOK);
+        }
+        Ok(())
+    }
+
     /// Runs `act` on the live generation while nothing can be written, with all that it holds durable in the log.
     pub(crate) fn frozen<T>(&self, act: impl FnOnce(&Generation) -> Result<T, RowsError>) -> Result<T, RowsError> {
         let mut writer = self.lock();
@@ -203,5 +225,11 @@ impl Generation {
         let mut options = FlushOptions::default();
         options.set_wait(wait);
         self.db().flush_opt(&options).map_err(|source| self.engine_error(source))
+    }
+
+    /// Whether rows are still being written to the disk by a flush that nobody waits for.
+    fn flushing(&self) -> Result<bool, RowsError> {
+        let unflushed = self.db().property_int_value(rocksdb::properties::NUM_IMMUTABLE_MEM_TABLE);
+        Ok(unflushed.map_err(|source| self.engine_error(source))?.is_some_and(|buffers| buffers > 0))
     }
 }
