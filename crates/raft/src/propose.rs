@@ -9,7 +9,7 @@ use crate::log::READ_BYTES_MAX;
 use crate::peers::MESSAGE_BYTES_MAX;
 use crate::read::leader_of;
 use crate::types::{Batch, Core, Types};
-use ferry_machine::command::{Command, TaskResult};
+use ferry_machine::command::Command;
 use ferry_machine::limits::ROWS_PER_COMMAND_MAX;
 use ferry_machine::outcome::{Outcome, Rejection};
 use ferry_store::codec::{self, EncodedCommand};
@@ -253,8 +253,6 @@ fn distribute(core: &Core, result: Option<ClientWriteResult<Types>>, answers: Ve
 fn rows_max(command: &Command) -> usize {
     let named = match command {
         Command::SubmitPage(page) => page.mappings.len().saturating_mul(ROWS_PER_MAPPING),
-        Command::ReportTask { result: TaskResult::Copied { segments }, .. } => segments.len().saturating_mul(2),
-        Command::ClaimTargets { manifests, .. } => manifests.len(),
         Command::ExpireRequests { request_ids } => request_ids.len().saturating_mul(2),
         Command::CreateTasks { .. }
         | Command::SettleJob { .. }
@@ -267,6 +265,7 @@ fn rows_max(command: &Command) -> usize {
         | Command::Tick
         | Command::DropDraft { .. }
         | Command::AssignTask(_)
+        | Command::ClaimTargets { .. }
         | Command::ReportProgress { .. }
         | Command::ReportTask { .. }
         | Command::ReleaseTask { .. }

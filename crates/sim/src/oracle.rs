@@ -219,7 +219,7 @@ impl World {
     /// Every file of a Completed job is there and equals its source.
     fn judge_files(&mut self, job: &Job) {
         let tasks = view::list_tasks(&self.rows, job, TaskId(i64::MIN), 10_000).items;
-        let mappings: Vec<_> = tasks.iter().flat_map(|task| view::task_mappings(task)).collect();
+        let mappings: Vec<_> = tasks.iter().flat_map(view::task_mappings).collect();
         for (source, target) in mappings.iter().flat_map(crate::store::files) {
             let object = self.store.objects.get(&target).copied();
             if object.is_none_or(|object| object.content != original(source)) {

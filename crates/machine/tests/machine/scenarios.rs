@@ -29,7 +29,7 @@ fn s01_task_creation_resumes_where_it_stopped() {
     story.lead();
     assert_eq!(story.state(job), Some(State::Executing));
     let tasks = story.tasks(job);
-    let targets: Vec<_> = tasks.iter().flat_map(|task| view::task_mappings(task)).collect();
+    let targets: Vec<_> = tasks.iter().flat_map(view::task_mappings).collect();
     let distinct: BTreeSet<_> = targets.iter().map(|mapping| mapping.source).collect();
     assert_eq!((targets.len(), distinct.len()), (650, 650), "each mapping is in exactly one task");
 }

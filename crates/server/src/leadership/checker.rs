@@ -5,6 +5,7 @@ use super::Leadership;
 use ferry_machine::command::Command;
 use ferry_machine::id::{TaskId, WorkerId};
 use ferry_machine::plan::{Heads, Plan, Policy, plan_on};
+use ferry_machine::row::{JobCounts, TaskCounts};
 use ferry_machine::view;
 use futures::future::join_all;
 use std::collections::BTreeMap;
@@ -16,11 +17,14 @@ use tracing::{debug, info};
 /// Cluster time is committed at least this often while anything is due, so that a failover loses no more.
 const CLOCK_COMMIT_INTERVAL_MS: u64 = 1_000;
 
+/// Lines of the log about where jobs and tasks stand are at least this far apart.
+const STATS_LOG_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Runs until the leadership ends.
 pub(super) async fn run(leadership: Arc<Leadership>) {
     let mut changes = leadership.raft.changes();
     let mut heads = Heads::default();
-    let mut logged = String::new();
+    let mut logged = Logged::default();
     loop {
         changes.borrow_and_update();
         let next = check(&leadership, &mut heads).await;
@@ -109,11 +113,20 @@ async fn lose(leadership: &Leadership, worker: WorkerId, incarnation: u64) {
     }
 }
 
-fn log_stats(leadership: &Leadership, logged: &mut String) {
+/// What the log last said of jobs and tasks, and when.
+#[derive(Default)]
+struct Logged(Option<(Instant, JobCounts, TaskCounts)>);
+
+/// Tells the log where jobs and tasks stand when that has changed; a busy leader not at each change. A later round, which
+/// the tick brings, tells what this one keeps to itself.
+fn log_stats(leadership: &Leadership, logged: &mut Logged) {
+    if logged.0.is_some_and(|(at, ..)| at.elapsed() < STATS_LOG_INTERVAL) {
+        return;
+    }
     let Some(cluster) = view::cluster(&leadership.raft.view()) else { return };
-    let stats = format!("jobs {:?}, tasks {:?}", cluster.jobs, cluster.tasks);
-    if stats != *logged {
-        info!(jobs = ?cluster.jobs, tasks = ?cluster.tasks, "changed");
-        *logged = stats;
+    let (jobs, tasks) = (cluster.jobs, cluster.tasks);
+    if logged.0.is_none_or(|(_, jobs_then, tasks_then)| (jobs_then, tasks_then) != (jobs, tasks)) {
+        info!(?jobs, ?tasks, "changed");
+        logged.0 = Some((Instant::now(), jobs, tasks));
     }
 }
