@@ -59,8 +59,8 @@ const ROWS_PER_PAGE: usize = 900;
 pub const SEGMENTS_PER_SETTLE_PAGE: usize = ROWS_PER_PAGE / 3;
 /// Segments collected by one command: each is a segment and its place in the job.
 pub const SEGMENTS_PER_COLLECT_PAGE: usize = ROWS_PER_PAGE / 2;
-/// Tasks settled or collected by one command: each is a task, the place in the queue it leaves and the one it takes.
-pub const TASKS_PER_SETTLE_PAGE: usize = ROWS_PER_PAGE / 3;
+/// Segments of the tasks settled or collected by one command: a task's row grows with them.
+const SEGMENTS_OF_TASKS_PER_PAGE: usize = 3_000;
 /// Attempts released by one command: each is a task, its assignment, its places in the queue (old and new), its job,
 /// that job's entries by stage, by dispatch (old and new) and by time, and an event where the job is paused or ends.
 pub const RELEASES_PER_PAGE: usize = ROWS_PER_PAGE / 10;
@@ -73,6 +73,12 @@ pub const EVENTS_PER_PAGE: usize = ROWS_PER_PAGE;
 pub const EVENTS_KEPT_MAX: u64 = 1_000_000;
 /// Events are expired once the oldest has outlived its retention by this part of it, so that they go in batches.
 pub const EVENT_RETENTION_SLACK: u64 = 16;
+
+/// Tasks settled or collected by one command: each is a task, the place in the queue it leaves and the one it takes.
+#[must_use]
+pub fn tasks_per_settle_page(segments_per_task_max: u32) -> usize {
+    (ROWS_PER_PAGE / 3).min(SEGMENTS_OF_TASKS_PER_PAGE / segments_per_task_max.max(1) as usize)
+}
 
 /// Tasks created by one command: each is a task, its place in the queue and a look at its segments.
 #[must_use]

@@ -72,16 +72,22 @@ pub(crate) fn job_segments(
 pub(crate) struct TasksOfTargets {
     first: TaskId,
     end: TaskId,
+    /// The last target that may have been copied: none behind it has a task.
+    last: SegmentId,
     task: Option<Task>,
 }
 
 impl TasksOfTargets {
     pub(crate) fn new(job: &Job) -> Self {
-        Self { first: job.first_task, end: tasks_end(job), task: None }
+        let last = if job.counts.segments_copied == 0 { SegmentId(0) } else { job.task_cursor };
+        Self { first: job.first_task, end: tasks_end(job), last, task: None }
     }
 
     /// What was copied to a target; `None` before its task completed.
     pub(crate) fn copied(&mut self, read: &dyn Read, target: SegmentId) -> Option<Copied> {
+        if target > self.last {
+            return None;
+        }
         if self.here(target).is_none() {
             let next = self.task.as_ref().map(|task| TaskId(task.id.0 + 1)).filter(|next| *next < self.end);
             self.task = next.and_then(|next| task(read, next));

@@ -283,10 +283,17 @@ fn rows_max(command: &Command) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ferry_machine::command::{IdMapping, LeaseRef, SubmitPage};
-    use ferry_machine::id::{JobId, TaskId, WorkerId};
-    use ferry_machine::limits::MAPPINGS_PER_PAGE_MAX;
+    use ferry_machine::command::{CopiedSegment, IdMapping, LeaseRef, SubmitPage, TaskResult};
+    use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
+    use ferry_machine::limits::{MAPPINGS_PER_PAGE_MAX, SEGMENTS_PER_TASK_MAX};
     use ferry_machine::time::Stamp;
+
+    fn report(segments: u32) -> Command {
+        let lease = LeaseRef { task: TaskId(1), attempt: 1, worker: WorkerId(1), incarnation: 1 };
+        let copied = |number| CopiedSegment { target: SegmentId(number), partition_id: 1, rows: 1, bytes: 1 };
+        let segments = (1..=i64::from(segments)).map(copied).collect();
+        Command::ReportTask { lease, result: TaskResult::Copied { segments } }
+    }
 
     #[test]
     fn the_largest_page_of_a_submit_fits_into_an_entry() {
@@ -310,6 +317,10 @@ mod tests {
         let groups = Ask::group(&commands, None).unwrap();
         let counts: Vec<usize> = groups.iter().map(|(ask, _)| ask.commands.len()).collect();
         assert_eq!(counts, [62, 2, 1, 1, 2]);
+        let reports = vec![report(SEGMENTS_PER_TASK_MAX); 100];
+        let counts: Vec<usize> =
+            Ask::group(&reports, None).unwrap().iter().map(|(ask, _)| ask.commands.len()).collect();
+        assert_eq!(counts, [62, 38], "reports, however many segments they are of");
         let encoded: Vec<EncodedCommand> = groups.into_iter().flat_map(|(ask, _)| ask.commands).collect();
         assert_eq!(codec::decode_batch(&codec::join_batch(Stamp::default(), &encoded)).unwrap().1, commands);
     }

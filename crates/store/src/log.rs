@@ -145,6 +145,12 @@ impl Log {
         self.inner.sync()
     }
 
+    /// Entries from index zero on that a sync made durable.
+    #[cfg(test)]
+    pub(crate) fn durable(&self) -> u64 {
+        self.inner.end().mark.entries()
+    }
+
     /// Entries from `from` on and before `to_exclusive`, about `bytes_max` bytes of them, but at least one where
     /// there is one. Entries that were purged are left out.
     pub fn read(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> Result<Vec<(u64, Vec<u8>)>, LogError> {

@@ -4,6 +4,7 @@ use crate::disk::Disk;
 use rocksdb::perf::{PerfStatsLevel, set_perf_stats};
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType, DBRecoveryMode, LogLevel,
+    UniversalCompactOptions,
 };
 
 /// What the operator may choose.
@@ -28,6 +29,11 @@ const FLUSHED_FILES_MERGED: i32 = 8;
 /// With so many flushed files of rows that are not merged yet, applying waits for the merge: four gigabytes by default. Reads
 /// slow down long before, and what is submitted with them.
 const FLUSHED_FILES_MAX: i32 = 32 * FLUSHED_FILES_MERGED;
+
+/// All rows are merged into one file once those in newer files take this part of what the oldest takes: only then is the
+/// room of what was deleted or replaced there free again. With the merge itself rows take three times their size at most, and
+/// checkpoints hold on to files besides.
+const NEWER_ROWS_PERCENT_MAX: i32 = 100;
 
 /// RocksDB counts what each thread does, every comparison of two keys, for whoever asks that thread. Nobody does, and with
 /// the library as Debian builds it that is a fifth of what applying costs: called wherever rows are read or written.
@@ -96,9 +102,12 @@ impl Engine {
         options.set_max_write_buffer_number(3);
         // Every flushed file spans all tables, so merging them into levels would rewrite all rows there are, again and again:
         // for a job of a million segments two fifths of all work. Files of about one size are merged instead, with what was
-        // merged before only when that is no larger. A merge of all rows takes as much room again on the disk, for as long
-        // as it lasts. Whoever looks for a key asks the filters of all files that lie side by side.
+        // merged before only when that is no larger. Whoever looks for a key asks the filters of all files that lie side by
+        // side.
         options.set_compaction_style(DBCompactionStyle::Universal);
+        let mut by_size = UniversalCompactOptions::default();
+        by_size.set_max_size_amplification_percent(NEWER_ROWS_PERCENT_MAX);
+        options.set_universal_compaction_options(&by_size);
         options.set_level_zero_file_num_compaction_trigger(FLUSHED_FILES_MERGED);
         // A flush that would bring RocksDB to slow writers down waits instead, for as long as a merge takes, and applying
         // with it: by default at 20 files, which a large job flushes while one merge runs.

@@ -84,6 +84,8 @@ pub struct Rows {
 #[derive(Default)]
 struct Writer {
     unflushed_bytes: usize,
+    /// Flushes begun that nobody waits for under the lock.
+    flushes: u64,
 }
 
 /// What a flush that holds nobody up is waited for at most.
@@ -167,15 +169,16 @@ impl Rows {
 
     /// Makes most of what is applied durable while writers go on, so that little is left to do while they stand still.
     pub(crate) fn flush_ahead(&self) -> Result<(), RowsError> {
-        let live = {
+        let (live, own) = {
             let mut writer = self.lock();
             let live = self.live();
             self.begin_flush(&live, &mut writer)?;
-            live
+            (live, writer.flushes)
         };
         let began = Instant::now();
-        // A disk that fails or hangs is for whoever waits for it next to find out.
-        while live.flushing()? && began.elapsed() < FLUSH_AHEAD_MAX {
+        // Buffers are flushed in their order, and what is begun meanwhile is not waited for. A disk that fails or hangs is for
+        // whoever waits for it next to find out.
+        while live.buffers_to_flush()? > self.lock().flushes - own && began.elapsed() < FLUSH_AHEAD_MAX {
             std::thread::sleep(FLUSH_LOOK);
         }
         Ok(())
@@ -198,6 +201,7 @@ impl Rows {
         self.log.sync()?;
         live.flush(false)?;
         writer.unflushed_bytes = 0;
+        writer.flushes += 1;
         Ok(())
     }
 
@@ -227,9 +231,35 @@ impl Generation {
         self.db().flush_opt(&options).map_err(|source| self.engine_error(source))
     }
 
-    /// Whether rows are still being written to the disk by a flush that nobody waits for.
-    fn flushing(&self) -> Result<bool, RowsError> {
-        let unflushed = self.db().property_int_value(rocksdb::properties::NUM_IMMUTABLE_MEM_TABLE);
-        Ok(unflushed.map_err(|source| self.engine_error(source))?.is_some_and(|buffers| buffers > 0))
+    /// Write buffers that are full, or were told to flush, and are not in a file yet.
+    fn buffers_to_flush(&self) -> Result<u64, RowsError> {
+        let buffers = self.db().property_int_value(rocksdb::properties::NUM_IMMUTABLE_MEM_TABLE);
+        Ok(buffers.map_err(|source| self.engine_error(source))?.unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Options, Store};
+    use ferry_machine::id::JobId;
+    use ferry_machine::key::{Key, Stage};
+    use ferry_machine::row::Row;
+    use ferry_machine::tables::Tables;
+
+    #[test]
+    fn what_is_flushed_ahead_of_a_checkpoint_is_durable_in_the_log_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), 1, &Options::default()).expect("a new store");
+        for index in 0..10 {
+            store.log.append(vec![(index, vec![1; 100])]).expect("appended");
+            let change = |tables: &mut super::Batch<'_>| {
+                tables.put(Key::Stage(Stage::Settling, JobId(index.cast_signed())), Row::Index);
+            };
+            store.rows.write((index, Vec::new()), None, change).expect("written");
+        }
+        assert_eq!(store.log.durable(), 0, "nothing asked for a sync");
+        store.rows.flush_ahead().expect("flushed");
+        assert_eq!(store.log.durable(), 10);
+        assert_eq!(store.rows.live().buffers_to_flush().expect("readable"), 0);
     }
 }

@@ -55,7 +55,8 @@ fn collect_segments(desk: &mut Desk<'_>, job: &Job, after: SegmentId) -> Settle 
 }
 
 fn collect_tasks(desk: &mut Desk<'_>, job: &Job, after: TaskId) -> Settle {
-    let page = tasks_after(desk, job, after, limits::TASKS_PER_SETTLE_PAGE);
+    let tasks_max = limits::tasks_per_settle_page(job.spec.options.segments_per_task_max);
+    let page = tasks_after(desk, job, after, tasks_max);
     for task in &page {
         for index in derive::task_indexes(task) {
             desk.rows.delete(&index);
@@ -63,7 +64,7 @@ fn collect_tasks(desk: &mut Desk<'_>, job: &Job, after: TaskId) -> Settle {
         desk.rows.delete(&Key::Task(task.id));
     }
     match page.last() {
-        Some(last) if page.len() == limits::TASKS_PER_SETTLE_PAGE => Settle::Tasks { after: last.id },
+        Some(last) if page.len() == tasks_max => Settle::Tasks { after: last.id },
         _ => Settle::Done,
     }
 }

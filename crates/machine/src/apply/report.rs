@@ -6,6 +6,7 @@ use super::settle;
 use super::tasks;
 use super::validate::invalid;
 use crate::command::{CopiedSegment, LeaseRef, TaskResult};
+use crate::id::TaskId;
 use crate::outcome::{Outcome, Rejection};
 use crate::row::{CleanUp, Copied, Job, SegmentState, Task, TaskOutcome, TaskSegment};
 use ferry_planted::Bug;
@@ -53,7 +54,7 @@ pub(super) fn copied(
     if !task.claimed {
         return Err(invalid("result", "is of targets that were never claimed: claim them before they are written"));
     }
-    task.segments = exactly_the_targets(task, segments)?;
+    task.segments = exactly_the_targets(task.id, std::mem::take(&mut task.segments), segments)?;
     let (mut rows, mut bytes) = (Some(job.counts.rows), Some(0_u64));
     for segment in segments {
         let segment_rows = u64::try_from(segment.rows).map_err(|_| {
@@ -62,10 +63,8 @@ pub(super) fn copied(
         rows = rows.and_then(|rows| rows.checked_add(segment_rows));
         bytes = bytes.and_then(|bytes| bytes.checked_add(segment.bytes));
     }
-    for segment in &task.segments {
-        if ferry_planted::is(Bug::EarlyPublication) {
-            settle::write_segment(desk, job, segment, SegmentState::Flushed);
-        }
+    if ferry_planted::is(Bug::EarlyPublication) {
+        task.segments.iter().for_each(|segment| settle::write_segment(desk, job, segment, SegmentState::Flushed));
     }
     let (Some(_), Some(bytes)) = (rows, bytes) else {
         return Err(invalid("result", "has more rows or bytes than a job can count: report what the segments have"));
@@ -77,9 +76,12 @@ pub(super) fn copied(
 }
 
 /// The segments of a task with their results, refused as a whole unless these name each target once and nothing else.
-fn exactly_the_targets(task: &Task, results: &[CopiedSegment]) -> Result<Vec<TaskSegment>, Rejection> {
-    let wrong = |reason: String| Rejection::WrongTargets { task: task.id, reason };
-    let mut segments = task.segments.clone();
+fn exactly_the_targets(
+    task: TaskId,
+    mut segments: Vec<TaskSegment>,
+    results: &[CopiedSegment],
+) -> Result<Vec<TaskSegment>, Rejection> {
+    let wrong = |reason: String| Rejection::WrongTargets { task, reason };
     for CopiedSegment { target, partition_id, rows, bytes } in results {
         let place = segments.binary_search_by_key(target, |segment| segment.target).ok();
         let Some(segment) = place.and_then(|place| segments.get_mut(place)) else {

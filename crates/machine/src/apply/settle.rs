@@ -58,7 +58,8 @@ pub(super) fn write_segment(desk: &mut Desk<'_>, job: &Job, known: &TaskSegment,
 }
 
 fn settle_tasks(desk: &mut Desk<'_>, job: &mut Job, after: TaskId, ended: Stamp) -> Settle {
-    let page = tasks_after(desk, job, after, limits::TASKS_PER_SETTLE_PAGE);
+    let tasks_max = limits::tasks_per_settle_page(job.spec.options.segments_per_task_max);
+    let page = tasks_after(desk, job, after, tasks_max);
     for old in &page {
         let mut task = old.clone();
         task.queued_at = None;
@@ -74,7 +75,7 @@ fn settle_tasks(desk: &mut Desk<'_>, job: &mut Job, after: TaskId, ended: Stamp)
         desk.put_task(Some(old), task, job);
     }
     match page.last() {
-        Some(last) if page.len() == limits::TASKS_PER_SETTLE_PAGE => Settle::Tasks { after: last.id },
+        Some(last) if page.len() == tasks_max => Settle::Tasks { after: last.id },
         _ => Settle::Done,
     }
 }

@@ -5,11 +5,14 @@ use crate::derive;
 use crate::key::Key;
 use crate::limits;
 use crate::read;
-use crate::row::{CleanUp, Job, JobState, Settle, Task, TaskOutcome};
+use crate::row::{CleanUp, Job, JobState, Settle, Task, TaskOutcome, TaskSegment};
 
 pub(super) fn check(view: &View<'_>, job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
-    let last = job.first_task.0.saturating_add_unsigned(job.counts.tasks_created);
-    findings.expect((job.first_task.0..last).contains(&task.id.0), key, "is not among the tasks of its job");
+    findings.expect(
+        (job.first_task..read::tasks_end(job)).contains(&task.id),
+        key,
+        "is not among the tasks of its job",
+    );
     findings.expect(task.bytes_copied <= task.bytes_planned, key, "copied more bytes than planned");
     findings.expect(!task.segments.is_empty(), key, "has no segments");
     let pinned = if task.claimed { task.segments.len() } else { 0 };
@@ -72,6 +75,15 @@ fn check_outcome(job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
     let completed = matches!(task.outcome, TaskOutcome::Completed { .. });
     let told = task.segments.iter().all(|segment| segment.copied.is_some() == completed);
     findings.expect(told, key, "says of segments that they were copied, or not, against its outcome");
+    for TaskSegment { mapping, copied, .. } in &task.segments {
+        let Some(copied) = copied else { continue };
+        let asked = mapping.partition_id;
+        findings.expect(asked == 0 || asked == copied.partition_id, key, "copied a segment to another partition");
+        findings.expect(copied.rows >= 0, key, "copied less than no rows");
+    }
+    let copied = task.segments.iter().filter_map(|segment| segment.copied);
+    let bytes = copied.fold(0_u64, |bytes, copied| bytes.saturating_add(copied.bytes));
+    findings.expect(bytes <= task.bytes_copied, key, "copied segments of more bytes than it counts");
     let untouched = task.clean_up == CleanUp::NotNeeded;
     let never = matches!(job.state, JobState::Failed { .. } | JobState::Canceled { .. } | JobState::Collecting);
     findings.expect(untouched || (never && task.claimed), key, "is to be cleaned up for no reason");

@@ -63,7 +63,7 @@ pub fn list_segments(read: &dyn Read, after: SegmentId, rows_scanned_max: usize)
             SegmentState::Flushed => Some(SegmentStatus { id, segment }),
             SegmentState::Importing | SegmentState::Dropped => {
                 let holder = holders.entry(segment.job).or_insert_with_key(|job| Holder::new(read::job(read, *job)?));
-                holder.as_mut().map(|holder| holder.status(read, id, segment))
+                holder.as_mut().map(|holder| holder.status(read, id, &segment))
             }
         });
     }

@@ -23,7 +23,7 @@ pub fn segment(read: &dyn Read, id: SegmentId) -> Option<SegmentStatus> {
     if segment.state == SegmentState::Flushed {
         return Some(SegmentStatus { id, segment });
     }
-    Some(Holder::new(read::job(read, segment.job)?)?.status(read, id, segment))
+    Some(Holder::new(read::job(read, segment.job)?)?.status(read, id, &segment))
 }
 
 /// What would keep a new job from a target that its caller names.
@@ -45,30 +45,24 @@ impl Holder {
         Some(Self { state: state_by_job(&job)?, tasks: TasksOfTargets::new(&job), job })
     }
 
-    /// The effective form of the row that one of the job's targets has.
-    pub(super) fn status(&mut self, read: &dyn Read, id: SegmentId, mut segment: Segment) -> SegmentStatus {
+    /// The effective form of the row that one of the job's targets has, unless that is Flushed.
+    pub(super) fn status(&mut self, read: &dyn Read, id: SegmentId, segment: &Segment) -> SegmentStatus {
         if segment.state == SegmentState::Importing {
             // Settling has not come to it: what was copied is in its task.
             let mapping = Mapping { source: segment.source, partition_id: segment.partition_id };
-            let copied = self.tasks.copied(read, id);
-            segment = derive::segment_of(&self.job, &TaskSegment { target: id, mapping, copied });
+            return self.target(read, id, mapping);
         }
-        let early = segment.state == SegmentState::Flushed && ferry_planted::is(Bug::EarlyPublication);
-        segment.state = if early { SegmentState::Flushed } else { self.state };
-        SegmentStatus { id, segment }
+        SegmentStatus { id, segment: Segment { state: self.state, ..*segment } }
     }
 
     /// A target as the job knows it, even where another job has taken the freed id over.
-    pub(super) fn target(&mut self, read: &dyn Read, target: SegmentId, mapping: Mapping) -> SegmentStatus {
-        let own = read::segment(read, target).filter(|segment| segment.job == self.job.id);
-        match own {
-            Some(segment) => self.status(read, target, segment),
-            None => {
-                let copied = self.tasks.copied(read, target);
-                let segment = derive::segment_of(&self.job, &TaskSegment { target, mapping, copied });
-                SegmentStatus { id: target, segment: Segment { state: self.state, ..segment } }
-            }
-        }
+    pub(super) fn target(&mut self, read: &dyn Read, id: SegmentId, mapping: Mapping) -> SegmentStatus {
+        let copied = self.tasks.copied(read, id);
+        let segment = derive::segment_of(&self.job, &TaskSegment { target: id, mapping, copied });
+        let flushed = || read::segment(read, id).is_some_and(|own| own.state == SegmentState::Flushed);
+        let early = ferry_planted::is(Bug::EarlyPublication) && flushed();
+        let state = if early { SegmentState::Flushed } else { self.state };
+        SegmentStatus { id, segment: Segment { state, ..segment } }
     }
 }
 

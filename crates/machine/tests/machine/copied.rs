@@ -1,10 +1,11 @@
 //! What was copied to a target: told from its task's row until settling writes it into the segment's own, and by every
 //! view alike.
 
-use crate::story::{SEGMENT_BYTES, SEGMENT_ROWS, Story, mapping};
+use crate::story::{SEGMENT_BYTES, SEGMENT_ROWS, Story, mapping, page, submit};
 use ferry_machine::command::{Command, LeaseRef};
 use ferry_machine::id::{JobId, SegmentId, TaskId};
 use ferry_machine::limits;
+use ferry_machine::outcome::Outcome;
 use ferry_machine::row::{Segment, SegmentState, Settle};
 use ferry_machine::view::{self, SegmentStatus, State};
 
@@ -109,6 +110,48 @@ fn what_a_failed_job_had_copied_is_told_alike_before_while_and_after_it_is_settl
 }
 
 #[test]
+fn targets_that_never_came_to_a_task_are_settled_and_told_without_a_search_for_each() {
+    let mut story = Story::new();
+    story.checks_always = false;
+    let job = story.submit_with("r", 3_000, |spec| spec.options.segments_per_task_max = 1);
+    story.lead_once();
+    let created = story.job(job).counts.tasks_created;
+    assert!((1..3_000).contains(&created), "{created}");
+    story.ok(Command::CancelJob { job });
+    story.looks_max = 0;
+    story.lead();
+    assert!(story.looks_max <= limits::ROWS_PER_COMMAND_MAX, "{} looks for one command", story.looks_max);
+    assert_eq!(story.job(job).settle, Settle::Done);
+    assert!(told(&story, job).iter().all(|status| status.segment.state == SegmentState::Dropped));
+    assert_eq!(ferry_machine::check(&story.rows), []);
+}
+
+#[test]
+fn what_was_copied_to_a_target_is_told_of_the_job_that_did_it_when_another_one_has_the_target() {
+    let mut story = Story::new();
+    story.worker("w", 2);
+    let mappings = [mapping(1, 55), mapping(2, 56)];
+    let first = story.submit_mappings("first", &mappings, |spec| spec.options.segments_per_task_max = 1);
+    let begun = story.lead();
+    story.copy(begun[0]);
+    story.ok(Command::CancelJob { job: first });
+    story.ok(Command::ReleaseTask { lease: begun[1] });
+    let list = |story: &Story| view::list_job_segments(&story.rows, &story.job(first), SegmentId(0), 100).items;
+    let before = list(&story);
+    assert_eq!(before.iter().filter(|status| copied(&status.segment)).count(), 1);
+    for lease in story.lead() {
+        story.clean(lease);
+    }
+    let half = page("second", 0, 2, &[mapping(9, 55)]);
+    story.ok(submit(half));
+    assert_eq!(list(&story), before, "a draft has it");
+    let last = story.ok(submit(page("second", 1, 2, &[mapping(8, 56)])));
+    let Outcome::Page { job: second, submitted: true, .. } = last else { panic!("{last:?}") };
+    assert_eq!(story.run(second), State::Completed);
+    assert_eq!(list(&story), before, "another job published it");
+}
+
+#[test]
 fn a_report_writes_one_task_however_many_segments_it_is_of() {
     let rows_touched = |width: u32| {
         let mut story = Story::new();
@@ -122,4 +165,19 @@ fn a_report_writes_one_task_however_many_segments_it_is_of() {
         story.rows_touched_max
     };
     assert_eq!(rows_touched(limits::SEGMENTS_PER_TASK_MAX), rows_touched(1));
+}
+
+#[test]
+fn a_claim_and_the_report_that_completes_a_job_touch_as_few_rows_as_an_entry_counts_for_them() {
+    // `ROWS_PER_COMMAND_BASE` of the proposals.
+    const ROWS: usize = 16;
+    let mut story = Story::new();
+    story.worker("w", 1);
+    let width = limits::SEGMENTS_PER_TASK_MAX;
+    let job = story.submit_with("r", u64::from(width), |spec| spec.options.segments_per_task_max = width);
+    let lease = story.lead()[0];
+    story.rows_touched_max = 0;
+    story.copy(lease);
+    assert_eq!(story.state(job), Some(State::Completed));
+    assert!(story.rows_touched_max <= ROWS, "{}", story.rows_touched_max);
 }

@@ -109,23 +109,30 @@ fn every_altered_row_is_noticed() {
 fn what_was_copied_is_told_by_the_task_alone_until_settling_writes_it_down_and_equals_it_then() {
     let story = rich();
     let (mut copied, mut settled, mut unsettled) = (0, 0, 0);
+    let told = |was: Copied| [Copied { rows: was.rows + 1, ..was }, Copied { bytes: was.bytes + 1, ..was }];
     for (key, row) in story.rows.rows() {
         let altered = match row {
             Row::Task(task) if task.segments[0].copied.is_some() => {
                 copied += 1;
-                let mut task = task.clone();
-                task.segments[0].copied = task.segments[0].copied.map(|copied| Copied { rows: 9, ..copied });
-                Row::Task(task)
+                let with = |copied| {
+                    let mut task = task.clone();
+                    task.segments[0].copied = Some(copied);
+                    Row::Task(task)
+                };
+                task.segments[0].copied.map(told).expect("it was copied").map(with)
             }
             Row::Segment(segment) => {
                 *if segment.state == SegmentState::Importing { &mut unsettled } else { &mut settled } += 1;
-                Row::Segment(Segment { bytes: segment.bytes + 1, ..*segment })
+                let (bytes, partition_id) = (segment.bytes + 1, segment.partition_id + 1);
+                [Row::Segment(Segment { bytes, ..*segment }), Row::Segment(Segment { partition_id, ..*segment })]
             }
             _ => continue,
         };
-        let mut damaged = story.rows.clone();
-        damaged.put(key.clone(), altered);
-        assert!(!check(&damaged).is_empty(), "{key:?} was altered");
+        for altered in altered {
+            let mut damaged = story.rows.clone();
+            damaged.put(key.clone(), altered.clone());
+            assert!(!check(&damaged).is_empty(), "{key:?} was altered to {altered:?}");
+        }
     }
     assert!(copied > 0 && settled > 0 && unsettled > 0, "{copied} {settled} {unsettled}");
 }

@@ -11,7 +11,7 @@ use ferry_machine::tables::{Memory, Read, Tables};
 use ferry_machine::time::{Stamp, Time};
 use ferry_machine::view::{self, JobStatus, State};
 use ferry_machine::{apply, check, plan};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -33,6 +33,8 @@ pub(crate) struct Story {
     pub(crate) checks_always: bool,
     /// The most rows that one command has touched.
     pub(crate) rows_touched_max: usize,
+    /// The most times that one command has looked at a row, the same one again included.
+    pub(crate) looks_max: usize,
     /// Log index of the last entry; each is one command.
     pub(crate) revision: u64,
     log: String,
@@ -46,6 +48,7 @@ impl Story {
             connected: BTreeMap::new(),
             checks_always: true,
             rows_touched_max: 0,
+            looks_max: 0,
             revision: 0,
             log: String::new(),
         };
@@ -57,8 +60,9 @@ impl Story {
     pub(crate) fn apply(&mut self, command: &Command) -> Result<Outcome, Rejection> {
         let now = Stamp { at: Time(self.now_ms), wall_ms: 1_700_000_000_000 + self.now_ms };
         self.revision += 1;
-        let mut counted = Counted { rows: &mut self.rows, touched: RefCell::default() };
+        let mut counted = Counted { rows: &mut self.rows, touched: RefCell::default(), looks: Cell::default() };
         let answer = apply(&mut counted, command, now, self.revision);
+        self.looks_max = self.looks_max.max(counted.looks.get());
         let touched = counted.touched.into_inner().len();
         self.rows_touched_max = self.rows_touched_max.max(touched);
         assert!(touched <= limits::ROWS_PER_COMMAND_MAX, "{touched} rows for {command:?}");
@@ -355,17 +359,20 @@ fn brief(command: &Command) -> String {
 struct Counted<'a> {
     rows: &'a mut Memory,
     touched: RefCell<BTreeSet<Key>>,
+    looks: Cell<usize>,
 }
 
 impl Read for Counted<'_> {
     fn get(&self, key: &Key) -> Option<Row> {
         self.touched.borrow_mut().insert(key.clone());
+        self.looks.update(|looks| looks + 1);
         self.rows.get(key)
     }
 
     fn scan(&self, from: Bound<Key>, to: &Key, rows_max: usize) -> Vec<(Key, Row)> {
         let rows = self.rows.scan(from, to, rows_max);
         self.touched.borrow_mut().extend(rows.iter().map(|(key, _)| key.clone()));
+        self.looks.update(|looks| looks + rows.len());
         rows
     }
 }

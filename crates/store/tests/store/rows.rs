@@ -186,6 +186,30 @@ fn a_checkpoint_is_never_ahead_of_the_log() {
 }
 
 #[test]
+fn checkpoints_that_are_built_while_entries_are_applied_are_never_ahead_of_the_log() {
+    if let Some(folder) = child_folder() {
+        let store = open(&folder).expect("a new store");
+        write_much(&store, 1);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| write_much(&store, 3_000));
+            let mut built = Vec::new();
+            while !writer.is_finished() {
+                built.push(store.checkpoints.build().expect("built").manifest().index);
+            }
+            assert!(built.iter().any(|index| (1..2_999).contains(index)), "{built:?}: none in the middle");
+        });
+        std::process::abort();
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    crash("rows::checkpoints_that_are_built_while_entries_are_applied_are_never_ahead_of_the_log", folder.path());
+    let Store { log, rows, checkpoints, .. } = open(folder.path()).expect("the log holds what the rows do");
+    let last = log.last().expect("readable").map(|(index, _)| index);
+    let flushed = rows.applied_index().expect("readable");
+    let checkpoint = checkpoints.current().expect("the last one").manifest().index;
+    assert!(Some(checkpoint) <= flushed && flushed <= last, "checkpoint {checkpoint}, rows {flushed:?}, log {last:?}");
+}
+
+#[test]
 fn rows_that_were_not_flushed_come_back_by_replay() {
     if let Some(folder) = child_folder() {
         let store = open(&folder).expect("a new store");
