@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 /// How long a node may take to start, to be elected or to catch up.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
+/// Between two looks whether a cluster is at rest.
+const REST_POLL: Duration = Duration::from_millis(300);
+/// Entries that keep the cluster's clock between two such looks, at most.
+const CLOCK_ENTRIES: f64 = 1.0;
 
 /// The nodes.
 pub(crate) struct Cluster {
@@ -159,6 +163,21 @@ impl Cluster {
             tokio::time::sleep(POLL).await;
         }
         bail!("node {id} has not caught up after {PATIENCE:?}; see the logs in {}", self.folder.display())
+    }
+
+    /// Waits until a node applies no more than what the cluster's clock brings.
+    pub(crate) async fn at_rest(&self, id: u64) -> anyhow::Result<()> {
+        let until = Instant::now() + PATIENCE;
+        let mut before = f64::MIN;
+        while Instant::now() < until {
+            let now = self.metrics(id).await?.value("ferry_raft_applied_index")?;
+            if now - before <= CLOCK_ENTRIES {
+                return Ok(());
+            }
+            before = now;
+            tokio::time::sleep(REST_POLL).await;
+        }
+        bail!("node {id} still works after {PATIENCE:?}; see the logs in {}", self.folder.display())
     }
 
     async fn status(&self, id: u64) -> Option<GetStatusResponse> {

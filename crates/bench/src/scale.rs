@@ -75,7 +75,7 @@ impl Scale {
             "Cost against size: one `SubmitJob` of a snapshot with that many segments, {SEGMENTS_PER_TASK} a task, targets \
              chosen by the allocator, {WORKERS} workers of {SLOTS} slots that claim and report at once, from before the \
              submit until a reader waiting at a follower sees Completed; one job after the other in one cluster, which keeps \
-             them all. Jobs of more than {SEGMENTS_EVERY_ROUND_MAX} segments are measured once, behind the others; a ratio \
+             them all, each when the one before it is settled. Jobs of more than {SEGMENTS_EVERY_ROUND_MAX} segments are measured once, behind the others; a ratio \
              is to the job of {SEGMENTS_COMPARED_WITH} of the same round. The memory is the most that was resident \
              (`VmHWM`) from just before the submit until Completed."
         ));
@@ -115,8 +115,10 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// One job of that size, from the submit until a reader sees Completed.
+    /// One job of that size, from the submit until a reader sees Completed; what the one before it left to be settled is not
+    /// its cost.
     async fn measure(&self, segments: usize) -> anyhow::Result<Duration> {
+        self.cluster.at_rest(self.leader).await?;
         for node in [self.leader, self.follower] {
             self.cluster.reset_memory_peak(node)?;
         }
