@@ -75,9 +75,9 @@ impl Scale {
             "Cost against size: one `SubmitJob` of a snapshot with that many segments, {SEGMENTS_PER_TASK} a task, targets \
              chosen by the allocator, {WORKERS} workers of {SLOTS} slots that claim and report at once, from before the \
              submit until a reader waiting at a follower sees Completed; one job after the other in one cluster, which keeps \
-             them all, each when the one before it is settled. Jobs of more than {SEGMENTS_EVERY_ROUND_MAX} segments are measured once, behind the others; a ratio \
-             is to the job of {SEGMENTS_COMPARED_WITH} of the same round. The memory is the most that was resident \
-             (`VmHWM`) from just before the submit until Completed."
+             them all, each when the one before it is settled. Jobs of more than {SEGMENTS_EVERY_ROUND_MAX} segments are \
+             measured once, behind the others; a ratio is to the job of {SEGMENTS_COMPARED_WITH} of the same round. The \
+             memory is the most that was resident (`VmHWM`) from just before the submit until Completed."
         ));
         Ok(())
     }

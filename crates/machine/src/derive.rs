@@ -159,8 +159,8 @@ pub(crate) fn task_counts_of(job: &Job) -> TaskCounts {
     }
 }
 
-/// The row of a target, still Importing, as its job and its task tell it.
-pub(crate) fn segment_of(job: &Job, known: &TaskSegment) -> Segment {
+/// The row of a target in a state, as its job and its task tell it.
+pub(crate) fn segment_of(job: &Job, known: &TaskSegment, state: SegmentState) -> Segment {
     let Mapping { source, partition_id } = known.mapping;
     let copied = known.copied.unwrap_or(Copied { partition_id, rows: 0, bytes: 0 });
     Segment {
@@ -168,7 +168,7 @@ pub(crate) fn segment_of(job: &Job, known: &TaskSegment) -> Segment {
         source,
         collection_id: job.spec.collection_id,
         partition_id: copied.partition_id,
-        state: SegmentState::Importing,
+        state,
         rows: copied.rows,
         bytes: copied.bytes,
     }

@@ -31,8 +31,8 @@ const FLUSHED_FILES_MERGED: i32 = 8;
 const FLUSHED_FILES_MAX: i32 = 32 * FLUSHED_FILES_MERGED;
 
 /// All rows are merged into one file once those in newer files take this part of what the oldest takes: only then is the
-/// room of what was deleted or replaced there free again. With the merge itself rows take three times their size at most, and
-/// checkpoints hold on to files besides.
+/// room of what was deleted or replaced there free again. With the merge itself rows take about three times their size, more
+/// while they come in faster than they are merged, and checkpoints hold on to files besides.
 const NEWER_ROWS_PERCENT_MAX: i32 = 100;
 
 /// RocksDB counts what each thread does, every comparison of two keys, for whoever asks that thread. Nobody does, and with
@@ -101,7 +101,7 @@ impl Engine {
         // ones. With room for one less a flush waits for the one before it, and applying for both.
         options.set_max_write_buffer_number(3);
         // Every flushed file spans all tables, so merging them into levels would rewrite all rows there are, again and again:
-        // for a job of a million segments two fifths of all work. Files of about one size are merged instead, with what was
+        // two fifths of all work while a job of a million segments ran. Files of about one size are merged instead, with what was
         // merged before only when that is no larger. Whoever looks for a key asks the filters of all files that lie side by
         // side.
         options.set_compaction_style(DBCompactionStyle::Universal);

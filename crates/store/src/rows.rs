@@ -176,9 +176,13 @@ impl Rows {
             (live, writer.flushes)
         };
         let began = Instant::now();
-        // Buffers are flushed in their order, and what is begun meanwhile is not waited for. A disk that fails or hangs is for
-        // whoever waits for it next to find out.
-        while live.buffers_to_flush()? > self.lock().flushes - own && began.elapsed() < FLUSH_AHEAD_MAX {
+        // A disk that fails or hangs is for whoever waits for it next to find out.
+        while began.elapsed() < FLUSH_AHEAD_MAX {
+            // Buffers are flushed in their order, and those of later flushes, counted first, are not waited for.
+            let later = self.lock().flushes - own;
+            if live.buffers_to_flush()? <= later {
+                break;
+            }
             std::thread::sleep(FLUSH_LOOK);
         }
         Ok(())

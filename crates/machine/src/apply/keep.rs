@@ -7,7 +7,7 @@ use crate::id::{EventId, JobId, TaskId, WorkerId};
 use crate::key::Key;
 use crate::outcome::Rejection;
 use crate::read;
-use crate::row::{Cluster, Job, Request, Row, Task, Worker, WorkerState};
+use crate::row::{Cluster, Job, Request, Row, SegmentState, Task, TaskSegment, Worker, WorkerState};
 use crate::tables::Tables;
 use crate::time::Stamp;
 use crate::transition;
@@ -96,6 +96,12 @@ impl Desk<'_> {
         }
         self.reindex(&old.map(derive::task_indexes).unwrap_or_default(), &derive::task_indexes(&new));
         self.rows.put(Key::Task(new.id), Row::Task(Box::new(new)));
+    }
+
+    /// Writes what is known of a target into its own row. It is its job's until that has given it up, so what the row says
+    /// follows from the job and the task: it is not read first.
+    pub(super) fn put_segment(&mut self, job: &Job, known: &TaskSegment, state: SegmentState) {
+        self.rows.put(Key::Segment(known.target), Row::Segment(derive::segment_of(job, known, state)));
     }
 
     /// Writes a worker with its index entries.

@@ -2,7 +2,6 @@
 
 use super::attempt::{self, Ending};
 use super::keep::Desk;
-use super::settle;
 use super::tasks;
 use super::validate::invalid;
 use crate::command::{CopiedSegment, LeaseRef, TaskResult};
@@ -64,7 +63,7 @@ pub(super) fn copied(
         bytes = bytes.and_then(|bytes| bytes.checked_add(segment.bytes));
     }
     if ferry_planted::is(Bug::EarlyPublication) {
-        task.segments.iter().for_each(|segment| settle::write_segment(desk, job, segment, SegmentState::Flushed));
+        task.segments.iter().for_each(|segment| desk.put_segment(job, segment, SegmentState::Flushed));
     }
     let (Some(_), Some(bytes)) = (rows, bytes) else {
         return Err(invalid("result", "has more rows or bytes than a job can count: report what the segments have"));

@@ -3,12 +3,10 @@
 use super::keep::Desk;
 use crate::derive;
 use crate::id::{JobId, SegmentId, TaskId};
-use crate::key::Key;
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
 use crate::read::{self, TasksOfTargets};
-use crate::row::{CleanUp, Job, JobState, Row, Segment, SegmentState, Settle, Task, TaskOutcome, TaskSegment};
-use crate::tables::Tables;
+use crate::row::{CleanUp, Job, JobState, SegmentState, Settle, Task, TaskOutcome, TaskSegment};
 use crate::time::Stamp;
 use ferry_planted::Bug;
 
@@ -40,7 +38,7 @@ fn settle_segments(desk: &mut Desk<'_>, job: &Job, after: SegmentId) -> Settle {
     let forgotten = usize::from(ferry_planted::is(Bug::SettleForgetsSegment));
     for (target, mapping) in page.iter().take(page.len().saturating_sub(forgotten)) {
         let copied = tasks.copied(&desk.rows, *target);
-        write_segment(desk, job, &TaskSegment { target: *target, mapping: *mapping, copied }, state);
+        desk.put_segment(job, &TaskSegment { target: *target, mapping: *mapping, copied }, state);
     }
     match page.last() {
         Some((last, _)) if page.len() == limits::SEGMENTS_PER_SETTLE_PAGE => Settle::Segments { after: *last },
@@ -48,13 +46,6 @@ fn settle_segments(desk: &mut Desk<'_>, job: &Job, after: SegmentId) -> Settle {
         _ if completed => Settle::Done,
         _ => Settle::Tasks { after: before_first_task(job) },
     }
-}
-
-/// Writes what is known of a target into its own row. It is its job's until that has given it up, so what the row says
-/// follows from the job and the task: it is not read first.
-pub(super) fn write_segment(desk: &mut Desk<'_>, job: &Job, known: &TaskSegment, state: SegmentState) {
-    let segment = Segment { state, ..derive::segment_of(job, known) };
-    desk.rows.put(Key::Segment(known.target), Row::Segment(segment));
 }
 
 fn settle_tasks(desk: &mut Desk<'_>, job: &mut Job, after: TaskId, ended: Stamp) -> Settle {

@@ -1,7 +1,6 @@
 //! Submits, page by page: a hidden draft holds the request id and the targets until its last page makes it a job.
 
 use super::keep::Desk;
-use super::settle;
 use super::validate::{self, invalid};
 use crate::command::{IdMapping, SubmitPage};
 use crate::derive;
@@ -174,7 +173,7 @@ fn add_mapping(
         mapping.target
     };
     let place = Mapping { source: mapping.source, partition_id: mapping.partition_id };
-    settle::write_segment(desk, job, &TaskSegment { target, mapping: place, copied: None }, SegmentState::Importing);
+    desk.put_segment(job, &TaskSegment { target, mapping: place, copied: None }, SegmentState::Importing);
     desk.rows.put(Key::JobSegment(job.id, target), Row::Mapping(place));
     Ok(())
 }

@@ -50,8 +50,8 @@ pub(super) fn check_known(view: &View<'_>, job: &Job, known: &TaskSegment, findi
     let Some(own) = read::segment(view.read, known.target).filter(|segment| segment.job == job.id) else { return };
     let written = settled(job, known.target);
     let copied = known.copied.filter(|_| written.is_some());
-    let told = derive::segment_of(job, &TaskSegment { copied, ..*known });
-    let told = Segment { state: written.unwrap_or(SegmentState::Importing), ..told };
+    let state = written.unwrap_or(SegmentState::Importing);
+    let told = derive::segment_of(job, &TaskSegment { copied, ..*known }, state);
     findings.equal(&Key::Segment(known.target), "its row", &own, &told);
 }
 

@@ -58,11 +58,11 @@ impl Holder {
     /// A target as the job knows it, even where another job has taken the freed id over.
     pub(super) fn target(&mut self, read: &dyn Read, id: SegmentId, mapping: Mapping) -> SegmentStatus {
         let copied = self.tasks.copied(read, id);
-        let segment = derive::segment_of(&self.job, &TaskSegment { target: id, mapping, copied });
         let flushed = || read::segment(read, id).is_some_and(|own| own.state == SegmentState::Flushed);
         let early = ferry_planted::is(Bug::EarlyPublication) && flushed();
         let state = if early { SegmentState::Flushed } else { self.state };
-        SegmentStatus { id, segment: Segment { state, ..segment } }
+        let known = TaskSegment { target: id, mapping, copied };
+        SegmentStatus { id, segment: derive::segment_of(&self.job, &known, state) }
     }
 }
 

@@ -112,14 +112,15 @@ fn what_was_copied_is_told_by_the_task_alone_until_settling_writes_it_down_and_e
     let told = |was: Copied| [Copied { rows: was.rows + 1, ..was }, Copied { bytes: was.bytes + 1, ..was }];
     for (key, row) in story.rows.rows() {
         let altered = match row {
-            Row::Task(task) if task.segments[0].copied.is_some() => {
+            Row::Task(task) => {
+                let Some(was) = task.segments[0].copied else { continue };
                 copied += 1;
                 let with = |copied| {
                     let mut task = task.clone();
                     task.segments[0].copied = Some(copied);
                     Row::Task(task)
                 };
-                task.segments[0].copied.map(told).expect("it was copied").map(with)
+                told(was).map(with)
             }
             Row::Segment(segment) => {
                 *if segment.state == SegmentState::Importing { &mut unsettled } else { &mut settled } += 1;
