@@ -2,8 +2,8 @@
 
 use crate::key::{DueItem, Key, Stage};
 use crate::row::{
-    CleanUp, Copied, Job, JobCounts, JobSpec, JobState, JobTotals, Mapping, Request, Segment, SegmentState, Settle,
-    Task, TaskCounts, TaskOutcome, TaskSegment, Worker, WorkerState,
+    CleanUp, Job, JobCounts, JobSpec, JobState, JobTotals, Request, Settle, Task, TaskCounts, TaskOutcome, Worker,
+    WorkerState,
 };
 use crate::time::{Stamp, Time};
 
@@ -156,21 +156,6 @@ pub(crate) fn task_counts_of(job: &Job) -> TaskCounts {
         JobState::Failed { .. } | JobState::Canceled { .. } => {
             TaskCounts { completed, failed: planned.saturating_sub(completed), ..TaskCounts::default() }
         }
-    }
-}
-
-/// The row of a target in a state, as its job and its task tell it.
-pub(crate) fn segment_of(job: &Job, known: &TaskSegment, state: SegmentState) -> Segment {
-    let Mapping { source, partition_id } = known.mapping;
-    let copied = known.copied.unwrap_or(Copied { partition_id, rows: 0, bytes: 0 });
-    Segment {
-        job: job.id,
-        source,
-        collection_id: job.spec.collection_id,
-        partition_id: copied.partition_id,
-        state,
-        rows: copied.rows,
-        bytes: copied.bytes,
     }
 }
 

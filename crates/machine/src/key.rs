@@ -13,10 +13,10 @@ pub enum Key {
     Job(JobId),
     /// `row::Task`: the tasks of one job are neighbours.
     Task(TaskId),
-    /// `row::Segment`, by target id: the lock on the id and the segment itself; stays for ever once Flushed.
-    Segment(SegmentId),
-    /// `row::Mapping`: the targets of a job in the order of their ids; collected with the job.
-    JobSegment(JobId, SegmentId),
+    /// `row::Targets`, by the last of some consecutive target ids: the lock on the ids; stays for ever once published.
+    Targets(SegmentId),
+    /// `row::Mapping`s of consecutive targets of a job, by the last of them; collected with the job.
+    JobTargets(JobId, SegmentId),
     /// `row::Request`, by request id.
     Request(String),
     /// `row::Worker`.

@@ -2,9 +2,11 @@
 
 /// Rows that one command may read or write, indexes included: no command stalls the log however large its job.
 pub const ROWS_PER_COMMAND_MAX: usize = 1_000;
-/// Mappings in one page of a submit: each takes a segment, its place in the job and, where it takes over a freed
-/// target, a look at the job that held it.
-pub const MAPPINGS_PER_PAGE_MAX: usize = 300;
+/// Consecutive targets in one row.
+pub const TARGETS_PER_RUN_MAX: usize = 100;
+/// Mappings in one page of a submit: each takes, with no other beside it, a lock and a row of the job and, where it takes
+/// over a freed target, a look at the job that held it, and the rows of that one's targets to both sides.
+pub const MAPPINGS_PER_PAGE_MAX: usize = ROWS_PER_PAGE / 5;
 /// Mappings of one job.
 pub const MAPPINGS_PER_JOB_MAX: u64 = 10_000_000;
 /// Segments of one task, at most.
@@ -55,9 +57,9 @@ pub const STRIDE: u64 = 1 << 20;
 
 /// Rows that the pages below may touch; the rest of `ROWS_PER_COMMAND_MAX` is for the cluster, the job and its indexes.
 const ROWS_PER_PAGE: usize = 900;
-/// Segments settled by one command: each is its place in the job, its task, which may have no other, and its own row.
+/// Segments settled by one command: each is, with no other beside it, a row of the job, its task, and the lock on it.
 pub const SEGMENTS_PER_SETTLE_PAGE: usize = ROWS_PER_PAGE / 3;
-/// Segments collected by one command: each is a segment and its place in the job.
+/// Segments collected by one command: each is, with no other beside it, a row of the job and the lock on it.
 pub const SEGMENTS_PER_COLLECT_PAGE: usize = ROWS_PER_PAGE / 2;
 /// Segments of the tasks settled or collected by one command: a task's row grows with them.
 const SEGMENTS_OF_TASKS_PER_PAGE: usize = 3_000;

@@ -5,7 +5,7 @@ use crate::id::{JobId, SegmentId, WorkerId};
 use crate::key::Key;
 use crate::outcome::{Outcome, Rejection};
 use crate::plan::{Connected, Policy};
-use crate::row::{Cluster, Job, Row, SegmentState};
+use crate::row::{Cluster, Job, Row};
 use crate::tables::{Memory, Read};
 use crate::testing::{ID_START, Step, next_revision, resolve, steps};
 use crate::time::{Stamp, Time};
@@ -46,7 +46,7 @@ fn jobs(rows: &Memory) -> Vec<Job> {
 }
 
 fn published(rows: &Memory) -> Vec<Key> {
-    let flushed = |row: &Row| matches!(row, Row::Segment(segment) if segment.state == SegmentState::Flushed);
+    let flushed = |row: &Row| matches!(row, Row::Targets(targets) if targets.published.is_some());
     rows.rows().filter(|(_, row)| flushed(row)).map(|(key, _)| key.clone()).collect()
 }
 
@@ -177,7 +177,7 @@ proptest! {
             prop_assert!(check(&rows).is_empty());
             now = next;
         }
-        let tasks_and_jobs = Key::Job(JobId(0))..Key::Segment(SegmentId(0));
+        let tasks_and_jobs = Key::Job(JobId(0))..Key::Targets(SegmentId(0));
         let left = rows.scan(Bound::Included(tasks_and_jobs.start), &tasks_and_jobs.end, 10);
         prop_assert!(left.is_empty(), "{left:#?}");
     }

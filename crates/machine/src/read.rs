@@ -2,7 +2,10 @@
 
 use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use crate::key::Key;
-use crate::row::{Cluster, Copied, Event, Job, Mapping, Request, Row, Segment, Task, TaskSegment, Worker};
+use crate::limits::TARGETS_PER_RUN_MAX;
+use crate::row::{
+    Cluster, Copied, Event, Job, Mapping, Published, PublishedSegment, Request, Row, Targets, Task, TaskSegment, Worker,
+};
 use crate::tables::Read;
 use crate::time::Time;
 use std::ops::Bound;
@@ -25,12 +28,6 @@ pub(crate) fn task(read: &dyn Read, id: TaskId) -> Option<Task> {
     Some(*task)
 }
 
-/// A segment's row.
-pub(crate) fn segment(read: &dyn Read, id: SegmentId) -> Option<Segment> {
-    let Some(Row::Segment(segment)) = read.get(&Key::Segment(id)) else { return None };
-    Some(segment)
-}
-
 /// A request id's row.
 pub(crate) fn request(read: &dyn Read, id: &str) -> Option<Request> {
     let Some(Row::Request(request)) = read.get(&Key::Request(id.to_owned())) else { return None };
@@ -49,22 +46,129 @@ pub(crate) fn worker_named(read: &dyn Read, name: &str) -> Option<WorkerId> {
     Some(id)
 }
 
+/// The first of some consecutive targets, of which the last is known.
+pub(crate) fn first_of(last: SegmentId, count: usize) -> SegmentId {
+    SegmentId(last.0.saturating_sub_unsigned(count as u64).saturating_add(1))
+}
+
+/// The target behind one.
+pub(crate) fn next_target(target: SegmentId) -> SegmentId {
+    SegmentId(target.0.saturating_add(1))
+}
+
+/// Runs of targets that jobs hold or published, each with its last target: those that share a target with the range from
+/// `first` to `last`.
+pub(crate) fn targets_between(
+    read: &dyn Read,
+    first: SegmentId,
+    last: SegmentId,
+    rows_max: usize,
+) -> Vec<(SegmentId, Targets)> {
+    let to = Key::Targets(SegmentId(last.0.saturating_add_unsigned(TARGETS_PER_RUN_MAX as u64)));
+    let rows = read.scan(Bound::Included(Key::Targets(first)), &to, rows_max);
+    rows.into_iter()
+        .filter_map(|entry| {
+            let (Key::Targets(end), Row::Targets(targets)) = entry else { return None };
+            (targets.first <= last).then_some((end, targets))
+        })
+        .collect()
+}
+
+/// The run that a target is in, with its last target.
+pub(crate) fn targets_with(read: &dyn Read, target: SegmentId) -> Option<(SegmentId, Targets)> {
+    targets_between(read, target, target, 1).pop()
+}
+
+/// Runs of targets over all jobs that reach beyond a target, in order, until they have so many targets behind it.
+pub(crate) fn targets_after(read: &dyn Read, after: SegmentId, targets_max: usize) -> Vec<(SegmentId, Targets)> {
+    let to = Key::JobTargets(JobId(i64::MIN), SegmentId(i64::MIN));
+    runs(read, Key::Targets(next_target(after)), &to, after, targets_max)
+        .into_iter()
+        .filter_map(|entry| {
+            let (Key::Targets(last), Row::Targets(targets)) = entry else { return None };
+            Some((last, targets))
+        })
+        .collect()
+}
+
+/// Runs of a job's mappings, each with its last target, that reach beyond a target, in order, until they have so many
+/// targets behind it.
+fn job_runs_after(read: &dyn Read, job: JobId, after: SegmentId, targets_max: usize) -> Vec<(SegmentId, Vec<Mapping>)> {
+    let to = Key::JobTargets(JobId(job.0.saturating_add(1)), SegmentId(i64::MIN));
+    runs(read, Key::JobTargets(job, next_target(after)), &to, after, targets_max)
+        .into_iter()
+        .filter_map(|entry| {
+            let (Key::JobTargets(_, last), Row::Mappings(mappings)) = entry else { return None };
+            Some((last, mappings))
+        })
+        .collect()
+}
+
+/// Rows of runs, in order, until these have so many targets behind one. No more rows are read than are needed if each has
+/// as many targets as it can.
+fn runs(read: &dyn Read, from: Key, to: &Key, after: SegmentId, targets_max: usize) -> Vec<(Key, Row)> {
+    let mut found = Vec::new();
+    let (mut from, mut targets) = (Bound::Included(from), 0);
+    while targets < targets_max {
+        let rows_max = (targets_max - targets).div_ceil(TARGETS_PER_RUN_MAX);
+        let rows = read.scan(from, to, rows_max);
+        let at_end = rows.len() < rows_max;
+        targets += rows.iter().map(|entry| targets_behind(after, entry)).sum::<usize>();
+        found.extend(rows);
+        match found.last() {
+            Some((last, _)) if !at_end => from = Bound::Excluded(last.clone()),
+            _ => break,
+        }
+    }
+    found
+}
+
+fn targets_behind(after: SegmentId, entry: &(Key, Row)) -> usize {
+    let (first, last) = match entry {
+        (Key::Targets(last), Row::Targets(targets)) => (targets.first, *last),
+        (Key::JobTargets(_, last), Row::Mappings(mappings)) => (first_of(*last, mappings.len()), *last),
+        _ => return 0,
+    };
+    let first = first.max(next_target(after));
+    usize::try_from(last.0.saturating_sub(first.0).saturating_add(1)).unwrap_or_default()
+}
+
 /// Targets of a job after one of them, in order.
-pub(crate) fn job_segments(
+pub(crate) fn job_targets(
     read: &dyn Read,
     job: JobId,
     after: SegmentId,
-    rows_max: usize,
+    targets_max: usize,
 ) -> Vec<(SegmentId, Mapping)> {
-    let from = Bound::Excluded(Key::JobSegment(job, after));
-    let to = Key::JobSegment(JobId(job.0.saturating_add(1)), SegmentId(i64::MIN));
-    let rows = read.scan(from, &to, rows_max);
-    rows.into_iter()
-        .filter_map(|entry| {
-            let (Key::JobSegment(_, target), Row::Mapping(mapping)) = entry else { return None };
-            Some((target, mapping))
-        })
-        .collect()
+    let runs = job_runs_after(read, job, after, targets_max);
+    let each = runs.into_iter().flat_map(|(last, mappings)| {
+        let first = first_of(last, mappings.len());
+        (first.0..).map(SegmentId).zip(mappings)
+    });
+    each.filter(|(target, _)| *target > after).take(targets_max).collect()
+}
+
+/// Runs of a job's mappings behind the end of one of them, each with its last target: as many whole ones as have so many
+/// targets, which must be those of one run at least, and whether these are the last ones.
+pub(crate) fn job_runs(
+    read: &dyn Read,
+    job: JobId,
+    after: SegmentId,
+    targets_max: usize,
+) -> (Vec<(SegmentId, Vec<Mapping>)>, bool) {
+    let mut runs = job_runs_after(read, job, after, targets_max);
+    let count = |runs: &[(SegmentId, Vec<Mapping>)]| runs.iter().map(|(_, mappings)| mappings.len()).sum::<usize>();
+    let last = count(&runs) < targets_max;
+    if count(&runs) > targets_max {
+        runs.pop();
+    }
+    (runs, last)
+}
+
+/// The first run of a job's mappings that reaches to a target, with its last target: the one that the target is in, if the
+/// job lists it.
+pub(crate) fn job_run_to(read: &dyn Read, job: JobId, target: SegmentId) -> Option<(SegmentId, Vec<Mapping>)> {
+    job_runs_after(read, job, SegmentId(target.0.saturating_sub(1)), 1).pop()
 }
 
 /// Says what was copied to targets of a job. One is looked for where the last one was found, then in the task behind that
@@ -96,6 +200,22 @@ impl TasksOfTargets {
             self.task = self.search(read, target);
         }
         self.here(target)?.copied
+    }
+
+    /// What users see of a run of targets of a job that completed.
+    pub(crate) fn published(
+        &mut self,
+        read: &dyn Read,
+        job: &Job,
+        first: SegmentId,
+        mappings: &[Mapping],
+    ) -> Published {
+        let segment = |(target, mapping): (SegmentId, &Mapping)| {
+            let copied = self.copied(read, target).unwrap_or(Copied::nothing(*mapping));
+            PublishedSegment { source: mapping.source, copied }
+        };
+        let segments = (first.0..).map(SegmentId).zip(mappings).map(segment).collect();
+        Published { collection_id: job.spec.collection_id, segments }
     }
 
     fn here(&self, target: SegmentId) -> Option<&TaskSegment> {

@@ -130,7 +130,7 @@ fn give_back(tables: &mut impl Tables, task: TaskId, now: Stamp, revision: u64) 
 }
 
 fn leave_out_attempts(tables: &mut impl Tables, after: TaskId) -> Option<Step> {
-    let end = Key::Segment(SegmentId(i64::MIN));
+    let end = Key::Targets(SegmentId(i64::MIN));
     let page = tables.scan(Bound::Excluded(Key::Task(after)), &end, TASKS_PER_STEP);
     let mut last = None;
     for (key, row) in page {

@@ -34,7 +34,7 @@ pub enum Bug {
     /// A result counts although its job was canceled: the job completes. Cancels among running copies; a terminal state
     /// changes (revision replay, watches).
     LateResultAccepted,
-    /// Settling leaves the last segment of each page as it was. None needed; the machine's `check`.
+    /// Settling leaves the last run of segments of each page unpublished. None needed; the machine's `check`.
     SettleForgetsSegment,
     /// A target is visible as soon as its task is completed. None needed; a target Flushed whose job is not Completed.
     EarlyPublication,

@@ -28,8 +28,9 @@ pub(crate) const PROPOSALS_WAITING_MAX: usize = 4_096;
 const ROWS_PER_ENTRY_MAX: usize = ROWS_PER_COMMAND_MAX;
 /// Rows that any command may touch beside those it names: the cluster, a job, a task, a worker, and their indexes.
 const ROWS_PER_COMMAND_BASE: usize = 16;
-/// Rows of one mapping of a submit: segment, place in the job, and the job that held a freed target.
-const ROWS_PER_MAPPING: usize = 3;
+/// Rows of one mapping of a submit: the lock on its target, its row of the job, and for a freed target the job that held it and
+/// the locks to both sides.
+const ROWS_PER_MAPPING: usize = 5;
 /// Commands of one entry, however small.
 const COMMANDS_PER_ENTRY_MAX: usize = 64;
 /// Bytes that commands may have to share an entry; a single larger one goes alone.

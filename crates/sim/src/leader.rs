@@ -29,6 +29,10 @@ pub(crate) struct Leadership {
     pub(crate) sessions: BTreeMap<WorkerId, Session>,
     /// Proposals of the current round that are not answered yet.
     pub(crate) busy: usize,
+    /// Registrations that are not answered yet: nobody is declared lost meanwhile.
+    pub(crate) registering: usize,
+    /// Workers that are being declared lost: whoever says hello meanwhile waits.
+    pub(crate) losing: usize,
     next_round_at: u64,
     heads: Heads,
     pub(crate) window: Range<i64>,
@@ -59,6 +63,8 @@ impl Leadership {
             since_wall_ms: 0,
             sessions: known.map(|worker| (worker.id, session(worker.incarnation))).collect(),
             busy: 0,
+            registering: 0,
+            losing: 0,
             next_round_at: u64::MAX,
             heads: Heads::default(),
             window: 0..0,
@@ -177,7 +183,10 @@ impl World {
         let (now, bug) = (self.now, self.bug);
         let Some(leader) = self.nodes.get_mut(node) else { return };
         let monotonic_ms = leader.clock.monotonic_ms(now);
-        let Some(leadership) = &leader.leadership else { return };
+        let Some(leadership) = &mut leader.leadership else { return };
+        if leadership.registering > 0 {
+            return;
+        }
         let silent = |session: &Session| monotonic_ms.saturating_sub(session.renewed_ms) > LEASE_MS;
         let lost: Vec<(WorkerId, u64)> = leadership
             .sessions
@@ -185,6 +194,7 @@ impl World {
             .filter(|(_, session)| silent(session))
             .map(|(worker, session)| (*worker, session.incarnation))
             .collect();
+        leadership.losing += lost.len();
         for (worker, incarnation) in lost {
             let command = Command::LoseWorker { worker, incarnation, writes_for_ms: policy(bug).writes_for_ms };
             self.plan_proposed(node);

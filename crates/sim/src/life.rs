@@ -170,10 +170,9 @@ impl World {
             let busy = task.lease.is_some() || task.queued_at.is_some();
             end += &format!("task {rank} of {} segments: {state}, busy {busy}\n", task.segments.len());
         }
-        for target in view::list_job_segments(&self.rows, job, SegmentId(i64::MIN), 100).items {
-            let segment = &target.segment;
+        for segment in view::list_job_segments(&self.rows, job, SegmentId(i64::MIN), 100).items {
             let copied = if canceled { String::new() } else { format!(", {} rows", segment.rows) };
-            end += &format!("target {} of {}: {:?}{copied}\n", target.id, segment.source, segment.state);
+            end += &format!("target {} of {}: {:?}{copied}\n", segment.id, segment.source, segment.state);
         }
         for (key, object) in &self.store.objects {
             end += &format!("file {} of target {}: {:x}\n", key.1, key.0, object.content);

@@ -13,8 +13,8 @@ use ferry_machine::check;
 use ferry_machine::command::{Command, LeaseRef};
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::outcome::Outcome;
-use ferry_machine::row::{CleanUp, Job, JobState, Row, SegmentState, Task};
-use ferry_machine::view;
+use ferry_machine::row::{CleanUp, Job, JobState, Row, Task};
+use ferry_machine::view::{self, SegmentState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// With more jobs' rows than this, whole checks are made after every so many entries only.
@@ -96,10 +96,10 @@ impl World {
         }
         let segments = view::list_segments(&self.rows, SegmentId(i64::MIN), 10_000).items;
         self.segments = segments.len();
-        for status in segments.iter().filter(|status| status.segment.state == SegmentState::Flushed) {
-            let job = view::job(&self.rows, status.segment.job);
+        for segment in segments.iter().filter(|segment| segment.state == SegmentState::Flushed) {
+            let job = view::job(&self.rows, segment.job);
             if job.is_some_and(|job| !matches!(job.state, JobState::Completed { .. })) {
-                self.contradict(format!("segment {} is visible, and its job is not Completed", status.id));
+                self.contradict(format!("segment {} is visible, and its job is not Completed", segment.id));
             }
         }
     }
@@ -302,8 +302,8 @@ impl World {
     pub(crate) fn judge_leftovers(&mut self) {
         let stays = |row: &Row| match row {
             Row::Cluster(_) | Row::Worker(_) | Row::WorkerName(_) => true,
-            Row::Segment(segment) => segment.state == SegmentState::Flushed,
-            Row::Job(_) | Row::Task(_) | Row::Mapping(_) | Row::Request(_) | Row::Index | Row::Event(_) => false,
+            Row::Targets(targets) => targets.published.is_some(),
+            Row::Job(_) | Row::Task(_) | Row::Mappings(_) | Row::Request(_) | Row::Index | Row::Event(_) => false,
         };
         let left = self.rows.rows().find(|(_, row)| !stays(row)).map(|(key, _)| format!("{key:?}"));
         if let Some(left) = left {

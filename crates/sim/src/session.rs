@@ -29,6 +29,15 @@ impl World {
         match message {
             FromWorker::Hello { running } => {
                 let Some(process) = self.processes.get(link.process) else { return };
+                let Some(leadership) = self.nodes.get_mut(link.node).and_then(|node| node.leadership.as_mut()) else {
+                    return;
+                };
+                if leadership.losing > 0 {
+                    let message = FromWorker::Hello { running };
+                    self.queue.push(self.now + 1, Event::ToNode { link: id, message });
+                    return;
+                }
+                leadership.registering += 1;
                 let command = Command::RegisterWorker {
                     name: format!("worker-{}", process.name),
                     incarnation: link.incarnation,
@@ -113,6 +122,13 @@ impl World {
         let (node, term) = (proposal.node, proposal.term);
         if self.leading(node, term).is_none() {
             return;
+        }
+        if let Some(leadership) = self.leading(node, term) {
+            match proposal.purpose {
+                Purpose::Hello { .. } => leadership.registering = leadership.registering.saturating_sub(1),
+                Purpose::Lose(..) => leadership.losing = leadership.losing.saturating_sub(1),
+                _ => {}
+            }
         }
         match (&proposal.purpose, answer) {
             (Purpose::Barrier, Some(_)) => self.begin_to_lead(node, term),

@@ -9,7 +9,7 @@ use crate::key::Key;
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
 use crate::read;
-use crate::row::{Job, JobState, Request, SegmentState, Settle};
+use crate::row::{Job, JobState, Request, Settle};
 use crate::tables::Tables;
 
 /// Removes the next page; the first one hides the job, and the cursor that settled it starts anew.
@@ -39,16 +39,18 @@ pub(super) fn collect(desk: &mut Desk<'_>, id: JobId) -> Result<Outcome, Rejecti
 
 /// Published segments stay for ever, and a target that another job took over is that job's.
 fn collect_segments(desk: &mut Desk<'_>, job: &Job, after: SegmentId) -> Settle {
-    let page = read::job_segments(&desk.rows, job.id, after, limits::SEGMENTS_PER_COLLECT_PAGE);
-    for (target, _) in &page {
-        let segment = read::segment(&desk.rows, *target);
-        if segment.is_some_and(|segment| segment.job == job.id && segment.state != SegmentState::Flushed) {
-            desk.rows.delete(&Key::Segment(*target));
+    let (page, last_page) = read::job_runs(&desk.rows, job.id, after, limits::SEGMENTS_PER_COLLECT_PAGE);
+    for (last, mappings) in &page {
+        let first = read::first_of(*last, mappings.len());
+        for (held_last, held) in read::targets_between(&desk.rows, first, *last, mappings.len()) {
+            if held.job == job.id && held.published.is_none() {
+                desk.rows.delete(&Key::Targets(held_last));
+            }
         }
-        desk.rows.delete(&Key::JobSegment(job.id, *target));
+        desk.rows.delete(&Key::JobTargets(job.id, *last));
     }
     match page.last() {
-        Some((last, _)) if page.len() == limits::SEGMENTS_PER_COLLECT_PAGE => Settle::Segments { after: *last },
+        Some((last, _)) if !last_page => Settle::Segments { after: *last },
         _ if job.counts.tasks_created == 0 => Settle::Done,
         _ => Settle::Tasks { after: before_first_task(job) },
     }

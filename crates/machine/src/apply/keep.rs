@@ -3,11 +3,11 @@
 
 use super::overlay::Overlay;
 use crate::derive;
-use crate::id::{EventId, JobId, TaskId, WorkerId};
+use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use crate::key::Key;
 use crate::outcome::Rejection;
 use crate::read;
-use crate::row::{Cluster, Job, Request, Row, SegmentState, Task, TaskSegment, Worker, WorkerState};
+use crate::row::{Cluster, Job, Mapping, Request, Row, Targets, Task, Worker, WorkerState};
 use crate::tables::Tables;
 use crate::time::Stamp;
 use crate::transition;
@@ -98,10 +98,26 @@ impl Desk<'_> {
         self.rows.put(Key::Task(new.id), Row::Task(Box::new(new)));
     }
 
-    /// Writes what is known of a target into its own row. It is its job's until that has given it up, so what the row says
-    /// follows from the job and the task: it is not read first.
-    pub(super) fn put_segment(&mut self, job: &Job, known: &TaskSegment, state: SegmentState) {
-        self.rows.put(Key::Segment(known.target), Row::Segment(derive::segment_of(job, known, state)));
+    /// Gives a job some consecutive targets that nobody holds, unless there are none.
+    pub(super) fn put_run(&mut self, job: JobId, last: SegmentId, mappings: Vec<Mapping>) {
+        if !mappings.is_empty() {
+            let targets = Targets { job, first: read::first_of(last, mappings.len()), published: None };
+            self.rows.put(Key::Targets(last), Row::Targets(targets));
+            self.rows.put(Key::JobTargets(job, last), Row::Mappings(mappings));
+        }
+    }
+
+    /// Takes the lock on a target from a job that gave it up, which keeps those on the neighbours.
+    pub(super) fn take_over(&mut self, target: SegmentId) {
+        let Some((last, held)) = read::targets_with(&self.rows, target) else { return };
+        self.rows.delete(&Key::Targets(last));
+        if target < last {
+            let behind = Targets { first: read::next_target(target), ..held.clone() };
+            self.rows.put(Key::Targets(last), Row::Targets(behind));
+        }
+        if held.first < target {
+            self.rows.put(Key::Targets(SegmentId(target.0 - 1)), Row::Targets(held));
+        }
     }
 
     /// Writes a worker with its index entries.

@@ -7,8 +7,7 @@ use super::validate::invalid;
 use crate::command::{CopiedSegment, LeaseRef, TaskResult};
 use crate::id::TaskId;
 use crate::outcome::{Outcome, Rejection};
-use crate::row::{CleanUp, Copied, Job, SegmentState, Task, TaskOutcome, TaskSegment};
-use ferry_planted::Bug;
+use crate::row::{CleanUp, Copied, Job, Task, TaskOutcome, TaskSegment};
 
 /// Takes the report of an attempt that ended; a repeat of the report that was taken answers as it did then.
 pub(super) fn report(desk: &mut Desk<'_>, lease: LeaseRef, result: &TaskResult) -> Result<Outcome, Rejection> {
@@ -44,12 +43,7 @@ fn repeats(task: &Task, lease: LeaseRef, result: &TaskResult) -> bool {
 
 /// Completes a task with what its attempt copied. The rows of its segments stay as they are: what is told of them follows
 /// from here until settling writes it down.
-pub(super) fn copied(
-    desk: &mut Desk<'_>,
-    job: &Job,
-    task: &mut Task,
-    segments: &[CopiedSegment],
-) -> Result<(), Rejection> {
+pub(super) fn copied(desk: &Desk<'_>, job: &Job, task: &mut Task, segments: &[CopiedSegment]) -> Result<(), Rejection> {
     if !task.claimed {
         return Err(invalid("result", "is of targets that were never claimed: claim them before they are written"));
     }
@@ -61,9 +55,6 @@ pub(super) fn copied(
         })?;
         rows = rows.and_then(|rows| rows.checked_add(segment_rows));
         bytes = bytes.and_then(|bytes| bytes.checked_add(segment.bytes));
-    }
-    if ferry_planted::is(Bug::EarlyPublication) {
-        task.segments.iter().for_each(|segment| desk.put_segment(job, segment, SegmentState::Flushed));
     }
     let (Some(_), Some(bytes)) = (rows, bytes) else {
         return Err(invalid("result", "has more rows or bytes than a job can count: report what the segments have"));

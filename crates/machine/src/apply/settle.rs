@@ -3,10 +3,12 @@
 use super::keep::Desk;
 use crate::derive;
 use crate::id::{JobId, SegmentId, TaskId};
+use crate::key::Key;
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
 use crate::read::{self, TasksOfTargets};
-use crate::row::{CleanUp, Job, JobState, SegmentState, Settle, Task, TaskOutcome, TaskSegment};
+use crate::row::{CleanUp, Job, JobState, Row, Settle, Targets, Task, TaskOutcome};
+use crate::tables::Tables;
 use crate::time::Stamp;
 use ferry_planted::Bug;
 
@@ -22,7 +24,7 @@ pub(super) fn settle(desk: &mut Desk<'_>, id: JobId, at: Settle) -> Result<Outco
     }
     let mut job = old.clone();
     job.settle = match at {
-        Settle::Segments { after } => settle_segments(desk, &job, after),
+        Settle::Segments { after } => settle_segments(desk, &mut job, after, ended),
         Settle::Tasks { after } => settle_tasks(desk, &mut job, after, ended),
         Settle::Done => return Err(Rejection::Stale("everything was settled already")),
     };
@@ -30,21 +32,23 @@ pub(super) fn settle(desk: &mut Desk<'_>, id: JobId, at: Settle) -> Result<Outco
     Ok(Outcome::Job(id))
 }
 
-fn settle_segments(desk: &mut Desk<'_>, job: &Job, after: SegmentId) -> Settle {
-    let completed = matches!(job.state, JobState::Completed { .. });
-    let state = if completed { SegmentState::Flushed } else { SegmentState::Dropped };
-    let page = read::job_segments(&desk.rows, job.id, after, limits::SEGMENTS_PER_SETTLE_PAGE);
+/// Only published segments outlive their job: of others there is nothing to write down.
+fn settle_segments(desk: &mut Desk<'_>, job: &mut Job, after: SegmentId, ended: Stamp) -> Settle {
+    if !matches!(job.state, JobState::Completed { .. }) {
+        return settle_tasks(desk, job, before_first_task(job), ended);
+    }
+    let (page, last_page) = read::job_runs(&desk.rows, job.id, after, limits::SEGMENTS_PER_SETTLE_PAGE);
     let mut tasks = TasksOfTargets::new(job);
     let forgotten = usize::from(ferry_planted::is(Bug::SettleForgetsSegment));
-    for (target, mapping) in page.iter().take(page.len().saturating_sub(forgotten)) {
-        let copied = tasks.copied(&desk.rows, *target);
-        desk.put_segment(job, &TaskSegment { target: *target, mapping: *mapping, copied }, state);
+    for (last, mappings) in page.iter().take(page.len().saturating_sub(forgotten)) {
+        let first = read::first_of(*last, mappings.len());
+        let published = Some(tasks.published(&desk.rows, job, first, mappings));
+        desk.rows.put(Key::Targets(*last), Row::Targets(Targets { job: job.id, first, published }));
     }
     match page.last() {
-        Some((last, _)) if page.len() == limits::SEGMENTS_PER_SETTLE_PAGE => Settle::Segments { after: *last },
+        Some((last, _)) if !last_page => Settle::Segments { after: *last },
         // Every task of a completed job says Completed already.
-        _ if completed => Settle::Done,
-        _ => Settle::Tasks { after: before_first_task(job) },
+        _ => Settle::Done,
     }
 }
 

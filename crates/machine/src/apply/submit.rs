@@ -5,17 +5,14 @@ use super::validate::{self, invalid};
 use crate::command::{IdMapping, SubmitPage};
 use crate::derive;
 use crate::id::{JobId, SegmentId, TaskId};
-use crate::key::Key;
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
 use crate::read;
-use crate::row::{
-    Cluster, Job, JobSpec, JobState, JobTotals, Mapping, Request, Row, Segment, SegmentState, Settle, TaskSegment,
-};
-use crate::tables::{Read, Tables};
+use crate::row::{Cluster, Job, JobSpec, JobState, JobTotals, Mapping, Request, Settle, Targets};
+use crate::tables::Read;
 use crate::time::Time;
 use ferry_planted::Bug;
-use std::ops::Bound;
+use std::collections::BTreeMap;
 
 /// How far apart the targets of a page may be to be looked at together; a page never has more of them.
 const TARGETS_APART_MAX: i64 = 1_000;
@@ -128,9 +125,15 @@ fn append(desk: &mut Desk<'_>, old: Option<&Job>, mut job: Job, page: &SubmitPag
         return Err(invalid("id_mappings", reason));
     }
     let none_held = none_held(desk, page);
+    let mut targets = BTreeMap::new();
     for (index, mapping) in (job.mappings..).zip(&page.mappings) {
-        add_mapping(desk, &job, index, mapping, none_held)?;
+        let target = target(desk, job.id, index, mapping, none_held)?;
+        let place = Mapping { source: mapping.source, partition_id: mapping.partition_id };
+        if targets.insert(target, place).is_some() {
+            return Err(listed_twice(index, target));
+        }
     }
+    put_runs(desk, job.id, targets);
     job.mappings = mappings;
     let submitted = mappings == job.spec.segments;
     if submitted {
@@ -143,50 +146,58 @@ fn append(desk: &mut Desk<'_>, old: Option<&Job>, mut job: Job, page: &SubmitPag
 
 /// Whether the page names all of its targets, close together, and nobody holds any from the least of them to the greatest:
 /// one look instead of one for each; ids that were allocated together pass it. Over a wide range it would step over every
-/// row that was deleted there. That no target is named twice is known by now.
+/// row that was deleted there.
 fn none_held(desk: &Desk<'_>, page: &SubmitPage) -> bool {
     let targets = || page.mappings.iter().map(|mapping| mapping.target.0);
     let Some((first, last)) = targets().min().zip(targets().max()) else { return false };
     if first < 1 || last == i64::MAX || last - first > TARGETS_APART_MAX {
         return false;
     }
-    let (from, to) = (Bound::Included(Key::Segment(SegmentId(first))), Key::Segment(SegmentId(last + 1)));
-    desk.rows.scan(from, &to, 1).is_empty()
+    read::targets_between(&desk.rows, SegmentId(first), SegmentId(last), 1).is_empty()
 }
 
-fn add_mapping(
+/// The target of a mapping: the one that it names, which nobody holds any more then, or a new one.
+fn target(
     desk: &mut Desk<'_>,
-    job: &Job,
+    job: JobId,
     index: u64,
     mapping: &IdMapping,
     none_held: bool,
-) -> Result<(), Rejection> {
-    let target = if mapping.target == SegmentId(0) {
-        SegmentId(desk.take_ids(1)?)
-    } else {
-        if !none_held {
-            free_target(desk, job.id, index, mapping.target)?;
-        } else if let Some(rejection) = not_allocated(&desk.cluster, mapping.target) {
-            return Err(rejection);
+) -> Result<SegmentId, Rejection> {
+    let target = mapping.target;
+    if target == SegmentId(0) {
+        return Ok(SegmentId(desk.take_ids(1)?));
+    }
+    if none_held {
+        return not_allocated(&desk.cluster, target).map_or(Ok(target), Err);
+    }
+    match refused_target(&desk.rows, &desk.cluster, desk.now.at, target) {
+        Some(Rejection::TargetHeld { job: holder, .. }) if holder == job => Err(listed_twice(index, target)),
+        Some(rejection) => Err(rejection),
+        None => {
+            desk.take_over(target);
+            Ok(target)
         }
-        debug_assert!(free_target(desk, job.id, index, mapping.target).is_ok(), "looked at alone it is the same");
-        mapping.target
-    };
-    let place = Mapping { source: mapping.source, partition_id: mapping.partition_id };
-    desk.put_segment(job, &TaskSegment { target, mapping: place, copied: None }, SegmentState::Importing);
-    desk.rows.put(Key::JobSegment(job.id, target), Row::Mapping(place));
-    Ok(())
+    }
 }
 
-fn free_target(desk: &Desk<'_>, job: JobId, index: u64, target: SegmentId) -> Result<(), Rejection> {
-    match refused_target(&desk.rows, &desk.cluster, desk.now.at, target) {
-        Some(Rejection::TargetHeld { job: holder, .. }) if holder == job => {
-            let reason = format!("{target} is listed twice: give each source a target of its own");
-            Err(invalid(format!("id_mappings[{index}].target_segment_id"), reason))
+/// Writes the targets of a page in runs of neighbours, each with the lock on it.
+fn put_runs(desk: &mut Desk<'_>, job: JobId, targets: BTreeMap<SegmentId, Mapping>) {
+    let mut run: Vec<Mapping> = Vec::new();
+    let mut last = SegmentId(0);
+    for (target, mapping) in targets {
+        if target != read::next_target(last) || run.len() == limits::TARGETS_PER_RUN_MAX {
+            desk.put_run(job, last, std::mem::take(&mut run));
         }
-        Some(rejection) => Err(rejection),
-        None => Ok(()),
+        run.push(mapping);
+        last = target;
     }
+    desk.put_run(job, last, run);
+}
+
+fn listed_twice(index: u64, target: SegmentId) -> Rejection {
+    let reason = format!("{target} is listed twice: give each source a target of its own");
+    invalid(format!("id_mappings[{index}].target_segment_id"), reason)
 }
 
 /// What keeps a new job from a target that its caller names.
@@ -194,8 +205,8 @@ pub(crate) fn refused_target(read: &dyn Read, cluster: &Cluster, now: Time, targ
     if let Some(rejection) = not_allocated(cluster, target) {
         return Some(rejection);
     }
-    let segment = read::segment(read, target)?;
-    (!taken_over(read, now, &segment)).then_some(Rejection::TargetHeld { target, job: segment.job })
+    let (_, held) = read::targets_with(read, target)?;
+    (!gave_up(read, now, &held)).then_some(Rejection::TargetHeld { target, job: held.job })
 }
 
 /// Ids of the cluster's own range are for those whom it gave them.
@@ -204,15 +215,15 @@ fn not_allocated(cluster: &Cluster, target: SegmentId) -> Option<Rejection> {
     (target.0 >= id_start && target.0 >= cluster.next_id).then_some(Rejection::TargetNotAllocated { target, id_start })
 }
 
-/// Whether the holder of a target can never write to it again, nor ever made it visible.
-fn taken_over(read: &dyn Read, now: Time, segment: &Segment) -> bool {
+/// Whether the holder of targets can never write to them again, nor ever made them visible.
+fn gave_up(read: &dyn Read, now: Time, held: &Targets) -> bool {
     if ferry_planted::is(Bug::TargetLockIgnored) {
         return true;
     }
-    if segment.state == SegmentState::Flushed {
+    if held.published.is_some() {
         return false;
     }
-    let Some(holder) = read::job(read, segment.job) else { return true };
+    let Some(holder) = read::job(read, held.job) else { return true };
     derive::gave_up_targets(&holder, now)
 }
 

@@ -25,7 +25,7 @@ pub(super) fn create(desk: &mut Desk<'_>, id: JobId, tasks_created: u64) -> Resu
     let mut job = old.clone();
     let width = old.spec.options.segments_per_task_max.max(1);
     let segments_max = limits::tasks_per_page(width) * width as usize;
-    let targets = read::job_segments(&desk.rows, id, job.task_cursor, segments_max);
+    let targets = read::job_targets(&desk.rows, id, job.task_cursor, segments_max);
     for task_targets in targets.chunks(width as usize) {
         let task = new_task(&job, task_targets, desk.now)?;
         desk.put_task(None, task, &mut job);

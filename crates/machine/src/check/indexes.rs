@@ -32,7 +32,7 @@ fn derived(key: &Key, row: &Row) -> Vec<Key> {
             let Key::Request(id) = key else { return Vec::new() };
             derive::request_indexes(id, request)
         }
-        Row::Cluster(_) | Row::Segment(_) | Row::Mapping(_) | Row::WorkerName(_) | Row::Index | Row::Event(_) => {
+        Row::Cluster(_) | Row::Targets(_) | Row::Mappings(_) | Row::WorkerName(_) | Row::Index | Row::Event(_) => {
             Vec::new()
         }
     }

@@ -1,11 +1,11 @@
 //! A job's counters equal its rows, and each of its mappings is in exactly one of its tasks.
 
-use super::{Findings, Rows, View, come, segments, tasks};
+use super::{Findings, Rows, View, come, tasks};
 use crate::derive;
 use crate::id::{SegmentId, TaskId};
 use crate::key::Key;
 use crate::read;
-use crate::row::{Job, JobState, JobTotals, Row, Settle};
+use crate::row::{Job, JobState, JobTotals, Mapping, Row, Settle};
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     for (key, row) in Rows::jobs(view.read) {
@@ -65,7 +65,7 @@ fn check_life(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
 
 /// Walks over the tasks and the targets of a job side by side.
 fn check_rows(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
-    let mut targets = Rows::mappings_of(view.read, job.id);
+    let mut targets = targets_of(view, job);
     let mut counted = JobTotals::default();
     let (mut remaining, mut left_over, mut covered) = (0, 0, 0);
     let mut cursor = SegmentId(0);
@@ -73,10 +73,8 @@ fn check_rows(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
         let Row::Task(task) = row else { continue };
         findings.expect(task.job == job.id, &task_key, "is a task of another job");
         for segment in &task.segments {
-            let mapped = targets.next();
-            let own = (Key::JobSegment(job.id, segment.target), Row::Mapping(segment.mapping));
-            findings.expect(mapped.as_ref() == Some(&own), &task_key, "does not go on where the last one ended");
-            segments::check_known(view, job, segment, findings);
+            let own = (segment.target, segment.mapping);
+            findings.expect(targets.next() == Some(own), &task_key, "does not go on where the last one ended");
             covered += 1;
             cursor = segment.target;
         }
@@ -90,4 +88,16 @@ fn check_rows(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
     findings.equal(key, "the end of its tasks", &job.task_cursor, &cursor);
     findings.equal(key, "counters", &job.counts, &counted);
     findings.equal(key, "clean-ups", &(job.clean_up_remaining, job.clean_up_left_over), &(remaining, left_over));
+}
+
+/// The targets that a job lists, with where each comes from.
+fn targets_of<'a>(view: &View<'a>, job: &Job) -> impl Iterator<Item = (SegmentId, Mapping)> + use<'a> {
+    Rows::mappings_of(view.read, job.id).flat_map(|entry| {
+        let (last, mappings) = match entry {
+            (Key::JobTargets(_, last), Row::Mappings(mappings)) => (last, mappings),
+            _ => (SegmentId(0), Vec::new()),
+        };
+        let first = read::first_of(last, mappings.len());
+        (first.0..).map(SegmentId).zip(mappings)
+    })
 }

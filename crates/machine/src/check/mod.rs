@@ -104,20 +104,20 @@ impl<'a> Rows<'a> {
     }
 
     fn tasks(read: &'a dyn Read) -> Self {
-        Self::new(read, Key::Task(TaskId(i64::MIN)), Key::Segment(SegmentId(i64::MIN)))
+        Self::new(read, Key::Task(TaskId(i64::MIN)), Key::Targets(SegmentId(i64::MIN)))
     }
 
-    fn segments(read: &'a dyn Read) -> Self {
-        Self::new(read, Key::Segment(SegmentId(i64::MIN)), Key::JobSegment(JobId(i64::MIN), SegmentId(i64::MIN)))
+    fn targets(read: &'a dyn Read) -> Self {
+        Self::new(read, Key::Targets(SegmentId(i64::MIN)), Key::JobTargets(JobId(i64::MIN), SegmentId(i64::MIN)))
     }
 
     fn mappings(read: &'a dyn Read) -> Self {
-        Self::new(read, Key::JobSegment(JobId(i64::MIN), SegmentId(i64::MIN)), Key::Request(String::new()))
+        Self::new(read, Key::JobTargets(JobId(i64::MIN), SegmentId(i64::MIN)), Key::Request(String::new()))
     }
 
     fn mappings_of(read: &'a dyn Read, job: JobId) -> Self {
         let next = JobId(job.0.saturating_add(1));
-        Self::new(read, Key::JobSegment(job, SegmentId(i64::MIN)), Key::JobSegment(next, SegmentId(i64::MIN)))
+        Self::new(read, Key::JobTargets(job, SegmentId(i64::MIN)), Key::JobTargets(next, SegmentId(i64::MIN)))
     }
 
     fn requests(read: &'a dyn Read) -> Self {
@@ -169,8 +169,8 @@ fn source_of(key: &Key) -> Option<Key> {
         Key::Cluster
         | Key::Job(_)
         | Key::Task(_)
-        | Key::Segment(_)
-        | Key::JobSegment(..)
+        | Key::Targets(_)
+        | Key::JobTargets(..)
         | Key::Request(_)
         | Key::Worker(_)
         | Key::WorkerName(_)

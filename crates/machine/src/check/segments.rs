@@ -2,84 +2,92 @@
 
 use super::{Findings, Rows, View, come};
 use crate::derive;
-use crate::id::SegmentId;
+use crate::id::{JobId, SegmentId};
 use crate::key::Key;
-use crate::read;
-use crate::row::{Job, JobState, Mapping, Row, Segment, SegmentState, Settle, TaskSegment};
+use crate::limits;
+use crate::read::{self, TasksOfTargets};
+use crate::row::{Job, JobState, Mapping, Row, Settle, Targets};
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
-    for (key, row) in Rows::segments(view.read) {
-        let (Key::Segment(target), Row::Segment(segment)) = (&key, row) else {
-            findings.add(key, "is no segment");
+    let mut before = SegmentId(0);
+    for (key, row) in Rows::targets(view.read) {
+        let (Key::Targets(last), Row::Targets(targets)) = (&key, row) else {
+            findings.add(key, "is no run of targets");
             continue;
         };
-        let allocated = target.0 < view.cluster.id_start || target.0 < view.cluster.next_id;
-        findings.expect(allocated && target.0 > 0, &key, "has an id that was never given out");
-        check_holder(view, *target, &segment, &key, findings);
+        let allocated = last.0 < view.cluster.id_start || last.0 < view.cluster.next_id;
+        findings.expect(allocated, &key, "has an id that was never given out");
+        findings.expect(before < targets.first && targets.first <= *last, &key, "has ids that another run has");
+        let count = last.0.abs_diff(targets.first.0).saturating_add(1);
+        findings.expect(count <= limits::TARGETS_PER_RUN_MAX as u64, &key, "has more ids than a run may");
+        let told = targets.published.as_ref().is_none_or(|published| published.segments.len() as u64 == count);
+        findings.expect(told, &key, "publishes more or fewer segments than it has ids");
+        check_holder(view, *last, &targets, &key, findings);
+        before = *last;
     }
+    let mut walk = Walk::default();
     for (key, row) in Rows::mappings(view.read) {
-        let (Key::JobSegment(id, target), Row::Mapping(mapping)) = (&key, row) else {
-            findings.add(key, "is no target of a job");
+        let (Key::JobTargets(id, last), Row::Mappings(mappings)) = (&key, row) else {
+            findings.add(key, "is no run of a job's targets");
             continue;
         };
-        match read::job(view.read, *id) {
-            Some(job) => check_target(view, &job, *target, mapping, &key, findings),
-            None => findings.add(key, "belongs to a job that is gone"),
+        findings.expect(!mappings.is_empty(), &key, "has no mappings");
+        walk.check(view, *id, *last, &mappings, &key, findings);
+    }
+}
+
+/// The holder of targets has them in its list, as long as that is there.
+fn check_holder(view: &View<'_>, last: SegmentId, targets: &Targets, key: &Key, findings: &mut Findings) {
+    let run = read::job_run_to(view.read, targets.job, last);
+    let listed = run.is_some_and(|(last, mappings)| read::first_of(last, mappings.len()) <= targets.first);
+    let (job, published) = (read::job(view.read, targets.job), targets.published.is_some());
+    let never = job.as_ref().is_some_and(derive::never_completes);
+    findings.expect(!(never && published), key, "is published, and its job never completes");
+    let gone = job.is_none_or(|job| job.state == JobState::Collecting);
+    findings.expect(listed || (gone && published), key, "is not listed by its job");
+}
+
+/// Goes through the runs of all jobs, job by job.
+#[derive(Default)]
+struct Walk {
+    job: Option<(Job, TasksOfTargets)>,
+}
+
+impl Walk {
+    fn check(
+        &mut self,
+        view: &View<'_>,
+        id: JobId,
+        last: SegmentId,
+        mappings: &[Mapping],
+        key: &Key,
+        findings: &mut Findings,
+    ) {
+        if self.job.as_ref().is_none_or(|(job, _)| job.id != id) {
+            let job = read::job(view.read, id);
+            self.job = job.map(|job| (job.clone(), TasksOfTargets::new(&job)));
         }
+        let Some((job, tasks)) = &mut self.job else {
+            findings.add(key.clone(), "belongs to a job that is gone");
+            return;
+        };
+        let first = read::first_of(last, mappings.len());
+        if given_up(view, job) {
+            return;
+        }
+        let published = settled(job, last).then(|| tasks.published(view.read, job, first, mappings));
+        let told = Some(Row::Targets(Targets { job: id, first, published }));
+        findings.equal(&Key::Targets(last), "its row", &view.read.get(&Key::Targets(last)), &told);
     }
 }
 
-fn check_holder(view: &View<'_>, target: SegmentId, segment: &Segment, key: &Key, findings: &mut Findings) {
-    let listed = view.read.get(&Key::JobSegment(segment.job, target)).is_some();
-    let Some(job) = read::job(view.read, segment.job) else {
-        findings.expect(segment.state == SegmentState::Flushed, key, "is not published, and its job is gone");
-        findings.expect(!listed, key, "is listed by a job that is gone");
-        return;
-    };
-    if job.state == JobState::Collecting {
-        findings.expect(listed || segment.state == SegmentState::Flushed, key, "is not listed by its job");
-        return;
-    }
-    findings.expect(listed, key, "is not listed by its job");
-    let stored = settled(&job, target).unwrap_or(SegmentState::Importing);
-    findings.equal(key, "its state", &segment.state, &stored);
-}
-
-/// The row of a target says what its job and its task tell: what was copied only where settling has come to it.
-pub(super) fn check_known(view: &View<'_>, job: &Job, known: &TaskSegment, findings: &mut Findings) {
-    let Some(own) = read::segment(view.read, known.target).filter(|segment| segment.job == job.id) else { return };
-    let written = settled(job, known.target);
-    let copied = known.copied.filter(|_| written.is_some());
-    let state = written.unwrap_or(SegmentState::Importing);
-    let told = derive::segment_of(job, &TaskSegment { copied, ..*known }, state);
-    findings.equal(&Key::Segment(known.target), "its row", &own, &told);
-}
-
-/// The state that settling has written for a target; `None` where it has not come that far.
-fn settled(job: &Job, target: SegmentId) -> Option<SegmentState> {
+/// Whether settling has written down that a run was published.
+fn settled(job: &Job, last: SegmentId) -> bool {
     let written = match job.settle {
-        Settle::Segments { after } => target <= after,
+        Settle::Segments { after } => last <= after,
         Settle::Tasks { .. } | Settle::Done => true,
     };
-    let state = match job.state {
-        JobState::Completed { .. } => SegmentState::Flushed,
-        JobState::Failed { .. } | JobState::Canceled { .. } => SegmentState::Dropped,
-        JobState::Draft { .. } | JobState::Pending | JobState::Executing | JobState::Collecting => return None,
-    };
-    written.then_some(state)
-}
-
-fn check_target(view: &View<'_>, job: &Job, target: SegmentId, mapping: Mapping, key: &Key, findings: &mut Findings) {
-    let own = read::segment(view.read, target).filter(|segment| segment.job == job.id);
-    match own {
-        Some(segment) => {
-            findings.equal(key, "its source", &mapping.source, &segment.source);
-            if target > job.task_cursor && job.state != JobState::Collecting {
-                check_known(view, job, &TaskSegment { target, mapping, copied: None }, findings);
-            }
-        }
-        None => findings.expect(given_up(view, job), key, "is not held by its job"),
-    }
+    matches!(job.state, JobState::Completed { .. }) && written
 }
 
 /// Whether another job may have taken over the targets of this one.

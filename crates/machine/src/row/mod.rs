@@ -22,10 +22,11 @@ pub enum Row {
     Job(Box<Job>),
     /// A task.
     Task(Box<Task>),
-    /// A target segment, which is also the lock on its id.
-    Segment(Segment),
-    /// Where a job's target comes from; kept beside the segment because another job may take over a freed target.
-    Mapping(Mapping),
+    /// Consecutive target ids that a job holds, or published.
+    Targets(Targets),
+    /// Where consecutive targets of a job come from, `limits::TARGETS_PER_RUN_MAX` at most; kept beside the lock on
+    /// them because another job may take over a freed target.
+    Mappings(Vec<Mapping>),
     /// What a request id stands for.
     Request(Request),
     /// A worker.
@@ -98,8 +99,8 @@ pub struct Task {
     pub id: TaskId,
     /// Its job.
     pub job: JobId,
-    /// What it copies, in the order of target ids; so are the tasks of a job. Until settling writes it into the segments'
-    /// own rows, this is the one place that says what was copied.
+    /// What it copies, in the order of target ids; so are the tasks of a job. Until settling writes it down beside the
+    /// lock on the targets, this is the one place that says what was copied.
     pub segments: Vec<TaskSegment>,
     /// What became of it.
     pub outcome: TaskOutcome,
@@ -156,6 +157,13 @@ pub struct Copied {
     pub bytes: u64,
 }
 
+impl Copied {
+    /// What is told of a target that nothing was copied to.
+    pub(crate) fn nothing(mapping: Mapping) -> Self {
+        Self { partition_id: mapping.partition_id, rows: 0, bytes: 0 }
+    }
+}
+
 /// What a manifest was when it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ManifestPin {
@@ -203,34 +211,35 @@ pub enum CleanUp {
     LeftOver,
 }
 
-/// A target segment.
+/// A run of consecutive target ids, `limits::TARGETS_PER_RUN_MAX` at most; its key has the last of them. No two runs
+/// share an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segment {
-    /// The job that holds the id; history once the segment is Flushed.
+pub struct Targets {
+    /// The job that holds them; history once they are published and it is collected.
     pub job: JobId,
-    /// Where it is copied from.
-    pub source: SegmentId,
-    /// Target collection.
-    pub collection_id: i64,
-    /// Target partition; as asked for until the job is settled.
-    pub partition_id: i64,
-    /// As stored; the effective state follows from the job until it is settled.
-    pub state: SegmentState,
-    /// Rows; zero until the job is settled, its task has them before.
-    pub rows: i64,
-    /// Bytes of its files; zero until the job is settled, its task has them before.
-    pub bytes: u64,
+    /// The first of them.
+    pub first: SegmentId,
+    /// What users see of them, once settling wrote down that their job completed; until then all of it follows from the
+    /// job, its mappings and its tasks. They are nobody else's any more.
+    pub published: Option<Published>,
 }
 
-/// States of a target segment.
+/// What users see of published targets, also when their job is collected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Target collection.
+    pub collection_id: i64,
+    /// One for each target, in their order.
+    pub segments: Vec<PublishedSegment>,
+}
+
+/// A published segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SegmentState {
-    /// Not visible: its job is not completed.
-    Importing,
-    /// Visible.
-    Flushed,
-    /// Never to be visible.
-    Dropped,
+pub struct PublishedSegment {
+    /// Where it comes from.
+    pub source: SegmentId,
+    /// What was copied.
+    pub copied: Copied,
 }
 
 /// Source of a target of a job.

@@ -14,7 +14,7 @@ use crate::tables::Read;
 use crate::time::Stamp;
 
 pub use pages::{Page, list_job_segments, list_jobs, list_segments, list_tasks, list_workers};
-pub use segments::{SegmentStatus, refused_target, segment};
+pub use segments::{Segment, SegmentState, refused_target, segment};
 pub use tasks::{TaskState, TaskStatus, assigned_tasks, queued_tasks, task, task_mappings, task_status, tasks_by_id};
 
 /// Where a job stands in its life, as users know it.

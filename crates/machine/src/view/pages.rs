@@ -1,11 +1,11 @@
 //! Lists in pages, ordered by id: a page may be short or empty, and only the lack of a `next` ends a list.
 
-use super::segments::{Holder, SegmentStatus};
+use super::segments::{self, Holder, Segment};
 use crate::derive;
 use crate::id::{JobId, SegmentId, TaskId, WorkerId};
 use crate::key::Key;
 use crate::read;
-use crate::row::{Job, Row, SegmentState, Task, Worker};
+use crate::row::{Job, Row, Task, Worker};
 use crate::tables::Read;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -49,25 +49,26 @@ pub fn list_tasks(read: &dyn Read, job: &Job, after: TaskId, rows_scanned_max: u
 }
 
 /// Segments after one of them, over all jobs.
-pub fn list_segments(read: &dyn Read, after: SegmentId, rows_scanned_max: usize) -> Page<SegmentStatus, SegmentId> {
-    let to = Key::JobSegment(JobId(i64::MIN), SegmentId(i64::MIN));
-    let rows = read.scan(Bound::Excluded(Key::Segment(after)), &to, rows_scanned_max);
-    let count = rows.len();
+pub fn list_segments(read: &dyn Read, after: SegmentId, segments_max: usize) -> Page<Segment, SegmentId> {
     let mut holders: BTreeMap<JobId, Option<Holder>> = BTreeMap::new();
-    let mut last = None;
+    let runs = read::targets_after(read, after, segments_max);
+    let ids = runs.iter().flat_map(|(last, targets)| {
+        let first = targets.first.max(read::next_target(after));
+        (first.0..=last.0).map(move |id| (SegmentId(id), targets))
+    });
+    let (mut count, mut last) = (0, None);
     let mut items = Vec::new();
-    for (key, row) in rows {
-        let (Key::Segment(id), Row::Segment(segment)) = (key, row) else { continue };
-        last = Some(id);
-        items.extend(match segment.state {
-            SegmentState::Flushed => Some(SegmentStatus { id, segment }),
-            SegmentState::Importing | SegmentState::Dropped => {
-                let holder = holders.entry(segment.job).or_insert_with_key(|job| Holder::new(read::job(read, *job)?));
-                holder.as_mut().map(|holder| holder.status(read, id, &segment))
+    for (id, targets) in ids.take(segments_max) {
+        (count, last) = (count + 1, Some(id));
+        items.extend(match targets.published {
+            Some(_) => segments::published(targets, id),
+            None => {
+                let holder = holders.entry(targets.job).or_insert_with_key(|job| Holder::new(read::job(read, *job)?));
+                holder.as_mut().and_then(|holder| holder.segment(read, id))
             }
         });
     }
-    Page::new(items, count, rows_scanned_max, last)
+    Page::new(items, count, segments_max, last)
 }
 
 /// Targets of a job after one of them.
@@ -75,14 +76,14 @@ pub fn list_job_segments(
     read: &dyn Read,
     job: &Job,
     after: SegmentId,
-    rows_scanned_max: usize,
-) -> Page<SegmentStatus, SegmentId> {
-    let targets = read::job_segments(read, job.id, after, rows_scanned_max);
+    segments_max: usize,
+) -> Page<Segment, SegmentId> {
+    let targets = read::job_targets(read, job.id, after, segments_max);
     let (count, last) = (targets.len(), targets.last().map(|(target, _)| *target));
-    let statuses = Holder::new(job.clone()).map_or_else(Vec::new, |mut holder| {
+    let segments = Holder::new(job.clone()).map_or_else(Vec::new, |mut holder| {
         targets.into_iter().map(|(target, mapping)| holder.target(read, target, mapping)).collect()
     });
-    Page::new(statuses, count, rows_scanned_max, last)
+    Page::new(segments, count, segments_max, last)
 }
 
 /// Workers after one of them.

@@ -6,17 +6,17 @@ use ferry_machine::command::{Command, LeaseRef};
 use ferry_machine::id::{JobId, SegmentId, TaskId};
 use ferry_machine::limits;
 use ferry_machine::outcome::Outcome;
-use ferry_machine::row::{Segment, SegmentState, Settle};
-use ferry_machine::view::{self, SegmentStatus, State};
+use ferry_machine::row::Settle;
+use ferry_machine::view::{self, Segment, SegmentState, State};
 
 /// The targets of a job as its list, the list of all segments and each target alone tell them, which must be the same.
-fn told(story: &Story, job: JobId) -> Vec<SegmentStatus> {
+fn told(story: &Story, job: JobId) -> Vec<Segment> {
     let listed = view::list_job_segments(&story.rows, &story.job(job), SegmentId(0), 100_000).items;
     let all = view::list_segments(&story.rows, SegmentId(0), 100_000).items;
-    let of_job: Vec<_> = all.into_iter().filter(|status| status.segment.job == job).collect();
+    let of_job: Vec<_> = all.into_iter().filter(|segment| segment.job == job).collect();
     assert_eq!(of_job, listed);
-    for status in &listed {
-        assert_eq!(view::segment(&story.rows, status.id).as_ref(), Some(status));
+    for segment in &listed {
+        assert_eq!(view::segment(&story.rows, segment.id).as_ref(), Some(segment));
     }
     listed
 }
@@ -60,17 +60,16 @@ fn what_was_copied_is_told_as_soon_as_it_was_reported_and_alike_before_and_after
             .flat_map(|task| view::task_mappings(task).map(|mapping| mapping.target).collect::<Vec<_>>())
             .collect();
         let seen = told(&story, job);
-        let by_view: Vec<SegmentId> =
-            seen.iter().filter(|status| copied(&status.segment)).map(|status| status.id).collect();
+        let by_view: Vec<SegmentId> = seen.iter().filter(|segment| copied(segment)).map(|segment| segment.id).collect();
         assert_eq!(by_view, targets);
-        assert!(seen.iter().all(|status| status.segment.state == SegmentState::Importing));
+        assert!(seen.iter().all(|segment| segment.state == SegmentState::Importing));
     }
     for lease in begun.iter().filter(|lease| !reported.contains(&lease.task)) {
         story.copy(*lease);
     }
     let before = jobs.map(|job| told(&story, job));
-    assert!(before.iter().flatten().all(|status| status.segment.state == SegmentState::Flushed));
-    assert!(before.iter().flatten().all(|status| copied(&status.segment) && status.segment.partition_id == 1));
+    assert!(before.iter().flatten().all(|segment| segment.state == SegmentState::Flushed));
+    assert!(before.iter().flatten().all(|segment| copied(segment) && segment.partition_id == 1));
     assert!(
         jobs.iter().all(|job| story.job(*job).settle != Settle::Done),
         "nothing of it is in the segments' own rows"
@@ -85,15 +84,15 @@ fn what_a_failed_job_had_copied_is_told_alike_before_while_and_after_it_is_settl
     let mut story = Story::new();
     story.checks_always = false;
     story.worker("w", 1_000);
-    let segments = limits::SEGMENTS_PER_SETTLE_PAGE as u64 + 50;
+    let segments = 2 * limits::SEGMENTS_PER_SETTLE_PAGE as u64 + 50;
     let job = story.submit_with("r", segments, |spec| spec.options.segments_per_task_max = 1);
     let begun = story.lead();
     let reported = copy_some(&mut story, &begun);
     assert!(reported.len() > 100);
     story.ok(Command::CancelJob { job });
     let before = told(&story, job);
-    assert_eq!(before.iter().filter(|status| copied(&status.segment)).count(), reported.len());
-    assert!(before.iter().all(|status| status.segment.state == SegmentState::Dropped));
+    assert_eq!(before.iter().filter(|segment| copied(segment)).count(), reported.len());
+    assert!(before.iter().all(|segment| segment.state == SegmentState::Dropped));
     for lease in begun.iter().filter(|lease| !reported.contains(&lease.task)) {
         story.ok(Command::ReleaseTask { lease: *lease });
     }
@@ -122,7 +121,7 @@ fn targets_that_never_came_to_a_task_are_settled_and_told_without_a_search_for_e
     story.lead();
     assert!(story.looks_max <= limits::ROWS_PER_COMMAND_MAX, "{} looks for one command", story.looks_max);
     assert_eq!(story.job(job).settle, Settle::Done);
-    assert!(told(&story, job).iter().all(|status| status.segment.state == SegmentState::Dropped));
+    assert!(told(&story, job).iter().all(|segment| segment.state == SegmentState::Dropped));
     assert_eq!(ferry_machine::check(&story.rows), []);
 }
 
@@ -138,7 +137,7 @@ fn what_was_copied_to_a_target_is_told_of_the_job_that_did_it_when_another_one_h
     story.ok(Command::ReleaseTask { lease: begun[1] });
     let list = |story: &Story| view::list_job_segments(&story.rows, &story.job(first), SegmentId(0), 100).items;
     let before = list(&story);
-    assert_eq!(before.iter().filter(|status| copied(&status.segment)).count(), 1);
+    assert_eq!(before.iter().filter(|segment| copied(segment)).count(), 1);
     for lease in story.lead() {
         story.clean(lease);
     }

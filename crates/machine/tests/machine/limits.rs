@@ -2,10 +2,11 @@
 
 use crate::story::{Story, mapping, page, submit};
 use ferry_machine::command::{Command, FailureKind};
+use ferry_machine::id::SegmentId;
 use ferry_machine::key::Key;
 use ferry_machine::limits;
 use ferry_machine::outcome::Rejection;
-use ferry_machine::row::{Cluster, JobCounts, ManifestPin, Row};
+use ferry_machine::row::{Cluster, JobCounts, JobSpec, ManifestPin, Row};
 use ferry_machine::tables::Tables;
 use ferry_machine::view::{self, State};
 use std::collections::BTreeMap;
@@ -26,15 +27,17 @@ fn ends_well(story: &Story) {
 fn a_page_of_a_submit_that_takes_over_a_target_of_another_job_each() {
     let mut story = large();
     let page_max = limits::MAPPINGS_PER_PAGE_MAX as i64;
-    let mappings: Vec<_> = (1..=page_max).map(|number| mapping(number, number)).collect();
-    for (number, one) in mappings.iter().enumerate() {
-        let job = story.submit_mappings(&format!("old-{number}"), &[*one], |_| {});
+    let first = story.reserve(5 * page_max as u64);
+    let mappings: Vec<_> = (0..page_max).map(|number| mapping(1 + number, first + 1 + 5 * number)).collect();
+    for one in &mappings {
+        let beside = [1, 2, 3].map(|source| mapping(source, one.target.0 - 2 + source));
+        let job = story.submit_mappings(&format!("old-{}", one.target), &beside, |_| {});
         story.ok(Command::CancelJob { job });
     }
     story.lead();
     story.rows_touched_max = 0;
     story.ok(submit(page("new", 0, page_max as u64, &mappings)));
-    assert!(story.rows_touched_max > 3 * mappings.len(), "{}", story.rows_touched_max);
+    assert!(story.rows_touched_max > 5 * mappings.len(), "{}", story.rows_touched_max);
     ends_well(&story);
 }
 
@@ -42,7 +45,7 @@ fn a_page_of_a_submit_that_takes_over_a_target_of_another_job_each() {
 fn pages_of_tasks_of_the_smallest_and_of_the_largest_size() {
     for segments_per_task_max in [1, limits::SEGMENTS_PER_TASK_MAX] {
         let mut story = large();
-        story.submit_with("r", 2_000, |spec| spec.options.segments_per_task_max = segments_per_task_max);
+        story.submit_apart("r", 2_000, |spec| spec.options.segments_per_task_max = segments_per_task_max);
         story.rows_touched_max = 0;
         story.lead();
         assert!(story.rows_touched_max > 800, "{}", story.rows_touched_max);
@@ -63,7 +66,7 @@ fn the_report_of_a_task_of_the_largest_size() {
 fn pages_of_settling_and_collection_of_a_failed_job_with_files() {
     let mut story = large();
     story.worker("w", 1_000);
-    let job = story.submit_with("r", 1_000, |spec| spec.options.segments_per_task_max = 1);
+    let job = story.submit_apart("r", 1_000, |spec| spec.options.segments_per_task_max = 1);
     let begun = story.lead();
     for lease in &begun[1..] {
         story.claim(*lease);
@@ -78,6 +81,23 @@ fn pages_of_settling_and_collection_of_a_failed_job_with_files() {
     story.lead();
     assert_eq!((story.state(job), story.rows_of_jobs()), (None, 2), "the request id and its end are left");
     ends_well(&story);
+}
+
+#[test]
+fn pages_of_settling_and_collection_of_a_job_that_completed() {
+    for apart in [true, false] {
+        let mut story = large();
+        story.worker("w", 1_000);
+        let small = |spec: &mut JobSpec| spec.options.segments_per_task_max = 1;
+        let job = if apart { story.submit_apart("r", 1_000, small) } else { story.submit_with("r", 1_000, small) };
+        assert_eq!(story.run(job), State::Completed);
+        assert_eq!(story.rows_touched_max > 900, apart, "{}", story.rows_touched_max);
+        story.wait(story.job(job).spec.options.retention_ms);
+        story.lead();
+        assert_eq!(story.state(job), None);
+        assert_eq!(view::list_segments(&story.rows, SegmentId(0), 2_000).items.len(), 1_000);
+        ends_well(&story);
+    }
 }
 
 #[test]
@@ -130,7 +150,7 @@ fn lists_come_in_pages_and_only_the_lack_of_a_next_one_ends_them() {
     }
     assert_eq!((jobs.len(), jobs.is_sorted()), (5, true));
     assert!(pages >= 3);
-    let segments = view::list_segments(&story.rows, ferry_machine::id::SegmentId(0), 1_000).items;
+    let segments = view::list_segments(&story.rows, SegmentId(0), 1_000).items;
     assert_eq!(segments.len(), 15, "those of the draft are hidden");
 }
 

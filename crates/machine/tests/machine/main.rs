@@ -17,4 +17,5 @@ mod scenarios_of_submits;
 mod scenarios_of_workers;
 mod story;
 mod submits;
+mod targets;
 mod workers;

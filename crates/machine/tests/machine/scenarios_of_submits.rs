@@ -103,38 +103,38 @@ fn s23_a_job_whose_target_was_taken_over_still_lists_it_as_dropped() {
     assert_eq!(story.segment_states(second), ["flushed"].into());
     story.wait(1_000 * 24 * 3_600_000);
     story.lead();
-    let segment = view::segment(&story.rows, SegmentId(55)).expect("the published segment stays").segment;
+    let segment = view::segment(&story.rows, SegmentId(55)).expect("the published segment stays");
     assert_eq!((segment.job, segment.source), (second, SegmentId(9)));
 }
 
 #[test]
 fn s40_a_submit_that_broke_off_is_never_seen_and_can_be_resumed() {
     let mut story = Story::new();
-    let mappings: Vec<_> = (1..=500).map(|source| mapping(source, source)).collect();
-    let first = page("r", 0, 500, &mappings[..300]);
+    let mappings: Vec<_> = (1..=300).map(|source| mapping(source, source)).collect();
+    let first = page("r", 0, 300, &mappings[..150]);
     let Outcome::Page { job, submitted: false, .. } = story.ok(submit(first.clone())) else { panic!("a draft") };
     assert_eq!(story.state(job), None);
     assert!(view::list_jobs(&story.rows, JobId(0), 100).items.is_empty());
     assert!(view::segment(&story.rows, SegmentId(1)).is_none());
     assert!(matches!(story.refused(Command::CancelJob { job }), Rejection::JobNotFound(_)));
     story.wait(limits::DRAFT_IDLE_MS - 1);
-    let cursor = Outcome::Page { job, mappings: 300, submitted: false, already_existed: false };
+    let cursor = Outcome::Page { job, mappings: 150, submitted: false, already_existed: false };
     assert_eq!(story.ok(submit(first)), cursor, "a retry learns where to go on");
     story.wait(limits::DRAFT_IDLE_MS - 1);
     story.lead();
-    let skipped = story.refused(submit(page("r", 400, 500, &mappings[400..])));
-    assert_eq!(skipped, Rejection::WrongOffset { job, mappings: 300 });
-    let last = story.ok(submit(page("r", 300, 500, &mappings[300..])));
-    assert_eq!(last, Outcome::Page { job, mappings: 500, submitted: true, already_existed: false });
+    let skipped = story.refused(submit(page("r", 200, 300, &mappings[200..])));
+    assert_eq!(skipped, Rejection::WrongOffset { job, mappings: 150 });
+    let last = story.ok(submit(page("r", 150, 300, &mappings[150..])));
+    assert_eq!(last, Outcome::Page { job, mappings: 300, submitted: true, already_existed: false });
     assert_eq!(story.state(job), Some(State::Pending));
 }
 
 #[test]
 fn s40_a_submit_that_never_went_on_is_dropped_and_its_targets_are_free() {
     let mut story = Story::new();
-    let mappings: Vec<_> = (1..=900).map(|source| mapping(source, source)).collect();
-    story.ok(submit(page("r", 0, 900, &mappings[..300])));
-    story.ok(submit(page("r", 300, 900, &mappings[300..600])));
+    let mappings: Vec<_> = (1..=450).map(|source| mapping(source, source)).collect();
+    story.ok(submit(page("r", 0, 450, &mappings[..150])));
+    story.ok(submit(page("r", 150, 450, &mappings[150..300])));
     story.wait(limits::DRAFT_IDLE_MS);
     let dropped = story.plan().commands;
     assert!(matches!(dropped[..], [Command::DropDraft { .. }]));
@@ -152,15 +152,15 @@ fn s40_a_submit_that_never_went_on_is_dropped_and_its_targets_are_free() {
 fn s40_a_conflict_on_a_later_page_can_be_dropped_at_once() {
     let mut story = Story::new();
     story.submit_mappings("first", &[mapping(1, 700)], |_| {});
-    let mut mappings: Vec<_> = (1..=400).map(|source| mapping(source, source)).collect();
-    mappings[350] = mapping(351, 700);
-    let Outcome::Page { job, .. } = story.ok(submit(page("r", 0, 400, &mappings[..300]))) else { panic!("a draft") };
-    let conflict = story.refused(submit(page("r", 300, 400, &mappings[300..])));
+    let mut mappings: Vec<_> = (1..=300).map(|source| mapping(source, source)).collect();
+    mappings[250] = mapping(251, 700);
+    let Outcome::Page { job, .. } = story.ok(submit(page("r", 0, 300, &mappings[..150]))) else { panic!("a draft") };
+    let conflict = story.refused(submit(page("r", 150, 300, &mappings[150..])));
     assert!(matches!(conflict, Rejection::TargetHeld { target: SegmentId(700), .. }));
     story.ok(Command::DropDraft { job });
     story.lead();
     assert!(matches!(story.refused(Command::DropDraft { job }), Rejection::JobNotFound(_)));
-    let free = story.submit_mappings("again", &mappings[..350], |_| {});
+    let free = story.submit_mappings("again", &mappings[..250], |_| {});
     assert_eq!(story.state(free), Some(State::Pending));
 }
 

@@ -6,10 +6,10 @@ use ferry_machine::key::Key;
 use ferry_machine::limits;
 use ferry_machine::outcome::{Outcome, Rejection};
 use ferry_machine::plan::{Connected, Explanation, Plan, Policy};
-use ferry_machine::row::{Job, JobSpec, ManifestPin, Row, SegmentState, Task};
+use ferry_machine::row::{Job, JobSpec, ManifestPin, Row, Task};
 use ferry_machine::tables::{Memory, Read, Tables};
 use ferry_machine::time::{Stamp, Time};
-use ferry_machine::view::{self, JobStatus, State};
+use ferry_machine::view::{self, JobStatus, SegmentState, State};
 use ferry_machine::{apply, check, plan};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,6 +132,20 @@ impl Story {
     pub(crate) fn submit_with(&mut self, request: &str, segments: u64, change: impl Fn(&mut JobSpec)) -> JobId {
         let mappings: Vec<_> = (1..=segments).map(|source| mapping(source.cast_signed(), 0)).collect();
         self.submit_mappings(request, &mappings, change)
+    }
+
+    /// The same with targets that have no neighbours, so that each takes rows of its own.
+    pub(crate) fn submit_apart(&mut self, request: &str, segments: u64, change: impl Fn(&mut JobSpec)) -> JobId {
+        let first = self.reserve(2 * segments);
+        let apart = |source: u64| mapping(source.cast_signed(), first + 2 * (source - 1).cast_signed());
+        self.submit_mappings(request, &(1..=segments).map(apart).collect::<Vec<_>>(), change)
+    }
+
+    /// The first of some ids that nobody has.
+    pub(crate) fn reserve(&mut self, count: u64) -> i64 {
+        let count = count.try_into().expect("not that many");
+        let Outcome::Ids { first, .. } = self.ok(Command::ReserveIds { count }) else { panic!("ids are reserved") };
+        first
     }
 
     pub(crate) fn submit_mappings(
@@ -289,15 +303,15 @@ impl Story {
     pub(crate) fn segment_states(&self, job: JobId) -> BTreeSet<&'static str> {
         let page = view::list_job_segments(&self.rows, &self.job(job), SegmentId(0), 100_000);
         for listed in &page.items {
-            let alone = view::segment(&self.rows, listed.id).filter(|alone| alone.segment.job == job);
-            assert!(alone.is_none_or(|alone| alone.segment.state == listed.segment.state), "{listed:?}");
+            let alone = view::segment(&self.rows, listed.id).filter(|alone| alone.job == job);
+            assert!(alone.is_none_or(|alone| alone.state == listed.state), "{listed:?}");
         }
         let name = |state: SegmentState| match state {
             SegmentState::Importing => "importing",
             SegmentState::Flushed => "flushed",
             SegmentState::Dropped => "dropped",
         };
-        page.items.into_iter().map(|status| name(status.segment.state)).collect()
+        page.items.into_iter().map(|segment| name(segment.state)).collect()
     }
 
     /// How many rows there are but the cluster's own, those of workers, and events.

@@ -89,7 +89,7 @@ fn mappings_that_cannot_be_are_refused() {
         target segment 5000 was not allocated: ids from 1000 on come from AllocateIds; use 0 to have one chosen
         id_mappings: there are more than the 2 that the first page announced
         id_mappings[1].partition_id: is -3: give a positive id, or 0 for the source's own
-        id_mappings: a page has 300 at most: send more pages
+        id_mappings: a page has 180 at most: send more pages
     "#]]
     .assert_eq(&refused);
 }
@@ -153,4 +153,17 @@ fn a_rejected_command_moves_the_clock() {
     story.now_ms = 100;
     story.ok(Command::Tick);
     assert_eq!(ferry_machine::view::cluster(&story.rows).map(|cluster| cluster.now.0), Some(500), "and never back");
+}
+
+#[test]
+fn a_target_that_the_same_page_was_just_given_is_listed_twice() {
+    let mut story = Story::new();
+    let next = story.reserve(1) + 1;
+    // The job takes the next id, its first target the one behind that.
+    let page = page("r", 0, 2, &[mapping(1, 0), mapping(2, next + 1)]);
+    let told = story.refused(submit(page)).to_string();
+    assert_eq!(
+        told,
+        format!("id_mappings[1].target_segment_id: {} is listed twice: give each source a target of its own", next + 1)
+    );
 }

@@ -56,7 +56,7 @@ mod tests {
         let mut rows = Memory::default();
         rows.put(Key::Cluster, Row::Cluster(Cluster { cluster_id: 7, ..Cluster::default() }));
         for number in 0..count {
-            rows.put(Key::JobSegment(JobId(1), SegmentId(number)), Row::Mapping(Mapping::default()));
+            rows.put(Key::JobTargets(JobId(1), SegmentId(number)), Row::Mappings(vec![Mapping::default()]));
         }
         rows
     }
@@ -67,12 +67,12 @@ mod tests {
         assert_eq!(digested, Digested::of(&rows(2_500)));
         assert_eq!((digested.rows, digested.digest.len()), (2_501, 64));
         let mut less = rows(2_500);
-        less.delete(&Key::JobSegment(JobId(1), SegmentId(2_499)));
+        less.delete(&Key::JobTargets(JobId(1), SegmentId(2_499)));
         let mut more = rows(2_500);
         more.put(Key::WorkerName("w".to_owned()), Row::WorkerName(WorkerId(3)));
         let mut other = rows(2_500);
         let mapping = Mapping { partition_id: 1, ..Mapping::default() };
-        other.put(Key::JobSegment(JobId(1), SegmentId(1_700)), Row::Mapping(mapping));
+        other.put(Key::JobTargets(JobId(1), SegmentId(1_700)), Row::Mappings(vec![mapping]));
         for changed in [less, more, other] {
             assert_ne!(Digested::of(&changed).digest, digested.digest);
         }

@@ -8,7 +8,7 @@ use crate::wire;
 use ferry_machine::id::{JobId, SegmentId};
 use ferry_machine::outcome::Rejection;
 use ferry_machine::row::Job;
-use ferry_machine::view::{self, SegmentStatus};
+use ferry_machine::view::{self, Segment};
 use ferry_proto::v1;
 use ferry_proto::v1::segment_service_server::SegmentService;
 use tonic::{Request, Response, Status, async_trait};
@@ -55,9 +55,9 @@ impl SegmentService for Services {
             };
             (page.items.into_iter().map(|segment| (segment.id.0, segment)).collect(), page.next.map(|id| id.0))
         };
-        let keep = |status: SegmentStatus| {
-            let of_collection = request.collection_id == 0 || status.segment.collection_id == request.collection_id;
-            (of_collection && states.admits(status.segment.state)).then(|| wire::segment(&status))
+        let keep = |segment: Segment| {
+            let of_collection = request.collection_id == 0 || segment.collection_id == request.collection_id;
+            (of_collection && states.admits(segment.state)).then(|| wire::segment(&segment))
         };
         let (segments, next_page_token) = page::fill(&page, scan, keep);
         reading.answer(v1::ListSegmentsResponse { segments, next_page_token })

@@ -9,7 +9,8 @@ pub(crate) use job::{job, job_event, job_id};
 pub(crate) use rows::{id_mapping, segment, task, worker};
 
 use crate::status::Violations;
-use ferry_machine::row::{ExhaustedPolicy, SegmentState, VerifyMode};
+use ferry_machine::row::{ExhaustedPolicy, VerifyMode};
+use ferry_machine::view::SegmentState;
 use ferry_machine::view::{State, TaskState};
 use ferry_proto::v1;
 use ferry_raft::Role;

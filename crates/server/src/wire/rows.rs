@@ -2,9 +2,9 @@
 
 use super::job::wall_ms;
 use ferry_machine::command::IdMapping;
-use ferry_machine::row::{AttemptEnd, EndedAttempt, Job, SegmentState, Task, Worker, WorkerState};
+use ferry_machine::row::{AttemptEnd, EndedAttempt, Job, Task, Worker, WorkerState};
 use ferry_machine::tables::Read;
-use ferry_machine::view::{self, SegmentStatus, TaskState, task_status};
+use ferry_machine::view::{self, Segment, SegmentState, TaskState, task_status};
 use ferry_proto::v1;
 
 /// A source and its target.
@@ -67,15 +67,14 @@ fn ended_attempt(read: &dyn Read, attempt: &EndedAttempt) -> v1::EndedAttempt {
 }
 
 /// A target segment as users see it.
-pub(crate) fn segment(status: &SegmentStatus) -> v1::Segment {
-    let segment = &status.segment;
+pub(crate) fn segment(segment: &Segment) -> v1::Segment {
     let state = match segment.state {
         SegmentState::Importing => v1::SegmentState::Importing,
         SegmentState::Flushed => v1::SegmentState::Flushed,
         SegmentState::Dropped => v1::SegmentState::Dropped,
     };
     v1::Segment {
-        segment_id: status.id.0,
+        segment_id: segment.id.0,
         collection_id: segment.collection_id,
         partition_id: segment.partition_id,
         source_segment_id: segment.source.0,

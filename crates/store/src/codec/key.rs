@@ -14,8 +14,8 @@ pub(crate) mod table {
     pub(crate) const CLUSTER: u8 = 1;
     pub(crate) const JOB: u8 = 2;
     pub(crate) const TASK: u8 = 3;
-    pub(crate) const SEGMENT: u8 = 4;
-    pub(crate) const JOB_SEGMENT: u8 = 5;
+    pub(crate) const TARGETS: u8 = 4;
+    pub(crate) const JOB_TARGETS: u8 = 5;
     pub(crate) const REQUEST: u8 = 6;
     pub(crate) const WORKER: u8 = 7;
     pub(crate) const WORKER_NAME: u8 = 8;
@@ -41,8 +41,8 @@ pub fn encode(key: &Key) -> Vec<u8> {
         Key::Cluster => writer.byte(table::CLUSTER),
         Key::Job(job) => writer.byte(table::JOB).signed(job.0),
         Key::Task(task) => writer.byte(table::TASK).signed(task.0),
-        Key::Segment(segment) => writer.byte(table::SEGMENT).signed(segment.0),
-        Key::JobSegment(job, segment) => writer.byte(table::JOB_SEGMENT).signed(job.0).signed(segment.0),
+        Key::Targets(last) => writer.byte(table::TARGETS).signed(last.0),
+        Key::JobTargets(job, last) => writer.byte(table::JOB_TARGETS).signed(job.0).signed(last.0),
         Key::Request(id) => writer.byte(table::REQUEST).text(id),
         Key::Worker(worker) => writer.byte(table::WORKER).signed(worker.0),
         Key::WorkerName(name) => writer.byte(table::WORKER_NAME).text(name),
@@ -122,8 +122,8 @@ impl Reader<'_> {
             table::CLUSTER => Key::Cluster,
             table::JOB => Key::Job(self.job()?),
             table::TASK => Key::Task(self.task()?),
-            table::SEGMENT => Key::Segment(self.segment()?),
-            table::JOB_SEGMENT => Key::JobSegment(self.job()?, self.segment()?),
+            table::TARGETS => Key::Targets(self.segment()?),
+            table::JOB_TARGETS => Key::JobTargets(self.job()?, self.segment()?),
             table::REQUEST => Key::Request(self.text()?),
             table::WORKER => Key::Worker(self.worker()?),
             table::WORKER_NAME => Key::WorkerName(self.text()?),

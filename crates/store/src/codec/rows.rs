@@ -5,9 +5,9 @@ mod cluster;
 mod event;
 mod index;
 mod job;
-mod mapping;
+mod mappings;
 mod request;
-mod segment;
+mod targets;
 mod task;
 mod worker;
 mod worker_name;
@@ -22,8 +22,8 @@ pub fn encode(row: Row) -> Vec<u8> {
         Row::Cluster(cluster) => cluster::encode(&cluster),
         Row::Job(job) => job::encode(*job),
         Row::Task(task) => task::encode(*task),
-        Row::Segment(segment) => segment::encode(&segment),
-        Row::Mapping(mapping) => mapping::encode(mapping),
+        Row::Targets(targets) => targets::encode(&targets),
+        Row::Mappings(mappings) => mappings::encode(&mappings),
         Row::Request(request) => request::encode(request),
         Row::Worker(worker) => worker::encode(*worker),
         Row::WorkerName(worker) => worker_name::encode(worker),
@@ -38,8 +38,8 @@ pub fn decode(key: &Key, bytes: &[u8]) -> Result<Row, CodecError> {
         Key::Cluster => Row::Cluster(cluster::decode(bytes)?),
         Key::Job(_) => Row::Job(Box::new(job::decode(bytes)?)),
         Key::Task(_) => Row::Task(Box::new(task::decode(bytes)?)),
-        Key::Segment(_) => Row::Segment(segment::decode(bytes)?),
-        Key::JobSegment(..) => Row::Mapping(mapping::decode(bytes)?),
+        Key::Targets(_) => Row::Targets(targets::decode(bytes)?),
+        Key::JobTargets(..) => Row::Mappings(mappings::decode(bytes)?),
         Key::Request(_) => Row::Request(request::decode(bytes)?),
         Key::Worker(_) => Row::Worker(Box::new(worker::decode(bytes)?)),
         Key::WorkerName(_) => Row::WorkerName(worker_name::decode(bytes)?),

@@ -88,7 +88,7 @@ impl Generation {
     /// What a planted bug does to an installed checkpoint.
     pub(super) fn lose_last_segment(&self) -> Result<(), RowsError> {
         let mut cursor = self.db.raw_iterator();
-        cursor.seek_for_prev([table::SEGMENT + 1]);
+        cursor.seek_for_prev([table::TARGETS + 1]);
         let Some(last) = cursor.key() else { return Ok(()) };
         let mut options = WriteOptions::default();
         options.disable_wal(true);

@@ -4,8 +4,8 @@ use ferry_machine::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::key::{DueItem, Key, Stage};
 use ferry_machine::row::{
     AttemptEnd, CleanUp, Cluster, Copied, EndedAttempt, EventLog, ExhaustedPolicy, Job, JobCounts, JobOptions, JobSpec,
-    JobState, JobTotals, Lease, ManifestPin, Mapping, Request, Row, Segment, SegmentState, Settle, Task, TaskCounts,
-    TaskOutcome, TaskSegment, VerifyMode, Worker, WorkerState,
+    JobState, JobTotals, Lease, ManifestPin, Mapping, Published, PublishedSegment, Request, Row, Settle, Targets, Task,
+    TaskCounts, TaskOutcome, TaskSegment, VerifyMode, Worker, WorkerState,
 };
 use ferry_machine::time::{Stamp, Time};
 use std::collections::BTreeMap;
@@ -84,8 +84,8 @@ impl Dice {
             0 => Key::Cluster,
             1 => Key::Job(JobId(self.id())),
             2 => Key::Task(TaskId(self.id())),
-            3 => Key::Segment(SegmentId(self.id())),
-            4 => Key::JobSegment(JobId(self.id()), SegmentId(self.id())),
+            3 => Key::Targets(SegmentId(self.id())),
+            4 => Key::JobTargets(JobId(self.id()), SegmentId(self.id())),
             5 => Key::Request(self.text()),
             6 => Key::Worker(WorkerId(self.id())),
             7 => Key::WorkerName(self.text()),
@@ -108,8 +108,8 @@ impl Dice {
             Key::Cluster => Row::Cluster(self.cluster()),
             Key::Job(_) => Row::Job(Box::new(self.job())),
             Key::Task(_) => Row::Task(Box::new(self.task())),
-            Key::Segment(_) => Row::Segment(self.segment()),
-            Key::JobSegment(..) => Row::Mapping(self.mapping()),
+            Key::Targets(_) => Row::Targets(self.targets()),
+            Key::JobTargets(..) => Row::Mappings((0..=self.below(3)).map(|_| self.mapping()).collect()),
             Key::Request(_) => Row::Request(Request {
                 hash: self.text().into_bytes(),
                 job: JobId(self.id()),
@@ -245,9 +245,12 @@ impl Dice {
         Mapping { source: SegmentId(self.id()), partition_id: self.id() }
     }
 
+    fn copied(&mut self) -> Copied {
+        Copied { partition_id: self.id(), rows: self.id(), bytes: self.number() }
+    }
+
     fn task_segment(&mut self) -> TaskSegment {
-        let copied = |dice: &mut Self| Copied { partition_id: dice.id(), rows: dice.id(), bytes: dice.number() };
-        TaskSegment { target: SegmentId(self.id()), mapping: self.mapping(), copied: self.option(copied) }
+        TaskSegment { target: SegmentId(self.id()), mapping: self.mapping(), copied: self.option(Self::copied) }
     }
 
     fn task(&mut self) -> Task {
@@ -300,16 +303,13 @@ impl Dice {
         }
     }
 
-    fn segment(&mut self) -> Segment {
-        Segment {
-            job: JobId(self.id()),
-            source: SegmentId(self.id()),
-            collection_id: self.id(),
-            partition_id: self.id(),
-            state: self.pick(&[SegmentState::Importing, SegmentState::Flushed, SegmentState::Dropped]),
-            rows: self.id(),
-            bytes: self.number(),
-        }
+    fn targets(&mut self) -> Targets {
+        let segment = |dice: &mut Self| PublishedSegment { source: SegmentId(dice.id()), copied: dice.copied() };
+        let published = |dice: &mut Self| Published {
+            collection_id: dice.id(),
+            segments: (0..=dice.below(3)).map(|_| segment(dice)).collect(),
+        };
+        Targets { job: JobId(self.id()), first: SegmentId(self.id()), published: self.option(published) }
     }
 
     fn worker(&mut self) -> Worker {
