@@ -134,7 +134,7 @@ impl RaftLogStorage<Types> for LogStore {
     async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
         let last_purged_log_id = self.purged()?;
         let last = self.log.last().map_err(io::Error::other)?;
-        let last = last.map(|(_, bytes)| wire::entry_from_bytes(bytes)).transpose().map_err(io::Error::other)?;
+        let last = last.map(|(_, bytes)| wire::entry_from_bytes(bytes.into())).transpose().map_err(io::Error::other)?;
         let last_log_id = last.map(|entry| entry.log_id).or(last_purged_log_id);
         Ok(LogState { last_purged_log_id, last_log_id })
     }

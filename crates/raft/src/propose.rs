@@ -10,7 +10,8 @@ use crate::peers::MESSAGE_BYTES_MAX;
 use crate::read::leader_of;
 use crate::types::{Batch, Core, Types};
 use ferry_machine::command::Command;
-use ferry_machine::limits::ROWS_PER_COMMAND_MAX;
+use ferry_machine::id::SegmentId;
+use ferry_machine::limits::{ROWS_PER_COMMAND_MAX, TARGETS_PER_RUN_MAX};
 use ferry_machine::outcome::{Outcome, Rejection};
 use ferry_store::codec::{self, EncodedCommand};
 use openraft::async_runtime::watch::WatchReceiver;
@@ -31,6 +32,8 @@ const ROWS_PER_COMMAND_BASE: usize = 16;
 /// Rows of one mapping of a submit: the lock on its target, its row of the job, and for a freed target the job that held it and
 /// the locks to both sides.
 const ROWS_PER_MAPPING: usize = 5;
+/// Rows of neighbouring targets that nobody held: the lock on them and their row of the job.
+const ROWS_PER_RUN: usize = 2;
 /// Commands of one entry, however small.
 const COMMANDS_PER_ENTRY_MAX: usize = 64;
 /// Bytes that commands may have to share an entry; a single larger one goes alone.
@@ -253,7 +256,12 @@ fn distribute(core: &Core, result: Option<ClientWriteResult<Types>>, answers: Ve
 /// Rows that a command may read or write at most, as far as its size tells; commands that work in pages fill an entry.
 fn rows_max(command: &Command) -> usize {
     let named = match command {
-        Command::SubmitPage(page) => page.mappings.len().saturating_mul(ROWS_PER_MAPPING),
+        Command::SubmitPage(page) => {
+            let named = page.mappings.iter().filter(|mapping| mapping.target != SegmentId(0)).count();
+            // The other targets are chosen by the machine, neighbours that nobody held.
+            let runs = (page.mappings.len() - named).div_ceil(TARGETS_PER_RUN_MAX);
+            named.saturating_mul(ROWS_PER_MAPPING).saturating_add(runs * ROWS_PER_RUN)
+        }
         Command::ExpireRequests { request_ids } => request_ids.len().saturating_mul(2),
         Command::CreateTasks { .. }
         | Command::SettleJob { .. }
@@ -285,7 +293,7 @@ fn rows_max(command: &Command) -> usize {
 mod tests {
     use super::*;
     use ferry_machine::command::{CopiedSegment, IdMapping, LeaseRef, SubmitPage, TaskResult};
-    use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
+    use ferry_machine::id::{JobId, TaskId, WorkerId};
     use ferry_machine::limits::{MAPPINGS_PER_PAGE_MAX, SEGMENTS_PER_TASK_MAX};
     use ferry_machine::time::Stamp;
 
@@ -298,9 +306,12 @@ mod tests {
 
     #[test]
     fn the_largest_page_of_a_submit_fits_into_an_entry() {
-        let mappings = vec![IdMapping::default(); MAPPINGS_PER_PAGE_MAX];
-        let page = Command::SubmitPage(Box::new(SubmitPage { mappings, ..SubmitPage::default() }));
-        assert!(rows_max(&page) <= ROWS_PER_ENTRY_MAX);
+        let mappings = vec![IdMapping { target: SegmentId(1), ..IdMapping::default() }; MAPPINGS_PER_PAGE_MAX];
+        let page = |mappings| Command::SubmitPage(Box::new(SubmitPage { mappings, ..SubmitPage::default() }));
+        assert!(rows_max(&page(mappings)) <= ROWS_PER_ENTRY_MAX);
+        let chosen = vec![page(vec![IdMapping::default(); MAPPINGS_PER_PAGE_MAX]); 100];
+        let counts: Vec<usize> = Ask::group(&chosen, None).unwrap().iter().map(|(ask, _)| ask.commands.len()).collect();
+        assert_eq!(counts, [50, 50], "those of targets that the machine chooses share entries");
     }
 
     #[test]

@@ -131,8 +131,8 @@ pub(crate) fn entry_to_bytes(entry: Entry) -> Vec<u8> {
     entry_to_proto(entry).encode_to_vec()
 }
 
-pub(crate) fn entry_from_bytes(bytes: Vec<u8>) -> Result<Entry, WireError> {
-    entry_from_proto(proto::RaftEntry::decode(bytes::Bytes::from(bytes))?)
+pub(crate) fn entry_from_bytes(bytes: bytes::Bytes) -> Result<Entry, WireError> {
+    entry_from_proto(proto::RaftEntry::decode(bytes)?)
 }
 
 pub(crate) fn append_to_proto(request: AppendEntriesRequest<Types>) -> proto::RaftAppendRequest {
@@ -233,7 +233,7 @@ mod tests {
         ];
         for payload in payloads {
             let entry = Entry { log_id: LogId::new_term_index(7, 42), payload };
-            assert_eq!(entry_from_bytes(entry_to_bytes(entry.clone())).unwrap(), entry);
+            assert_eq!(entry_from_bytes(entry_to_bytes(entry.clone()).into()).unwrap(), entry);
         }
     }
 
@@ -260,6 +260,6 @@ mod tests {
     #[test]
     fn an_entry_without_a_log_id_is_refused() {
         let bytes = proto::RaftEntry { log_id: None, payload: None }.encode_to_vec();
-        assert_eq!(entry_from_bytes(bytes), Err(WireError::Missing("log_id")));
+        assert_eq!(entry_from_bytes(bytes.into()), Err(WireError::Missing("log_id")));
     }
 }

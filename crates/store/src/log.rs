@@ -7,13 +7,16 @@
 mod entry;
 mod flusher;
 mod mark;
+mod recent;
 mod verify;
 
 use self::flusher::Flusher;
 use self::mark::Mark;
+use self::recent::Recent;
 use crate::disk::Disk;
 use crate::files::{FileError, next_step_of_engine};
 use crate::options::Engine;
+use bytes::Bytes;
 use ferry_planted::Bug;
 use rocksdb::{ColumnFamily, DB, ReadOptions, WriteBatch};
 use std::path::{Path, PathBuf};
@@ -78,6 +81,8 @@ struct Inner {
     disk: Disk,
     db: DB,
     end: Mutex<End>,
+    /// Changed only with `end` locked.
+    recent: Mutex<Recent>,
     /// Held during a sync.
     syncing: Mutex<()>,
     /// The first failed write or sync: what followed it may be lost, whatever a later sync says.
@@ -108,8 +113,15 @@ impl Log {
         let mark = Mark::open(mark)?;
         let end = End { last: None, truncations: 0, mark };
         let (folder, disk) = (folder.to_path_buf(), engine.disk().clone());
-        let inner =
-            Inner { folder, disk, db, end: Mutex::new(end), syncing: Mutex::default(), failed: OnceLock::new() };
+        let inner = Inner {
+            folder,
+            disk,
+            db,
+            end: Mutex::new(end),
+            recent: Mutex::default(),
+            syncing: Mutex::default(),
+            failed: OnceLock::new(),
+        };
         let promised = verify::verify(&inner)?;
         inner.end().last = promised.end;
         let inner = Arc::new(inner);
@@ -122,12 +134,18 @@ impl Log {
         let Some(last) = entries.last().map(|(index, _)| *index) else { return Ok(()) };
         let mut batch = WriteBatch::default();
         let family = self.inner.family(LOG);
-        for (index, bytes) in entries {
-            batch.put_cf(family, entry::key(index), entry::seal(index, bytes));
+        let sealed: Vec<(u64, Bytes)> =
+            entries.into_iter().map(|(index, bytes)| (index, entry::seal(index, bytes).into())).collect();
+        for (index, value) in &sealed {
+            batch.put_cf(family, entry::key(*index), value);
         }
         let mut end = self.inner.end();
         self.inner.write(batch)?;
         end.last = Some(last);
+        let mut recent = self.inner.recent();
+        for (index, value) in sealed {
+            recent.push(index, entry::without_checksum(&value));
+        }
         Ok(())
     }
 
@@ -153,12 +171,15 @@ impl Log {
 
     /// Entries from `from` on and before `to_exclusive`, about `bytes_max` bytes of them, but at least one where
     /// there is one. Entries that were purged are left out.
-    pub fn read(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> Result<Vec<(u64, Vec<u8>)>, LogError> {
+    pub fn read(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> Result<Vec<(u64, Bytes)>, LogError> {
+        if let Some(recent) = self.inner.recent().read(from, to_exclusive, bytes_max) {
+            return Ok(recent);
+        }
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(entry::key(to_exclusive));
         let mut cursor = self.inner.db.raw_iterator_cf_opt(self.inner.family(LOG), options);
         cursor.seek(entry::key(from));
-        let mut entries: Vec<(u64, Vec<u8>)> = Vec::new();
+        let mut entries: Vec<(u64, Bytes)> = Vec::new();
         let mut bytes_read = 0;
         while let Some((key, value)) = cursor.item() {
             let (index, bytes) = self.inner.unseal(key, value)?;
@@ -168,7 +189,7 @@ impl Log {
                 return Err(LogError::Missing { folder: self.inner.folder.clone(), index: before + 1 });
             }
             bytes_read += bytes.len();
-            entries.push((index, bytes));
+            entries.push((index, bytes.into()));
             if bytes_read >= bytes_max {
                 break;
             }
@@ -199,6 +220,7 @@ impl Log {
         batch.delete_range_cf(self.inner.family(LOG), entry::key(count(index)), entry::key(u64::MAX));
         self.inner.write(batch)?;
         end.last = last;
+        self.inner.recent().truncate_from(count(index));
         Ok(())
     }
 
@@ -210,6 +232,7 @@ impl Log {
         let mut end = self.inner.end();
         self.inner.write(batch)?;
         end.last = end.last.max(Some(up_to));
+        self.inner.recent().purge_before(up_to + 1);
         Ok(())
     }
 
@@ -243,6 +266,10 @@ impl Inner {
 
     fn end(&self) -> MutexGuard<'_, End> {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, batch: WriteBatch) -> Result<(), LogError> {

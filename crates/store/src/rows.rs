@@ -10,9 +10,11 @@ mod batch;
 mod generation;
 mod install;
 mod reading;
+mod recent;
 mod view;
 
 pub(crate) use self::generation::Generation;
+use self::recent::Recent;
 use crate::codec::CodecError;
 use crate::files::{self, FileError};
 use crate::log::{Log, LogError};
@@ -84,6 +86,8 @@ pub struct Rows {
 #[derive(Default)]
 struct Writer {
     unflushed_bytes: usize,
+    /// Rows of the live generation.
+    recent: Recent,
     /// Flushes begun that nobody waits for under the lock.
     flushes: u64,
 }
@@ -144,15 +148,15 @@ impl Rows {
         change: impl FnOnce(&mut Batch<'_>) -> T,
     ) -> Result<T, RowsError> {
         options::count_nothing();
-        let mut writer = self.lock();
+        let writer = &mut *self.lock();
         let live = self.live();
-        let mut batch = Batch::new(&live);
+        let mut batch = Batch::new(&live, &mut writer.recent);
         let answer = change(&mut batch);
         // Without its own log the database waits for the disk only when its buffers are full.
         let written = self.engine.disk().during("writing rows", || batch.write(applied, membership));
-        writer.unflushed_bytes += written?;
+        writer.unflushed_bytes += written.inspect_err(|_| writer.recent.forget())?;
         if writer.unflushed_bytes >= self.engine.rows_flush_bytes() {
-            self.begin_flush(&live, &mut writer)?;
+            self.begin_flush(&live, writer)?;
         }
         Ok(answer)
     }

@@ -15,7 +15,7 @@ pub(super) fn report(desk: &mut Desk<'_>, lease: LeaseRef, result: &TaskResult) 
     if repeats(&task, lease, result) {
         return Ok(Outcome::Reported { job_ended: false });
     }
-    let (task, _) = tasks::held(desk, lease)?;
+    tasks::check_held(&task, lease)?;
     let ending = match result {
         TaskResult::Copied { segments } => Ending::Copied(segments),
         TaskResult::CleanedUp => Ending::CleanedUp,

@@ -127,14 +127,17 @@ fn runs(job: &Job, task: &Task) -> bool {
 /// An attempt, and its job; rejected unless it holds its task's lease.
 pub(super) fn held(desk: &Desk<'_>, lease: LeaseRef) -> Result<(Task, Job), Rejection> {
     let task = desk.task(lease.task)?;
+    check_held(&task, lease)?;
+    let job = desk.job(task.job)?;
+    Ok((task, job))
+}
+
+/// Refuses an attempt that does not hold the lease of its task.
+pub(super) fn check_held(task: &Task, lease: LeaseRef) -> Result<(), Rejection> {
     let holds = task.lease.is_some_and(|held| {
         (held.worker, held.incarnation, held.attempt) == (lease.worker, lease.incarnation, lease.attempt)
     });
-    if !holds {
-        return Err(not_held(lease, "another attempt has it, or none"));
-    }
-    let job = desk.job(task.job)?;
-    Ok((task, job))
+    if holds { Ok(()) } else { Err(not_held(lease, "another attempt has it, or none")) }
 }
 
 pub(super) fn not_held(lease: LeaseRef, reason: &'static str) -> Rejection {

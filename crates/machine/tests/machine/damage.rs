@@ -108,9 +108,9 @@ fn every_altered_row_is_noticed() {
 #[test]
 fn targets_that_are_published_or_not_against_their_job_or_overlap_are_noticed() {
     let story = rich();
-    let of_published = |count: usize| {
+    let of_published = |count: i64| {
         let segment = PublishedSegment { source: SegmentId(1), copied: Copied { partition_id: 1, rows: 1, bytes: 1 } };
-        Published { collection_id: 1, segments: vec![segment; count] }
+        Published { collection_id: 1, segments: (0..count).map(|_| segment).collect() }
     };
     let mut published = 0;
     for (key, row) in story.rows.rows() {
@@ -118,7 +118,7 @@ fn targets_that_are_published_or_not_against_their_job_or_overlap_are_noticed() 
         let mut other = targets.clone();
         other.published = match &targets.published {
             Some(_) => None,
-            None => Some(of_published((last.0 - targets.first.0 + 1) as usize)),
+            None => Some(of_published(last.0 - targets.first.0 + 1)),
         };
         published += usize::from(targets.published.is_some());
         let overlapping = Targets { first: SegmentId(targets.first.0 - 1), ..targets.clone() };
@@ -147,7 +147,7 @@ fn damage_of_what_collected_jobs_published_is_noticed_though_nothing_else_tells_
     let [(before, _), (last, Row::Targets(run))] = &runs[..] else { panic!("{runs:?}") };
     let altered = |first: i64, count: i64| {
         let Some(published) = &run.published else { panic!("{run:?}") };
-        let segments = vec![published.segments[0]; count as usize];
+        let segments = (0..count).map(|_| published.segments[0]).collect();
         let published = Some(Published { segments, ..published.clone() });
         Row::Targets(Targets { first: SegmentId(first), published, ..run.clone() })
     };

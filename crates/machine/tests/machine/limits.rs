@@ -42,6 +42,18 @@ fn a_page_of_a_submit_that_takes_over_a_target_of_another_job_each() {
 }
 
 #[test]
+fn a_page_of_targets_that_the_machine_chooses_touches_few_rows() {
+    let mut story = large();
+    let mappings: Vec<_> = (1..=limits::MAPPINGS_PER_PAGE_MAX as i64).map(|source| mapping(source, 0)).collect();
+    story.ok(submit(page("r", 0, 2 * mappings.len() as u64, &mappings)));
+    story.rows_touched_max = 0;
+    story.ok(submit(page("r", mappings.len() as u64, 2 * mappings.len() as u64, &mappings)));
+    // What the proposals count for it: two rows for each hundred, and sixteen.
+    assert!(story.rows_touched_max <= 20, "{}", story.rows_touched_max);
+    ends_well(&story);
+}
+
+#[test]
 fn pages_of_tasks_of_the_smallest_and_of_the_largest_size() {
     for segments_per_task_max in [1, limits::SEGMENTS_PER_TASK_MAX] {
         let mut story = large();

@@ -23,8 +23,8 @@ use tonic::Status;
 /// A draft hears of its client this often at least while there is nothing to add: a fraction of what it lives for.
 const KEEP_ALIVE: Duration = Duration::from_millis(limits::DRAFT_IDLE_MS / 6);
 
-/// Pages of a submit that are on their way at once: as many as share a sync of the log.
-const PAGES_AT_ONCE: usize = 4;
+/// Pages of a submit that are on their way at once: with targets that the machine chooses they share an entry of the log.
+const PAGES_AT_ONCE: usize = 16;
 const MAPPINGS_AT_ONCE: usize = PAGES_AT_ONCE * limits::MAPPINGS_PER_PAGE_MAX;
 
 /// A job that is submitted.

@@ -1,5 +1,7 @@
 //! Bytes of the log's keys and values: an entry is never handed out unless its checksum fits its index and itself.
 
+use bytes::Bytes;
+
 const CHECKSUM_BYTES: usize = 4;
 
 /// Key of an entry; keys order as indexes do.
@@ -23,6 +25,11 @@ pub(super) fn seal(index: u64, mut bytes: Vec<u8>) -> Vec<u8> {
 pub(super) fn unseal(index: u64, value: &[u8]) -> Option<&[u8]> {
     let (bytes, stored) = value.split_last_chunk::<CHECKSUM_BYTES>()?;
     (checksum(index, bytes) == u32::from_be_bytes(*stored)).then_some(bytes)
+}
+
+/// The bytes of a value that `seal` made.
+pub(super) fn without_checksum(value: &Bytes) -> Bytes {
+    value.slice(..value.len() - CHECKSUM_BYTES)
 }
 
 fn checksum(index: u64, bytes: &[u8]) -> u32 {

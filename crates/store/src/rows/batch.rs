@@ -5,6 +5,7 @@
 use super::RowsError;
 use super::generation::{APPLIED, Generation, MEMBERSHIP, seal};
 use super::reading::{self, Cursor};
+use super::recent::Recent;
 use crate::codec::{key, rows};
 use ferry_machine::key::Key;
 use ferry_machine::row::Row;
@@ -21,6 +22,8 @@ const MEMTABLE_BYTES_PER_ENTRY: usize = 100;
 /// The rows with the changes of one write on top.
 pub struct Batch<'a> {
     base: &'a Generation,
+    /// Rows of the base that need not be read from it.
+    recent: &'a mut Recent,
     /// What was put, or `None` where something was deleted.
     changes: BTreeMap<Key, Option<Row>>,
     /// The first failed read: what the machine decided on it must not be written.
@@ -28,8 +31,8 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(base: &'a Generation) -> Self {
-        Self { base, changes: BTreeMap::new(), error: OnceCell::new() }
+    pub(super) fn new(base: &'a Generation, recent: &'a mut Recent) -> Self {
+        Self { base, recent, changes: BTreeMap::new(), error: OnceCell::new() }
     }
 
     /// Writes everything, and answers about how many bytes it takes in memory.
@@ -46,6 +49,7 @@ impl<'a> Batch<'a> {
             batch.put(MEMBERSHIP, membership);
         }
         for (key, row) in self.changes {
+            self.recent.note(&key, row.as_ref());
             match row {
                 Some(row) => batch.put(key::encode(&key), rows::encode(row)),
                 None => batch.delete(key::encode(&key)),
@@ -94,10 +98,13 @@ impl<'a> Batch<'a> {
 
 impl Read for Batch<'_> {
     fn get(&self, key: &Key) -> Option<Row> {
-        match self.changes.get(key) {
-            Some(row) => row.clone(),
-            None => self.remember(reading::get(self.base, &ReadOptions::default(), key)),
+        if let Some(row) = self.changes.get(key) {
+            return row.clone();
         }
+        if let Some(row) = self.recent.get(key) {
+            return Some(row.clone());
+        }
+        self.remember(reading::get(self.base, &ReadOptions::default(), key))
     }
 
     fn scan(&self, from: Bound<Key>, to: &Key, rows_max: usize) -> Vec<(Key, Row)> {

@@ -54,6 +54,7 @@ impl Rows {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *live, Arc::new(next)).retire();
         writer.unflushed_bytes = 0;
+        writer.recent.forget();
         Ok(())
     }
 

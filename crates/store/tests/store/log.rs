@@ -11,6 +11,11 @@ fn entries(indexes: std::ops::Range<u64>) -> Vec<(u64, Vec<u8>)> {
     indexes.map(|index| (index, format!("entry {index}").into_bytes())).collect()
 }
 
+fn read(log: &Log, from: u64, to_exclusive: u64, bytes_max: usize) -> Vec<(u64, Vec<u8>)> {
+    let read = log.read(from, to_exclusive, bytes_max).expect("readable");
+    read.into_iter().map(|(index, bytes)| (index, bytes.to_vec())).collect()
+}
+
 fn all(log: &Log) -> Vec<u64> {
     log.read(0, u64::MAX, usize::MAX).expect("readable").into_iter().map(|(index, _)| index).collect()
 }
@@ -58,13 +63,39 @@ fn entries_are_read_in_order_by_range_and_by_bytes() {
     let Store { log, .. } = open(folder.path()).expect("a new store");
     assert_eq!(log.last().expect("readable"), None);
     log.append(entries(0..300)).expect("appended");
-    assert_eq!(log.read(10, 13, usize::MAX).expect("readable"), entries(10..13));
-    assert_eq!(log.read(298, 900, usize::MAX).expect("readable"), entries(298..300));
-    assert_eq!(log.read(300, 900, usize::MAX).expect("readable"), Vec::new());
+    reads_well(&log);
+    drop(log);
+    // What was appended before the start is read from the disk.
+    reads_well(&open(folder.path()).expect("a store").log);
+}
+
+fn reads_well(log: &Log) {
+    assert_eq!(read(log, 10, 13, usize::MAX), entries(10..13));
+    assert_eq!(read(log, 298, 900, usize::MAX), entries(298..300));
+    assert_eq!(read(log, 300, 900, usize::MAX), Vec::new());
+    assert_eq!(read(log, 20, 20, usize::MAX), Vec::new());
     // Two entries have 16 bytes together; one is given even where it is too large.
-    assert_eq!(log.read(1, 300, 14).expect("readable"), entries(1..3));
-    assert_eq!(log.read(1, 300, 0).expect("readable"), entries(1..2));
+    assert_eq!(read(log, 1, 300, 14), entries(1..3));
+    assert_eq!(read(log, 1, 300, 0), entries(1..2));
     assert_eq!(log.last().expect("readable"), entries(299..300).pop());
+}
+
+#[test]
+fn what_was_appended_last_is_read_as_the_log_is_after_truncations_and_purges() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Store { log, .. } = open(folder.path()).expect("a new store");
+    log.append(entries(0..20)).expect("appended");
+    log.truncate_after(Some(9)).expect("truncated");
+    assert_eq!(read(&log, 5, 100, usize::MAX), entries(5..10));
+    let others: Vec<_> = (10..15).map(|index| (index, b"another".to_vec())).collect();
+    log.append(others.clone()).expect("appended");
+    assert_eq!(read(&log, 10, 100, usize::MAX), others);
+    log.purge(7, Vec::new()).expect("purged");
+    assert_eq!(read(&log, 0, 10, usize::MAX), entries(8..10), "those that were purged are left out");
+    log.truncate_after(None).expect("truncated");
+    assert_eq!(read(&log, 8, 100, usize::MAX), Vec::new());
+    log.append(entries(8..9)).expect("appended");
+    assert_eq!(read(&log, 0, 100, usize::MAX), entries(8..9));
 }
 
 #[test]
