@@ -4,9 +4,11 @@
 pub const ROWS_PER_COMMAND_MAX: usize = 1_000;
 /// Consecutive targets in one row.
 pub const TARGETS_PER_RUN_MAX: usize = 100;
-/// Mappings in one page of a submit: each takes, with no other beside it, a lock and a row of the job and, where it takes
-/// over a freed target, a look at the job that held it, and the rows of that one's targets to both sides.
-pub const MAPPINGS_PER_PAGE_MAX: usize = ROWS_PER_PAGE / 5;
+/// Rows of one mapping of a submit that names its target, with no other beside it: the lock on it, its row of the job, and
+/// where it takes over a freed target the job that held it and the locks to both sides.
+pub const ROWS_PER_MAPPING: usize = 5;
+/// Mappings in one page of a submit.
+pub const MAPPINGS_PER_PAGE_MAX: usize = ROWS_PER_PAGE / ROWS_PER_MAPPING;
 /// Mappings of one job.
 pub const MAPPINGS_PER_JOB_MAX: u64 = 10_000_000;
 /// Segments of one task, at most.

@@ -46,6 +46,9 @@ pub(crate) fn worker_named(read: &dyn Read, name: &str) -> Option<WorkerId> {
     Some(id)
 }
 
+/// Rows of runs that are read at once.
+const RUNS_AT_ONCE: usize = 128;
+
 /// The first of some consecutive targets, of which the last is known.
 pub(crate) fn first_of(last: SegmentId, count: usize) -> SegmentId {
     SegmentId(last.0.saturating_sub_unsigned(count as u64).saturating_add(1))
@@ -104,13 +107,14 @@ fn job_runs_after(read: &dyn Read, job: JobId, after: SegmentId, targets_max: us
         .collect()
 }
 
-/// Rows of runs, in order, until these have so many targets behind one. No more rows are read than are needed if each has
-/// as many targets as it can.
+/// Rows of runs, in order, until these have so many targets behind one. At first as many rows are read as are needed if
+/// each has as many targets as it can, then more at a time.
 fn runs(read: &dyn Read, from: Key, to: &Key, after: SegmentId, targets_max: usize) -> Vec<(Key, Row)> {
     let mut found = Vec::new();
-    let (mut from, mut targets) = (Bound::Included(from), 0);
+    let (mut from, mut targets, mut rows_max) = (Bound::Included(from), 0, 0);
     while targets < targets_max {
-        let rows_max = (targets_max - targets).div_ceil(TARGETS_PER_RUN_MAX);
+        let left = targets_max - targets;
+        rows_max = left.div_ceil(TARGETS_PER_RUN_MAX).max(2 * rows_max).min(left).min(RUNS_AT_ONCE);
         let rows = read.scan(from, to, rows_max);
         let at_end = rows.len() < rows_max;
         targets += rows.iter().map(|entry| targets_behind(after, entry)).sum::<usize>();
@@ -123,11 +127,19 @@ fn runs(read: &dyn Read, from: Key, to: &Key, after: SegmentId, targets_max: usi
     found
 }
 
-fn targets_behind(after: SegmentId, entry: &(Key, Row)) -> usize {
-    let (first, last) = match entry {
-        (Key::Targets(last), Row::Targets(targets)) => (targets.first, *last),
-        (Key::JobTargets(_, last), Row::Mappings(mappings)) => (first_of(*last, mappings.len()), *last),
-        _ => return 0,
+fn targets_behind(after: SegmentId, (key, row): &(Key, Row)) -> usize {
+    let (Key::Targets(last) | Key::JobTargets(_, last)) = key else { return 0 };
+    let first = match row {
+        Row::Targets(targets) => targets.first,
+        Row::Mappings(mappings) => first_of(*last, mappings.len()),
+        Row::Cluster(_)
+        | Row::Job(_)
+        | Row::Task(_)
+        | Row::Request(_)
+        | Row::Worker(_)
+        | Row::WorkerName(_)
+        | Row::Index
+        | Row::Event(_) => return 0,
     };
     let first = first.max(next_target(after));
     usize::try_from(last.0.saturating_sub(first.0).saturating_add(1)).unwrap_or_default()
@@ -159,7 +171,7 @@ pub(crate) fn job_runs(
     let mut runs = job_runs_after(read, job, after, targets_max);
     let count = |runs: &[(SegmentId, Vec<Mapping>)]| runs.iter().map(|(_, mappings)| mappings.len()).sum::<usize>();
     let last = count(&runs) < targets_max;
-    if count(&runs) > targets_max {
+    while count(&runs) > targets_max {
         runs.pop();
     }
     (runs, last)

@@ -11,7 +11,7 @@ use crate::read::leader_of;
 use crate::types::{Batch, Core, Types};
 use ferry_machine::command::Command;
 use ferry_machine::id::SegmentId;
-use ferry_machine::limits::{ROWS_PER_COMMAND_MAX, TARGETS_PER_RUN_MAX};
+use ferry_machine::limits::{ROWS_PER_COMMAND_MAX, ROWS_PER_MAPPING, TARGETS_PER_RUN_MAX};
 use ferry_machine::outcome::{Outcome, Rejection};
 use ferry_store::codec::{self, EncodedCommand};
 use openraft::async_runtime::watch::WatchReceiver;
@@ -29,9 +29,6 @@ pub(crate) const PROPOSALS_WAITING_MAX: usize = 4_096;
 const ROWS_PER_ENTRY_MAX: usize = ROWS_PER_COMMAND_MAX;
 /// Rows that any command may touch beside those it names: the cluster, a job, a task, a worker, and their indexes.
 const ROWS_PER_COMMAND_BASE: usize = 16;
-/// Rows of one mapping of a submit: the lock on its target, its row of the job, and for a freed target the job that held it and
-/// the locks to both sides.
-const ROWS_PER_MAPPING: usize = 5;
 /// Rows of neighbouring targets that nobody held: the lock on them and their row of the job.
 const ROWS_PER_RUN: usize = 2;
 /// Commands of one entry, however small.

@@ -120,15 +120,17 @@ impl World {
     /// The proposer learns what became of its proposal, if it still leads.
     pub(crate) fn answered(&mut self, proposal: &Proposal, answer: Option<Answer>) {
         let (node, term) = (proposal.node, proposal.term);
-        if self.leading(node, term).is_none() {
-            return;
-        }
-        if let Some(leadership) = self.leading(node, term) {
-            match proposal.purpose {
-                Purpose::Hello { .. } => leadership.registering = leadership.registering.saturating_sub(1),
-                Purpose::Lose(..) => leadership.losing = leadership.losing.saturating_sub(1),
-                _ => {}
-            }
+        let Some(leadership) = self.leading(node, term) else { return };
+        match proposal.purpose {
+            Purpose::Hello { .. } => leadership.registering -= 1,
+            Purpose::Lose(..) => leadership.losing -= 1,
+            Purpose::Barrier
+            | Purpose::Plan
+            | Purpose::Claim { .. }
+            | Purpose::Progress { .. }
+            | Purpose::Report { .. }
+            | Purpose::Dropped { .. }
+            | Purpose::Client(_) => {}
         }
         match (&proposal.purpose, answer) {
             (Purpose::Barrier, Some(_)) => self.begin_to_lead(node, term),

@@ -218,8 +218,12 @@ impl Rows {
     }
 
     fn lock(&self) -> MutexGuard<'_, Writer> {
-        // A panic in a change leaves nothing behind: its batch is gone unwritten.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock().unwrap_or_else(|poisoned| {
+            // A panic in a change leaves nothing behind: its batch is gone unwritten. One in writing it may have been noted.
+            let mut writer = poisoned.into_inner();
+            writer.recent.forget();
+            writer
+        })
     }
 }
 

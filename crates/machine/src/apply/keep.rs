@@ -107,9 +107,8 @@ impl Desk<'_> {
         }
     }
 
-    /// Takes the lock on a target from a job that gave it up, which keeps those on the neighbours.
-    pub(super) fn take_over(&mut self, target: SegmentId) {
-        let Some((last, held)) = read::targets_with(&self.rows, target) else { return };
+    /// Takes the lock on a target from a job that gave it up, which keeps those on the rest of the run up to `last`.
+    pub(super) fn take_over(&mut self, target: SegmentId, last: SegmentId, held: Targets) {
         self.rows.delete(&Key::Targets(last));
         if target < last {
             let behind = Targets { first: read::next_target(target), ..held.clone() };

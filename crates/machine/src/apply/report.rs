@@ -41,8 +41,8 @@ fn repeats(task: &Task, lease: LeaseRef, result: &TaskResult) -> bool {
     ended && taken
 }
 
-/// Completes a task with what its attempt copied. The rows of its segments stay as they are: what is told of them follows
-/// from here until settling writes it down.
+/// Completes a task with what its attempt copied: what is told of its segments follows from here until settling writes it
+/// down.
 pub(super) fn copied(desk: &Desk<'_>, job: &Job, task: &mut Task, segments: &[CopiedSegment]) -> Result<(), Rejection> {
     if !task.claimed {
         return Err(invalid("result", "is of targets that were never claimed: claim them before they are written"));

@@ -24,7 +24,7 @@ pub(super) fn settle(desk: &mut Desk<'_>, id: JobId, at: Settle) -> Result<Outco
     }
     let mut job = old.clone();
     job.settle = match at {
-        Settle::Segments { after } => settle_segments(desk, &mut job, after, ended),
+        Settle::Segments { after } => settle_segments(desk, &job, after),
         Settle::Tasks { after } => settle_tasks(desk, &mut job, after, ended),
         Settle::Done => return Err(Rejection::Stale("everything was settled already")),
     };
@@ -33,9 +33,9 @@ pub(super) fn settle(desk: &mut Desk<'_>, id: JobId, at: Settle) -> Result<Outco
 }
 
 /// Only published segments outlive their job: of others there is nothing to write down.
-fn settle_segments(desk: &mut Desk<'_>, job: &mut Job, after: SegmentId, ended: Stamp) -> Settle {
+fn settle_segments(desk: &mut Desk<'_>, job: &Job, after: SegmentId) -> Settle {
     if !matches!(job.state, JobState::Completed { .. }) {
-        return settle_tasks(desk, job, before_first_task(job), ended);
+        return Settle::Tasks { after: before_first_task(job) };
     }
     let (page, last_page) = read::job_runs(&desk.rows, job.id, after, limits::SEGMENTS_PER_SETTLE_PAGE);
     let mut tasks = TasksOfTargets::new(job);

@@ -2,7 +2,7 @@
 
 use super::keep::Desk;
 use super::validate::{self, invalid};
-use crate::command::{IdMapping, SubmitPage};
+use crate::command::SubmitPage;
 use crate::derive;
 use crate::id::{JobId, SegmentId, TaskId};
 use crate::limits;
@@ -124,15 +124,7 @@ fn append(desk: &mut Desk<'_>, old: Option<&Job>, mut job: Job, page: &SubmitPag
         let reason = format!("there are more than the {} that the first page announced", job.spec.segments);
         return Err(invalid("id_mappings", reason));
     }
-    let none_held = none_held(desk, page);
-    let mut targets = BTreeMap::new();
-    for (index, mapping) in (job.mappings..).zip(&page.mappings) {
-        let target = target(desk, job.id, index, mapping, none_held)?;
-        let place = Mapping { source: mapping.source, partition_id: mapping.partition_id };
-        if targets.insert(target, place).is_some() {
-            return Err(listed_twice(index, target));
-        }
-    }
+    let targets = take_targets(desk, &job, page)?;
     put_runs(desk, job.id, targets);
     job.mappings = mappings;
     let submitted = mappings == job.spec.segments;
@@ -156,28 +148,55 @@ fn none_held(desk: &Desk<'_>, page: &SubmitPage) -> bool {
     read::targets_between(&desk.rows, SegmentId(first), SegmentId(last), 1).is_empty()
 }
 
-/// The target of a mapping: the one that it names, which nobody holds any more then, or a new one.
-fn target(
+/// Where each target of a page comes from: targets that it names, which nobody holds any more then, and new ones.
+fn take_targets(desk: &mut Desk<'_>, job: &Job, page: &SubmitPage) -> Result<BTreeMap<SegmentId, Mapping>, Rejection> {
+    let none_held = none_held(desk, page);
+    let mut targets = BTreeMap::new();
+    let mut named = BTreeMap::new();
+    for (index, mapping) in (job.mappings..).zip(&page.mappings) {
+        let chosen = mapping.target == SegmentId(0);
+        let target = if chosen { SegmentId(desk.take_ids(1)?) } else { mapping.target };
+        let place = Mapping { source: mapping.source, partition_id: mapping.partition_id };
+        if targets.insert(target, place).is_some() {
+            return Err(listed_twice(index, target));
+        }
+        if !chosen {
+            named.insert(target, index);
+        }
+    }
+    // In the order of the targets: rows that were deleted for one lie behind the look for the next. The caller hears of the
+    // first that it named.
+    let refused = named.into_iter().filter_map(|(target, index)| {
+        let taken = take_target(desk, job.id, index, target, none_held);
+        taken.err().map(|rejection| (index, rejection))
+    });
+    match refused.min_by_key(|(index, _)| *index) {
+        Some((_, rejection)) => Err(rejection),
+        None => Ok(targets),
+    }
+}
+
+fn take_target(
     desk: &mut Desk<'_>,
     job: JobId,
     index: u64,
-    mapping: &IdMapping,
+    target: SegmentId,
     none_held: bool,
-) -> Result<SegmentId, Rejection> {
-    let target = mapping.target;
-    if target == SegmentId(0) {
-        return Ok(SegmentId(desk.take_ids(1)?));
+) -> Result<(), Rejection> {
+    if let Some(rejection) = not_allocated(&desk.cluster, target) {
+        return Err(rejection);
     }
     if none_held {
-        return not_allocated(&desk.cluster, target).map_or(Ok(target), Err);
+        return Ok(());
     }
-    match refused_target(&desk.rows, &desk.cluster, desk.now.at, target) {
-        Some(Rejection::TargetHeld { job: holder, .. }) if holder == job => Err(listed_twice(index, target)),
-        Some(rejection) => Err(rejection),
-        None => {
-            desk.take_over(target);
-            Ok(target)
+    match read::targets_with(&desk.rows, target) {
+        None => Ok(()),
+        Some((last, held)) if gave_up(&desk.rows, desk.now.at, &held) => {
+            desk.take_over(target, last, held);
+            Ok(())
         }
+        Some((_, held)) if held.job == job => Err(listed_twice(index, target)),
+        Some((_, held)) => Err(Rejection::TargetHeld { target, job: held.job }),
     }
 }
 

@@ -92,12 +92,9 @@ fn check_rows(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
 
 /// The targets that a job lists, with where each comes from.
 fn targets_of<'a>(view: &View<'a>, job: &Job) -> impl Iterator<Item = (SegmentId, Mapping)> + use<'a> {
-    Rows::mappings_of(view.read, job.id).flat_map(|entry| {
-        let (last, mappings) = match entry {
-            (Key::JobTargets(_, last), Row::Mappings(mappings)) => (last, mappings),
-            _ => (SegmentId(0), Vec::new()),
-        };
-        let first = read::first_of(last, mappings.len());
-        (first.0..).map(SegmentId).zip(mappings)
-    })
+    let runs = Rows::mappings_of(view.read, job.id).filter_map(|entry| {
+        let (Key::JobTargets(_, last), Row::Mappings(mappings)) = entry else { return None };
+        Some((read::first_of(last, mappings.len()), mappings))
+    });
+    runs.flat_map(|(first, mappings)| (first.0..).map(SegmentId).zip(mappings))
 }

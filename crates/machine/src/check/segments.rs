@@ -31,26 +31,32 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
             findings.add(key, "is no run of a job's targets");
             continue;
         };
-        findings.expect(!mappings.is_empty(), &key, "has no mappings");
+        let fits = (1..=limits::TARGETS_PER_RUN_MAX).contains(&mappings.len());
+        findings.expect(fits, &key, "has no mappings, or more than a run may");
         walk.check(view, *id, *last, &mappings, &key, findings);
     }
 }
 
-/// The holder of targets has them in its list, as long as that is there.
+/// The holder of targets has them in its list, as long as that is needed.
 fn check_holder(view: &View<'_>, last: SegmentId, targets: &Targets, key: &Key, findings: &mut Findings) {
-    let run = read::job_run_to(view.read, targets.job, last);
-    let listed = run.is_some_and(|(last, mappings)| read::first_of(last, mappings.len()) <= targets.first);
     let (job, published) = (read::job(view.read, targets.job), targets.published.is_some());
     let never = job.as_ref().is_some_and(derive::never_completes);
     findings.expect(!(never && published), key, "is published, and its job never completes");
-    let gone = job.is_none_or(|job| job.state == JobState::Collecting);
-    findings.expect(listed || (gone && published), key, "is not listed by its job");
+    if published && job.is_none_or(|job| job.state == JobState::Collecting) {
+        // There is no list any more, and a look for it would step over all that was deleted with it.
+        return;
+    }
+    let run = read::job_run_to(view.read, targets.job, last);
+    let listed = run.is_some_and(|(last, mappings)| read::first_of(last, mappings.len()) <= targets.first);
+    findings.expect(listed, key, "is not listed by its job");
 }
 
 /// Goes through the runs of all jobs, job by job.
 #[derive(Default)]
 struct Walk {
     job: Option<(Job, TasksOfTargets)>,
+    /// The last target of the run before, of the same job.
+    before: SegmentId,
 }
 
 impl Walk {
@@ -66,12 +72,15 @@ impl Walk {
         if self.job.as_ref().is_none_or(|(job, _)| job.id != id) {
             let job = read::job(view.read, id);
             self.job = job.map(|job| (job.clone(), TasksOfTargets::new(&job)));
+            self.before = SegmentId(0);
         }
         let Some((job, tasks)) = &mut self.job else {
             findings.add(key.clone(), "belongs to a job that is gone");
             return;
         };
         let first = read::first_of(last, mappings.len());
+        findings.expect(self.before < first, key, "has targets that another run of the job has");
+        self.before = last;
         if given_up(view, job) {
             return;
         }

@@ -1,4 +1,4 @@
-//! What was copied to a target: told from its task's row until settling writes it into the segment's own, and by every
+//! What was copied to a target: told from its task's row until settling writes it beside the target, and by every
 //! view alike.
 
 use crate::story::{SEGMENT_BYTES, SEGMENT_ROWS, Story, mapping, page, submit};
@@ -72,7 +72,7 @@ fn what_was_copied_is_told_as_soon_as_it_was_reported_and_alike_before_and_after
     assert!(before.iter().flatten().all(|segment| copied(segment) && segment.partition_id == 1));
     assert!(
         jobs.iter().all(|job| story.job(*job).settle != Settle::Done),
-        "nothing of it is in the segments' own rows"
+        "nothing of it is written beside the targets"
     );
     story.lead();
     assert!(jobs.iter().all(|job| story.job(*job).settle == Settle::Done));

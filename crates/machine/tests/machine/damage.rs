@@ -170,6 +170,35 @@ fn damage_of_what_collected_jobs_published_is_noticed_though_nothing_else_tells_
 }
 
 #[test]
+fn a_list_of_targets_that_overlaps_or_is_too_long_is_noticed_also_where_nobody_holds_them_any_more() {
+    let mut story = Story::new();
+    let job = story.submit("r", 1);
+    story.ok(Command::CancelJob { job });
+    story.lead();
+    assert!(story.tasks(job).is_empty());
+    let [(_, Row::Mappings(mappings))] = &lists(&story)[..] else { panic!("one list") };
+    let run = |count: usize| Row::Mappings(vec![mappings[0]; count]);
+    let a_run = limits::TARGETS_PER_RUN_MAX;
+    for (what, wrong) in [("none", run(0)), ("too many", run(a_run + 1)), ("another's", run(3))] {
+        let mut rows = story.rows.clone();
+        let (Key::JobTargets(_, last), _) = lists(&story)[0] else { panic!("a list") };
+        // Another run with as many targets less, so that their number is right.
+        let Some(Row::Job(mut row)) = rows.get(&Key::Job(job)) else { panic!("the job has a row") };
+        let Row::Mappings(of_wrong) = &wrong else { unreachable!() };
+        row.mappings = 1 + of_wrong.len() as u64;
+        row.spec.segments = row.mappings;
+        rows.put(Key::Job(job), Row::Job(row));
+        rows.put(Key::JobTargets(job, SegmentId(last.0 + 2)), wrong);
+        let told: Vec<_> = check(&rows).into_iter().filter(|one| matches!(one.key, Key::JobTargets(..))).collect();
+        assert!(!told.is_empty(), "{what}: {:?}", check(&rows));
+    }
+}
+
+fn lists(story: &Story) -> Vec<(&Key, &Row)> {
+    story.rows.rows().filter(|(key, _)| matches!(key, Key::JobTargets(..))).collect()
+}
+
+#[test]
 fn a_mapping_that_differs_from_that_of_its_task_is_noticed() {
     let story = rich();
     let mut altered = 0;

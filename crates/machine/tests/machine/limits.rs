@@ -36,8 +36,27 @@ fn a_page_of_a_submit_that_takes_over_a_target_of_another_job_each() {
     }
     story.lead();
     story.rows_touched_max = 0;
-    story.ok(submit(page("new", 0, page_max as u64, &mappings)));
+    let from_the_last: Vec<_> = mappings.iter().rev().copied().collect();
+    story.ok(submit(page("new", 0, page_max as u64, &from_the_last)));
     assert!(story.rows_touched_max > 5 * mappings.len(), "{}", story.rows_touched_max);
+    ends_well(&story);
+}
+
+#[test]
+fn a_page_that_takes_targets_over_from_the_last_to_the_first_reads_no_row_for_each_that_it_took() {
+    let mut story = large();
+    let page_max = limits::MAPPINGS_PER_PAGE_MAX as i64;
+    let first = story.reserve(page_max as u64);
+    let mappings: Vec<_> = (0..page_max).map(|number| mapping(1 + number, first + number)).collect();
+    for one in &mappings {
+        let job = story.submit_mappings(&format!("old-{}", one.target), &[*one], |_| {});
+        story.ok(Command::CancelJob { job });
+    }
+    story.lead();
+    story.looks_max = 0;
+    let from_the_last: Vec<_> = mappings.iter().rev().copied().collect();
+    story.ok(submit(page("new", 0, page_max as u64, &from_the_last)));
+    assert!(story.looks_max <= limits::ROWS_PER_COMMAND_MAX, "{}", story.looks_max);
     ends_well(&story);
 }
 

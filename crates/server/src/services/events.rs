@@ -4,7 +4,7 @@
 //! named, once and in order; where some of them have expired, it ends and says so.
 
 use super::Services;
-use super::news::News;
+use super::news::{News, Tells};
 use crate::reads::Reading;
 use crate::status::{Violations, of_field};
 use crate::wire;
@@ -33,7 +33,7 @@ pub(super) async fn watch(
     request: &v1::WatchEventsRequest,
 ) -> Result<Response<EventStream>, Status> {
     let filter = Filter::of(request)?;
-    let (mut news, reading) = News::open(services, metadata, request.consistency).await?;
+    let (mut news, reading) = News::open(services, metadata, request.consistency, Tells::Changes).await?;
     let mut from = beginning(&reading, request)?;
     let (stamp, first) = (reading.stamp, read(&reading, &filter, &mut from)?);
     let stream = async_stream::try_stream! {

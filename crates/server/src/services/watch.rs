@@ -4,7 +4,7 @@
 
 use super::Services;
 use super::jobs::read_job;
-use super::news::News;
+use super::news::{News, Tells};
 use crate::deadline;
 use crate::reads::{Reading, Stamp};
 use crate::wire;
@@ -36,7 +36,8 @@ pub(super) async fn watch(
     metadata: &MetadataMap,
     request: &v1::WatchJobRequest,
 ) -> Result<Response<JobStream>, Status> {
-    let (mut watch, first) = JobWatch::open(services, metadata, request.job_id, request.consistency).await?;
+    let of = (request.job_id, request.consistency);
+    let (mut watch, first) = JobWatch::open(services, metadata, of, Tells::Changes).await?;
     let stamp = first.stamp;
     let stream = async_stream::stream! {
         yield Ok(first.message);
@@ -53,7 +54,8 @@ pub(super) async fn wait(
     request: &v1::WaitJobRequest,
 ) -> Result<Response<v1::WaitJobResponse>, Status> {
     let until = wait_until(metadata, request.timeout_ms);
-    let (mut watch, mut last) = JobWatch::open(services, metadata, request.job_id, request.consistency).await?;
+    let of = (request.job_id, request.consistency);
+    let (mut watch, mut last) = JobWatch::open(services, metadata, of, Tells::TheEnd).await?;
     loop {
         match timeout_at(until, watch.next()).await {
             Ok(Some(told)) => last = told?,
@@ -95,11 +97,11 @@ impl JobWatch {
     async fn open(
         services: &Services,
         metadata: &MetadataMap,
-        id: i64,
-        consistency: i32,
+        (id, consistency): (i64, i32),
+        tells: Tells,
     ) -> Result<(Self, Told), Status> {
         let id = wire::job_id(id)?;
-        let (news, reading) = News::open(services, metadata, consistency).await?;
+        let (news, reading) = News::open(services, metadata, consistency, tells).await?;
         let job = read_job(&reading, id)?;
         let watch = Self { news, id, told: Some(job.clone()) };
         Ok((watch, Told::of(&reading, job)))

@@ -8,7 +8,7 @@ use super::hash::RequestHash;
 use super::{CheckedSubmit, Sourced};
 use crate::status::{of_propose, of_rejection};
 use ferry_machine::command::{Command, IdMapping, SubmitPage};
-use ferry_machine::id::JobId;
+use ferry_machine::id::{JobId, SegmentId};
 use ferry_machine::key::Key;
 use ferry_machine::limits;
 use ferry_machine::outcome::{Outcome, Rejection};
@@ -25,6 +25,8 @@ const KEEP_ALIVE: Duration = Duration::from_millis(limits::DRAFT_IDLE_MS / 6);
 
 /// Pages of a submit that are on their way at once: with targets that the machine chooses they share an entry of the log.
 const PAGES_AT_ONCE: usize = 16;
+/// The same of pages with targets that their caller named: each fills an entry, and others' commands wait behind them.
+const PAGES_NAMED_AT_ONCE: usize = 4;
 const MAPPINGS_AT_ONCE: usize = PAGES_AT_ONCE * limits::MAPPINGS_PER_PAGE_MAX;
 
 /// A job that is submitted.
@@ -287,11 +289,14 @@ impl<'a> Pages<'a> {
         let pages = self.pages(&self.waiting[..count]);
         let commands: Vec<Command> = pages.map(|page| Command::SubmitPage(Box::new(page))).collect();
         self.proposed_at = Instant::now();
-        // Each is refused unless the one before it is in; and when one is refused, none is on its way any more.
-        for proposed in self.raft.propose_all(&commands).await {
-            match proposed {
-                Ok(proposed) => self.landed(proposed.outcome)?,
-                Err(error) => return self.refused(error).await,
+        let named = self.waiting[..count].iter().any(|mapping| mapping.target != SegmentId(0));
+        for together in commands.chunks(if named { PAGES_NAMED_AT_ONCE } else { PAGES_AT_ONCE }) {
+            // Each is refused unless the one before it is in; and when one is refused, none is on its way any more.
+            for proposed in self.raft.propose_all(together).await {
+                match proposed {
+                    Ok(proposed) => self.landed(proposed.outcome)?,
+                    Err(error) => return self.refused(error).await,
+                }
             }
         }
         Ok(())

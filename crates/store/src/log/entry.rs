@@ -1,4 +1,5 @@
-//! Bytes of the log's keys and values: an entry is never handed out unless its checksum fits its index and itself.
+//! Bytes of the log's keys and values: an entry that was read from the disk is never handed out unless its checksum fits
+//! its index and itself.
 
 use bytes::Bytes;
 
@@ -14,9 +15,10 @@ pub(super) fn index(key: &[u8]) -> u64 {
     key.first_chunk().map_or(u64::MAX, |bytes| u64::from_be_bytes(*bytes))
 }
 
-/// Puts the checksum behind the bytes, where it costs no copy of them.
+/// Puts the checksum behind the bytes, in no more room than both take.
 pub(super) fn seal(index: u64, mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = checksum(index, &bytes);
+    bytes.reserve_exact(CHECKSUM_BYTES);
     bytes.extend_from_slice(&checksum.to_be_bytes());
     bytes
 }

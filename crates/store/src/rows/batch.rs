@@ -5,7 +5,7 @@
 use super::RowsError;
 use super::generation::{APPLIED, Generation, MEMBERSHIP, seal};
 use super::reading::{self, Cursor};
-use super::recent::Recent;
+use super::recent::{Recent, is_asked_for_again};
 use crate::codec::{key, rows};
 use ferry_machine::key::Key;
 use ferry_machine::row::Row;
@@ -49,10 +49,16 @@ impl<'a> Batch<'a> {
             batch.put(MEMBERSHIP, membership);
         }
         for (key, row) in self.changes {
-            self.recent.note(&key, row.as_ref());
-            match row {
-                Some(row) => batch.put(key::encode(&key), rows::encode(row)),
-                None => batch.delete(key::encode(&key)),
+            let Some(row) = row else {
+                batch.delete(key::encode(&key));
+                self.recent.delete(&key);
+                continue;
+            };
+            let kept = is_asked_for_again(&key).then(|| row.clone());
+            let bytes = rows::encode(row);
+            batch.put(key::encode(&key), &bytes);
+            if let Some(row) = kept {
+                self.recent.put(key, row, bytes.len());
             }
         }
         let bytes = batch.size_in_bytes() + batch.len() * MEMTABLE_BYTES_PER_ENTRY;

@@ -5,14 +5,16 @@ use ferry_machine::key::Key;
 use ferry_machine::row::Row;
 use std::collections::BTreeMap;
 
-/// Rows in either half; a task of ten segments takes about a kilobyte.
-const ROWS_MAX: usize = 2_048;
+/// Bytes of the rows in either half, as they are written; decoded they take about twice as much.
+const BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Rows as they are now. When the younger half is full it becomes the older one, and the older one is forgotten.
 #[derive(Default)]
 pub(super) struct Recent {
     younger: BTreeMap<Key, Row>,
     older: BTreeMap<Key, Row>,
+    /// Of all that was put into the younger half.
+    bytes: usize,
 }
 
 impl Recent {
@@ -20,20 +22,20 @@ impl Recent {
         self.younger.get(key).or_else(|| self.older.get(key))
     }
 
-    /// A row was put, or deleted.
-    pub(super) fn note(&mut self, key: &Key, row: Option<&Row>) {
-        match row.filter(|_| is_asked_for_again(key)) {
-            Some(row) => {
-                if self.younger.len() == ROWS_MAX {
-                    self.older = std::mem::take(&mut self.younger);
-                }
-                self.younger.insert(key.clone(), row.clone());
-            }
-            None => {
-                self.younger.remove(key);
-                self.older.remove(key);
-            }
+    /// A row of so many bytes was put.
+    pub(super) fn put(&mut self, key: Key, row: Row, bytes: usize) {
+        if self.bytes + bytes > BYTES_MAX {
+            self.older = std::mem::take(&mut self.younger);
+            self.bytes = 0;
         }
+        self.bytes += bytes;
+        self.younger.insert(key, row);
+    }
+
+    /// A row was deleted.
+    pub(super) fn delete(&mut self, key: &Key) {
+        self.younger.remove(key);
+        self.older.remove(key);
     }
 
     /// The rows are others now, or nobody knows which.
@@ -43,7 +45,7 @@ impl Recent {
 }
 
 /// Commands about the same job, task or worker follow each other; other rows are read once, or in ranges.
-fn is_asked_for_again(key: &Key) -> bool {
+pub(super) fn is_asked_for_again(key: &Key) -> bool {
     match key {
         Key::Cluster | Key::Job(_) | Key::Task(_) | Key::Request(_) | Key::Worker(_) => true,
         Key::Targets(_)
@@ -61,10 +63,18 @@ fn is_asked_for_again(key: &Key) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{ROWS_MAX, Recent};
-    use ferry_machine::id::{JobId, WorkerId};
+    use super::{BYTES_MAX, Recent};
+    use ferry_machine::id::JobId;
     use ferry_machine::key::Key;
     use ferry_machine::row::{Request, Row};
+
+    /// Rows of which a half holds this many.
+    const HALF: usize = 2_000;
+
+    fn put(recent: &mut Recent, number: usize) {
+        let (key, row) = request(number);
+        recent.put(key, row, BYTES_MAX / HALF);
+    }
 
     fn request(number: usize) -> (Key, Row) {
         let row = Request { hash: Vec::new(), job: JobId(number as i64), expires_at: None };
@@ -75,31 +85,25 @@ mod tests {
     fn the_last_rows_are_known_as_they_were_put_last_and_never_more_than_two_halves() {
         let mut recent = Recent::default();
         for number in 0..10_000 {
-            let (key, row) = request(number);
-            recent.note(&key, Some(&row));
-            for known in number.saturating_sub(ROWS_MAX - 1)..=number {
+            put(&mut recent, number);
+            for known in number.saturating_sub(HALF - 1)..=number {
                 let (key, row) = request(known);
                 assert!(number % 500 != 0 || recent.get(&key) == Some(&row), "{known} of {number}");
             }
-            assert!(recent.younger.len() <= ROWS_MAX && recent.older.len() <= ROWS_MAX);
+            assert!(recent.younger.len() <= HALF + 1 && recent.older.len() <= HALF + 1);
         }
-        let (key, _) = request(9_999);
-        recent.note(&key, None);
-        assert_eq!(recent.get(&key), None);
+        recent.delete(&request(9_999).0);
+        assert_eq!(recent.get(&request(9_999).0), None);
     }
 
     #[test]
     fn a_row_that_was_deleted_is_unknown_also_where_an_older_one_was_known() {
         let mut recent = Recent::default();
+        (0..=HALF).for_each(|number| put(&mut recent, number));
         let (key, old) = request(0);
-        recent.note(&key, Some(&old));
-        (1..=ROWS_MAX).map(request).for_each(|(key, row)| recent.note(&key, Some(&row)));
         assert_eq!(recent.get(&key), Some(&old), "in the older half");
-        recent.note(&key, Some(&request(3_000).1));
-        recent.note(&key, None);
+        put(&mut recent, 3_000);
+        recent.delete(&key);
         assert_eq!(recent.get(&key), None);
-        let name = Key::WorkerName("w".to_owned());
-        recent.note(&name, Some(&Row::WorkerName(WorkerId(1))));
-        assert_eq!(recent.get(&name), None, "nobody asks for it again");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::any::Dice;
 use crate::{child_folder, crash, open};
+use ferry_machine::id::JobId;
 use ferry_machine::key::Key;
 use ferry_machine::row::Row;
 use ferry_machine::tables::{Read, Tables};
@@ -117,6 +118,25 @@ fn rows_written_after_an_installation_lie_in_the_new_generation() {
     assert_eq!(everything(&target.rows), everything(&source.rows));
     drop(target);
     assert_eq!(everything(&open(folder.path()).expect("the same store").rows), everything(&source.rows));
+}
+
+#[test]
+fn after_an_installation_writers_read_its_rows_and_none_that_they_wrote_before() {
+    let key = Key::Job(JobId(1));
+    let put = |store: &Store, index: u64| {
+        store.log.append(vec![(index, Vec::new())]).expect("appended");
+        let row = Dice::new(index).row(&key);
+        store.rows.write((index, Vec::new()), None, |rows| rows.put(key.clone(), row)).expect("written");
+    };
+    let (_source_folder, source) = new_store();
+    (0..10).for_each(|index| put(&source, index));
+    let checkpoint = source.checkpoints.build().expect("built");
+    let (_folder, target) = new_store();
+    (0..5).for_each(|index| put(&target, index));
+    target.checkpoints.install(&checkpoint).expect("installed");
+    target.log.append((5..11).map(|index| (index, Vec::new())).collect()).expect("appended");
+    let read = target.rows.write((10, Vec::new()), None, |rows| rows.get(&key)).expect("written");
+    assert_eq!(read, source.rows.view().get(&key));
 }
 
 #[test]

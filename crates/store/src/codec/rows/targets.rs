@@ -1,5 +1,6 @@
 //! Consecutive target ids, and the lock on them. Key: table 4 | last target. Value: `TargetsRow`. Lifecycle: made with
-//! the page of the submit that names them; stays for ever once published, goes with its job's collection otherwise.
+//! the page of the submit that names them, cut or removed where another job takes some of them over, written again when
+//! settling publishes them; stays for ever then, goes with its job's collection otherwise.
 
 use super::super::{CodecError, seal, unseal};
 use ferry_machine::id::{JobId, SegmentId};
