@@ -2,7 +2,7 @@
 
 use crate::story::{Story, mapping, page, submit};
 use ferry_machine::command::{Command, FailureKind};
-use ferry_machine::id::SegmentId;
+use ferry_machine::id::{JobId, SegmentId};
 use ferry_machine::key::Key;
 use ferry_machine::limits;
 use ferry_machine::outcome::Rejection;
@@ -16,6 +16,13 @@ fn large() -> Story {
     let mut story = Story::new();
     story.checks_always = false;
     story
+}
+
+/// Submits a job of targets without neighbours, so that each takes rows of its own.
+fn submit_apart(story: &mut Story, request: &str, segments: u64, change: impl Fn(&mut JobSpec)) -> JobId {
+    let first = story.reserve(2 * segments);
+    let apart = |source: u64| mapping(source.cast_signed(), first + 2 * (source - 1).cast_signed());
+    story.submit_mappings(request, &(1..=segments).map(apart).collect::<Vec<_>>(), change)
 }
 
 fn ends_well(story: &Story) {
@@ -76,7 +83,7 @@ fn a_page_of_targets_that_the_machine_chooses_touches_few_rows() {
 fn pages_of_tasks_of_the_smallest_and_of_the_largest_size() {
     for segments_per_task_max in [1, limits::SEGMENTS_PER_TASK_MAX] {
         let mut story = large();
-        story.submit_apart("r", 2_000, |spec| spec.options.segments_per_task_max = segments_per_task_max);
+        submit_apart(&mut story, "r", 2_000, |spec| spec.options.segments_per_task_max = segments_per_task_max);
         story.rows_touched_max = 0;
         story.lead();
         assert!(story.rows_touched_max > 800, "{}", story.rows_touched_max);
@@ -97,7 +104,7 @@ fn the_report_of_a_task_of_the_largest_size() {
 fn pages_of_settling_and_collection_of_a_failed_job_with_files() {
     let mut story = large();
     story.worker("w", 1_000);
-    let job = story.submit_apart("r", 1_000, |spec| spec.options.segments_per_task_max = 1);
+    let job = submit_apart(&mut story, "r", 1_000, |spec| spec.options.segments_per_task_max = 1);
     let begun = story.lead();
     for lease in &begun[1..] {
         story.claim(*lease);
@@ -120,7 +127,8 @@ fn pages_of_settling_and_collection_of_a_job_that_completed() {
         let mut story = large();
         story.worker("w", 1_000);
         let small = |spec: &mut JobSpec| spec.options.segments_per_task_max = 1;
-        let job = if apart { story.submit_apart("r", 1_000, small) } else { story.submit_with("r", 1_000, small) };
+        let job =
+            if apart { submit_apart(&mut story, "r", 1_000, small) } else { story.submit_with("r", 1_000, small) };
         assert_eq!(story.run(job), State::Completed);
         assert_eq!(story.rows_touched_max > 900, apart, "{}", story.rows_touched_max);
         story.wait(story.job(job).spec.options.retention_ms);

@@ -134,13 +134,6 @@ impl Story {
         self.submit_mappings(request, &mappings, change)
     }
 
-    /// The same with targets that have no neighbours, so that each takes rows of its own.
-    pub(crate) fn submit_apart(&mut self, request: &str, segments: u64, change: impl Fn(&mut JobSpec)) -> JobId {
-        let first = self.reserve(2 * segments);
-        let apart = |source: u64| mapping(source.cast_signed(), first + 2 * (source - 1).cast_signed());
-        self.submit_mappings(request, &(1..=segments).map(apart).collect::<Vec<_>>(), change)
-    }
-
     /// The first of some ids that nobody has.
     pub(crate) fn reserve(&mut self, count: u64) -> i64 {
         let count = count.try_into().expect("not that many");

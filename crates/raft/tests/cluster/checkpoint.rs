@@ -51,7 +51,11 @@ async fn a_node_that_lags_gets_a_checkpoint_and_a_broken_transfer_is_begun_again
     cluster.start(3).await;
     cluster.all_applied(last).await;
     assert_eq!(proxy.cuts(), 1, "the first transfer was to be broken");
-    assert!(cluster.raft(3).status().checkpoint_index > Some(lagging_from));
+    until("the status tells of the checkpoint", || {
+        let checkpoint = cluster.raft(3).status().checkpoint_index;
+        std::future::ready(checkpoint.filter(|checkpoint| *checkpoint > lagging_from))
+    })
+    .await;
     let expected = workers(cluster.raft(leader));
     assert_eq!(expected.len(), WORKERS);
     assert!(workers(cluster.raft(3)) == expected, "the rows differ");

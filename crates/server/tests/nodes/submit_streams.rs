@@ -153,11 +153,11 @@ async fn s40_a_stream_that_broke_off_is_no_job_and_goes_on_with_the_same_mapping
         let open = Open::begin(cluster.nodes[node].jobs());
         open.send(Part::Header(header(&source, "large", 1_000))).await;
         open.send(page(&mappings[..700])).await;
-        held(&cluster, 10_599).await;
+        held(&cluster, 10_539).await;
         open.break_off().await;
     }
     assert_eq!(jobs(&cluster).await, [], "nobody sees half a job");
-    let request = v1::GetSegmentRequest { segment_id: 10_599, consistency: 0 };
+    let request = v1::GetSegmentRequest { segment_id: 10_539, consistency: 0 };
     let status = cluster.nodes[0].segments().get_segment(request).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
     let mut other = mappings.clone();
@@ -171,7 +171,7 @@ async fn s40_a_stream_that_broke_off_is_no_job_and_goes_on_with_the_same_mapping
     let unary = v1::SubmitJobRequest { request_id: "large".into(), id_mappings, ..submit(&source) };
     let status = cluster.nodes[0].jobs().submit_job(unary).await.unwrap_err();
     assert_eq!(status.code(), Code::AlreadyExists, "{status:?}");
-    assert_eq!(conflicts(&cluster, 10_599).await, Some(1), "another request takes nothing from the draft");
+    assert_eq!(conflicts(&cluster, 10_539).await, Some(1), "another request takes nothing from the draft");
 
     let stream = parts(header(&source, "large", 1_000), &mappings, 200);
     let answer = send(cluster.nodes[(leader + 2) % 3].jobs(), stream).await.unwrap();
@@ -297,7 +297,7 @@ async fn s40_all_mappings_without_the_end_of_the_stream_are_no_job_yet() {
     let open = Open::begin(cluster.nodes[0].jobs());
     open.send(Part::Header(header(&source, "whole pages", 900))).await;
     open.send(page(mappings)).await;
-    held(&cluster, 10_599).await;
+    held(&cluster, 10_719).await;
     // Pages follow each other at once, so the last one would be in before this is.
     cluster.nodes[0].ids().allocate_ids(v1::AllocateIdsRequest { count: 1 }).await.unwrap();
     open.break_off().await;
@@ -336,13 +336,13 @@ async fn a_node_takes_so_many_long_submits_at_once_and_short_ones_beside_them() 
         let request = v1::SubmitJobRequest { id_mappings, ..submit(&source) };
         async { cluster.nodes[0].jobs().submit_job(request).await }
     };
-    let status = unary(0..301).await.unwrap_err();
+    let status = unary(0..181).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
-    unary(700..1_000).await.unwrap();
+    unary(820..1_000).await.unwrap();
     for stream in open {
         stream.break_off().await;
     }
-    eventually("a place to be free", || async { unary(0..301).await.ok() }).await;
+    eventually("a place to be free", || async { unary(0..181).await.ok() }).await;
     cluster.stop_all().await;
 }
 
