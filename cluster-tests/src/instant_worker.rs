@@ -28,6 +28,8 @@ const MESSAGES_AHEAD: usize = 1_024;
 pub struct Orders {
     /// Tasks of a job that are done before one fails for good; a job that is not named never fails.
     fails_after: std::sync::Mutex<HashMap<i64, i64>>,
+    /// Tasks of a job that are done before nothing is said of any more; a job that is not named never stops.
+    stops_after: std::sync::Mutex<HashMap<i64, i64>>,
     /// Clean-ups that were done.
     clean_ups: AtomicI64,
 }
@@ -41,6 +43,14 @@ impl Orders {
         self.fails_after.lock().expect("no worker panics").insert(job_id, tasks);
     }
 
+    /// From now on a job stands still after so many of its tasks, until it is canceled.
+    ///
+    /// # Panics
+    /// When a worker panicked.
+    pub fn stop_after(&self, job_id: i64, tasks: i64) {
+        self.stops_after.lock().expect("no worker panics").insert(job_id, tasks);
+    }
+
     /// Clean-ups that were done so far.
     #[must_use]
     pub fn clean_ups(&self) -> i64 {
@@ -48,12 +58,20 @@ impl Orders {
     }
 
     fn fails(&self, job_id: i64) -> bool {
-        let mut fails_after = self.fails_after.lock().expect("no worker panics");
-        fails_after.get_mut(&job_id).is_some_and(|left| {
-            *left -= 1;
-            *left < 0
-        })
+        has_come(&self.fails_after, job_id)
     }
+
+    fn stops(&self, job_id: i64) -> bool {
+        has_come(&self.stops_after, job_id)
+    }
+}
+
+/// Counts a task of a job, and tells whether the order has come.
+fn has_come(after: &std::sync::Mutex<HashMap<i64, i64>>, job_id: i64) -> bool {
+    after.lock().expect("no worker panics").get_mut(&job_id).is_some_and(|left| {
+        *left -= 1;
+        *left < 0
+    })
 }
 
 /// A running worker; it ends when dropped.
@@ -147,7 +165,9 @@ impl Session {
             Hear::Claimed(claimed) => {
                 let attempt = claimed.attempt.expect("a claim names its attempt");
                 let Some(assign) = runs.get(&(attempt.task_id, attempt.attempt)) else { return };
-                self.result(attempt, outcome(assign, orders.fails(assign.job_id))).await;
+                if !orders.stops(assign.job_id) {
+                    self.result(attempt, outcome(assign, orders.fails(assign.job_id))).await;
+                }
             }
             Hear::Acknowledged(v1::Acknowledged { attempt: Some(attempt) }) => {
                 runs.remove(&(attempt.task_id, attempt.attempt));

@@ -253,7 +253,10 @@ async fn s08_huge_jobs_fail_are_canceled_and_collected_as_well_as_small_ones() {
     assert!(clean_ups >= tasks / 2, "{clean_ups} of {tasks} tasks were cleaned up");
 
     // The same targets: whatever the failed job held is free.
-    let job_id = stage.submit("cancel", &mappings, &["--retention", "1h"]).await;
+    let job_id = stage.submit("cancel", &mappings, &["--paused", "--retention", "1h"]).await;
+    stage.orders.stop_after(job_id, tasks / 2 + 1);
+    let request = ResumeJobRequest { job_id };
+    stage.cluster.jobs(1).resume_job(request).await.expect("a paused job can be resumed");
     stage.job_when("cancel", job_id, "half copied", |job| job.copied_segments >= segments() / 2).await;
     stage.cluster.jobs(2).cancel_job(CancelJobRequest { job_id }).await.expect("a job that lives can be canceled");
     stage.assert_targets(job_id, SegmentState::Dropped).await;
