@@ -54,6 +54,15 @@ pub(crate) fn first_of(last: SegmentId, count: usize) -> SegmentId {
     SegmentId(last.0.saturating_sub_unsigned(count as u64).saturating_add(1))
 }
 
+/// The targets of a run of mappings, of which the last is known, with where each comes from.
+pub(crate) fn targets_of_run(
+    last: SegmentId,
+    mappings: Vec<Mapping>,
+) -> impl Iterator<Item = (SegmentId, Mapping)> + use<> {
+    let first = first_of(last, mappings.len());
+    (first.0..).map(SegmentId).zip(mappings)
+}
+
 /// The target behind one.
 pub(crate) fn next_target(target: SegmentId) -> SegmentId {
     SegmentId(target.0.saturating_add(1))
@@ -153,10 +162,7 @@ pub(crate) fn job_targets(
     targets_max: usize,
 ) -> Vec<(SegmentId, Mapping)> {
     let runs = job_runs_after(read, job, after, targets_max);
-    let each = runs.into_iter().flat_map(|(last, mappings)| {
-        let first = first_of(last, mappings.len());
-        (first.0..).map(SegmentId).zip(mappings)
-    });
+    let each = runs.into_iter().flat_map(|(last, mappings)| targets_of_run(last, mappings));
     each.filter(|(target, _)| *target > after).take(targets_max).collect()
 }
 

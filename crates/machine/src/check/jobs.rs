@@ -94,7 +94,7 @@ fn check_rows(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
 fn targets_of<'a>(view: &View<'a>, job: &Job) -> impl Iterator<Item = (SegmentId, Mapping)> + use<'a> {
     let runs = Rows::mappings_of(view.read, job.id).filter_map(|entry| {
         let (Key::JobTargets(_, last), Row::Mappings(mappings)) = entry else { return None };
-        Some((read::first_of(last, mappings.len()), mappings))
+        Some(read::targets_of_run(last, mappings))
     });
-    runs.flat_map(|(first, mappings)| (first.0..).map(SegmentId).zip(mappings))
+    runs.flatten()
 }

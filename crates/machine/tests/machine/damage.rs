@@ -182,7 +182,7 @@ fn a_list_of_targets_that_overlaps_or_is_too_long_is_noticed_also_where_nobody_h
     for (what, wrong) in [("none", run(0)), ("too many", run(a_run + 1)), ("another's", run(3))] {
         let mut rows = story.rows.clone();
         let (Key::JobTargets(_, last), _) = lists(&story)[0] else { panic!("a list") };
-        // Another run with as many targets less, so that their number is right.
+        // The job says that it has as many more, so that their number is right.
         let Some(Row::Job(mut row)) = rows.get(&Key::Job(job)) else { panic!("the job has a row") };
         let Row::Mappings(of_wrong) = &wrong else { unreachable!() };
         row.mappings = 1 + of_wrong.len() as u64;

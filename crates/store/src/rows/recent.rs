@@ -5,7 +5,7 @@ use ferry_machine::key::Key;
 use ferry_machine::row::Row;
 use std::collections::BTreeMap;
 
-/// Bytes of the rows in either half, as they are written; decoded they take about twice as much.
+/// Bytes of the rows in either half, as they are written; decoded they take more.
 const BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Rows as they are now. When the younger half is full it becomes the older one, and the older one is forgotten.
