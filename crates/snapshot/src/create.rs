@@ -277,6 +277,7 @@ fn metadata(
             s3_location: paths::metadata_key(ids),
             state: State::Committed,
             partition_ids: partition_ids.clone(),
+            ..SnapshotInfo::default()
         },
         collection: Collection {
             schema: options.schema.clone().unwrap_or_else(|| json!({"name": collection_name(root, ids)})),

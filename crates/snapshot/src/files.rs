@@ -1,19 +1,20 @@
-//! Which files a segment consists of, by its manifest: every key is plain, where Milvus puts such files, and of this
-//! very segment.
+//! Which files a segment consists of. Its storage version decides: below 3 the lists of its manifest are the files, from 3
+//! on what lies in its folder is. Every key is plain, where Milvus puts such files, and of this very segment.
 
-use std::collections::BTreeSet;
+mod gather;
+mod listed;
+mod stored;
 
-use futures::TryStreamExt;
-use serde::Deserialize;
 use thiserror::Error;
 
-use crate::checksums::{Checksum, Checksums};
+use crate::checksums::Checksum;
 use crate::failure::Class;
-use crate::key::{join, shown};
-use crate::layout::{FileKind, LayoutError, LayoutKey};
+use crate::layout::{FileKind, LayoutError};
 use crate::location::StoreError;
-use crate::manifest::{LEVEL_ZERO, Manifest};
+use crate::manifest::Manifest;
 use crate::snapshot::{ReadError, Snapshot};
+use crate::storage_manifest::{STORAGE_VERSION_MANIFEST, StorageManifestError};
+use gather::Gatherer;
 
 /// One file of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +102,23 @@ pub enum FilesError {
     /// Nothing to copy.
     #[error("segment {0} has no insert logs, no delta logs and no storage manifest; take the snapshot again")]
     NoFiles(i64),
+    /// A log that has rows and lies nowhere.
+    #[error(
+        "segment {segment_id}: the {kind} log {log_id} of field {field_id} has {rows} rows and no path; take the snapshot \
+         again"
+    )]
+    NoPath {
+        /// The segment.
+        segment_id: i64,
+        /// The kind of log.
+        kind: &'static str,
+        /// The field, or group of fields.
+        field_id: i64,
+        /// The log.
+        log_id: i64,
+        /// Its rows.
+        rows: i64,
+    },
     /// The files do not hold the rows that the manifest promises.
     #[error(
         "segment {segment_id}: its insert logs hold {in_files} rows, but num_of_rows is {declared}; take the snapshot again"
@@ -113,6 +131,21 @@ pub enum FilesError {
         /// The manifest's number.
         declared: i64,
     },
+    /// One field lacks rows that others have.
+    #[error(
+        "segment {segment_id}: the insert logs of field {field_id} hold {in_files} of its {declared} rows, and the schema \
+         has no such nullable field that could have been added later; take the snapshot again"
+    )]
+    RowsOfField {
+        /// The segment.
+        segment_id: i64,
+        /// The field, or group of fields.
+        field_id: i64,
+        /// The sum over its files.
+        in_files: i64,
+        /// The manifest's number.
+        declared: i64,
+    },
     /// No number of rows.
     #[error("segment {segment_id}: num_of_rows is {declared}; take the snapshot again")]
     NegativeRows {
@@ -121,15 +154,54 @@ pub enum FilesError {
         /// The manifest's number.
         declared: i64,
     },
-    /// A storage manifest that cannot be understood.
+    /// The metadata names no storage manifest for a segment that must have one.
+    #[error(
+        "segment {segment_id} has storage version {storage_version}, but the snapshot's storagev2_manifest_list names no \
+         storage manifest for it, so its {rows} rows cannot be found; take the snapshot again"
+    )]
+    NoStorageManifest {
+        /// The segment.
+        segment_id: i64,
+        /// Its storage version.
+        storage_version: i64,
+        /// Its rows.
+        rows: i64,
+    },
+    /// An entry that cannot be understood.
     #[error(
         "segment {segment_id}: the storage manifest {manifest} names no folder of the segment; take the snapshot again"
     )]
-    StorageManifest {
+    StorageManifestEntry {
         /// The segment.
         segment_id: i64,
         /// What the metadata says.
         manifest: String,
+    },
+    /// A storage manifest that cannot be read.
+    #[error("segment {segment_id}: the storage manifest {uri} is bad: {source}; take the snapshot again")]
+    StorageManifest {
+        /// The segment.
+        segment_id: i64,
+        /// The file.
+        uri: String,
+        /// What is wrong with it.
+        source: StorageManifestError,
+    },
+    /// A segment that was growing when the snapshot was taken: only a placeholder of it was written.
+    #[error(
+        "segment {0} was still growing when the snapshot was taken, and has no files yet; leave it out, or flush the \
+         collection and take the snapshot again"
+    )]
+    Growing(i64),
+    /// The folder lacks what the storage manifest names, or has nothing where rows are promised.
+    #[error("segment {segment_id} has {rows} rows, but {missing} is not there; restore it, or take the snapshot again")]
+    NotStored {
+        /// The segment.
+        segment_id: i64,
+        /// Its rows.
+        rows: i64,
+        /// What is missing.
+        missing: String,
     },
 }
 
@@ -143,9 +215,15 @@ impl FilesError {
             | FilesError::ForeignFile { .. }
             | FilesError::Duplicate { .. }
             | FilesError::NoFiles(_)
+            | FilesError::NoPath { .. }
             | FilesError::Rows { .. }
+            | FilesError::RowsOfField { .. }
             | FilesError::NegativeRows { .. }
-            | FilesError::StorageManifest { .. } => Class::Permanent,
+            | FilesError::NoStorageManifest { .. }
+            | FilesError::StorageManifestEntry { .. }
+            | FilesError::StorageManifest { .. }
+            | FilesError::Growing(_)
+            | FilesError::NotStored { .. } => Class::Permanent,
         }
     }
 }
@@ -153,31 +231,25 @@ impl FilesError {
 impl Snapshot {
     /// The files of a segment whose manifest has been read.
     pub async fn files(&self, manifest: &Manifest) -> Result<SegmentFiles, FilesError> {
-        let checksums = self.checksums(manifest.segment_id).await?;
-        let mut files = Gatherer::new(self, manifest, checksums.as_ref());
-        files.take_listed()?;
-        if let Some(storage) = self.storage_manifest(manifest.segment_id) {
-            files.take_stored(storage).await?;
+        let (segment_id, declared) = (manifest.segment_id, manifest.num_of_rows);
+        if declared < 0 {
+            return Err(FilesError::NegativeRows { segment_id, declared });
         }
+        let checksums = self.checksums(segment_id).await?;
+        let mut files = Gatherer::new(self, manifest, checksums.as_ref());
+        let rows = if manifest.storage_version >= STORAGE_VERSION_MANIFEST {
+            files.take_stored().await?;
+            declared
+        } else {
+            files.take_listed()?;
+            listed::rows(manifest, self.schema())?
+        };
         let has_rows = files.found.iter().any(|file| matches!(file.kind, FileKind::Insert | FileKind::Delta));
         if !has_rows {
-            return Err(FilesError::NoFiles(manifest.segment_id));
+            return Err(FilesError::NoFiles(segment_id));
         }
         let bytes = bytes(manifest, &files.found);
-        Ok(SegmentFiles { files: files.found, rows: rows(manifest)?, bytes })
-    }
-}
-
-/// The rows of a segment, checked against its files when they are listed.
-fn rows(manifest: &Manifest) -> Result<i64, FilesError> {
-    let (segment_id, declared) = (manifest.segment_id, manifest.num_of_rows);
-    match manifest.rows_in_files() {
-        _ if declared < 0 => Err(FilesError::NegativeRows { segment_id, declared }),
-        Some(in_files) if in_files != declared => Err(FilesError::Rows { segment_id, in_files, declared }),
-        Some(in_files) => Ok(in_files),
-        // A segment of deletions has no rows, whatever its manifest counts.
-        None if manifest.segment_level == LEVEL_ZERO => Ok(0),
-        None => Ok(declared),
+        Ok(SegmentFiles { files: files.found, rows, bytes })
     }
 }
 
@@ -201,150 +273,4 @@ fn is_index(kind: FileKind) -> bool {
         FileKind::Index | FileKind::TextIndex | FileKind::JsonIndex => true,
         FileKind::Insert | FileKind::Delta | FileKind::Stats | FileKind::Bm25 | FileKind::Lob => false,
     }
-}
-
-struct Gatherer<'a> {
-    snapshot: &'a Snapshot,
-    manifest: &'a Manifest,
-    checksums: Option<&'a Checksums>,
-    collection: String,
-    partition: String,
-    segment: String,
-    seen: BTreeSet<String>,
-    found: Vec<SourceFile>,
-}
-
-impl<'a> Gatherer<'a> {
-    fn new(snapshot: &'a Snapshot, manifest: &'a Manifest, checksums: Option<&'a Checksums>) -> Gatherer<'a> {
-        Gatherer {
-            snapshot,
-            manifest,
-            checksums,
-            collection: snapshot.collection_id().to_string(),
-            partition: manifest.partition_id.to_string(),
-            segment: manifest.segment_id.to_string(),
-            seen: BTreeSet::new(),
-            found: Vec::new(),
-        }
-    }
-
-    fn take_listed(&mut self) -> Result<(), FilesError> {
-        for (kind, fields) in self.manifest.binlogs() {
-            for log in fields.iter().flat_map(|field| &field.binlogs).filter(|log| !log.log_path.is_empty()) {
-                let size_bytes = u64::try_from(log.log_size).ok().filter(|size| *size > 0);
-                self.take(kind, &log.log_path, size_bytes, 0)?;
-            }
-        }
-        for index in &self.manifest.index_files {
-            self.take_all(FileKind::Index, &index.index_file_paths, index.build_id)?;
-        }
-        for index in &self.manifest.text_index_files {
-            self.take_all(FileKind::TextIndex, &index.stats.files, index.stats.build_id)?;
-        }
-        for index in &self.manifest.json_key_index_files {
-            self.take_all(FileKind::JsonIndex, &index.stats.files, index.stats.build_id)?;
-        }
-        Ok(())
-    }
-
-    fn take_all(&mut self, kind: FileKind, paths: &[String], build_id: i64) -> Result<(), FilesError> {
-        paths.iter().filter(|path| !path.is_empty()).try_for_each(|path| self.take(kind, path, None, build_id))
-    }
-
-    fn take(
-        &mut self,
-        kind: FileKind,
-        path: &str,
-        declared_size_bytes: Option<u64>,
-        build_id: i64,
-    ) -> Result<(), FilesError> {
-        let (kind, key) = self.own_key(kind, path, build_id)?;
-        if !self.seen.insert(key.clone()) {
-            return Err(FilesError::Duplicate { segment_id: self.manifest.segment_id, key: shown(&key) });
-        }
-        let checksum = self.checksums.and_then(|checksums| checksums.objects.get(&key).copied());
-        self.found.push(SourceFile { kind, key, declared_size_bytes, checksum });
-        Ok(())
-    }
-
-    /// The key below the root, after its ids were compared with the manifest's.
-    fn own_key(&self, kind: FileKind, path: &str, build_id: i64) -> Result<(FileKind, String), FilesError> {
-        let layout = |source| FilesError::Layout { segment_id: self.manifest.segment_id, source };
-        let key = self.snapshot.roots().key_of(path).map_err(layout)?;
-        let parsed = LayoutKey::parse(key, kind).map_err(layout)?;
-        let ids = parsed.ids();
-        let build = (build_id != 0).then(|| build_id.to_string());
-        for (what, found, expected) in [
-            ("collection", ids.collection, Some(self.collection.as_str())),
-            ("partition", Some(ids.partition), Some(self.partition.as_str())),
-            ("segment", ids.segment, Some(self.segment.as_str())),
-            ("index build", ids.build, build.as_deref()),
-        ] {
-            if let (Some(found), Some(expected)) = (found, expected)
-                && found != expected
-            {
-                let (found, expected) = (found.to_owned(), expected.to_owned());
-                let (segment_id, key) = (self.manifest.segment_id, shown(key));
-                return Err(FilesError::ForeignFile { segment_id, key, what, found, expected });
-            }
-        }
-        let below = self.snapshot.roots().resolve(key, &parsed.root()).map_err(layout)?;
-        Ok((parsed.kind(), below.to_owned()))
-    }
-
-    /// Segments of the newest storage format list no files; what lies in their folder is theirs, and the large
-    /// values of their partition belong to them as to their siblings.
-    async fn take_stored(&mut self, storage: &str) -> Result<(), FilesError> {
-        let malformed =
-            || FilesError::StorageManifest { segment_id: self.manifest.segment_id, manifest: shown(storage) };
-        let packed: Option<PackedManifest> = serde_json::from_str(storage).ok();
-        let path = match &packed {
-            Some(packed) => join(&packed.base_path, "_metadata"),
-            None => storage.to_owned(),
-        };
-        let (_, key) = self.own_key(FileKind::Insert, &path, 0)?;
-        let lists_rows = self.found.iter().any(|file| file.kind == FileKind::Insert);
-        if packed.is_none() && !self.seen.contains(&key) {
-            self.take(FileKind::Insert, storage, None, 0)?;
-        }
-        if packed.is_none() && lists_rows {
-            return Ok(());
-        }
-        let parsed = LayoutKey::parse(&key, FileKind::Insert).map_err(|_| malformed())?;
-        let partition = join(&parsed.root(), &format!("insert_log/{}/{}", self.collection, self.partition));
-        for folder in [self.segment.clone(), "lobs".to_owned()] {
-            self.take_folder(&join(&partition, &folder)).await?;
-        }
-        Ok(())
-    }
-
-    async fn take_folder(&mut self, folder: &str) -> Result<(), FilesError> {
-        let mut objects: Vec<_> = match self.snapshot.location().list(folder)?.try_collect().await {
-            Ok(objects) => objects,
-            Err(StoreError::Missing { .. }) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        objects.sort();
-        for object in objects.into_iter().filter(|object| !self.seen.contains(&object.key)).collect::<Vec<_>>() {
-            self.take_object(object)?;
-        }
-        Ok(())
-    }
-
-    fn take_object(&mut self, object: crate::location::Object) -> Result<(), FilesError> {
-        let segment_id = self.manifest.segment_id;
-        let kind = LayoutKey::parse(&object.key, FileKind::Insert)
-            .map_err(|source| FilesError::Layout { segment_id, source })?
-            .kind();
-        let checksum = self.checksums.and_then(|checksums| checksums.objects.get(&object.key).copied());
-        self.seen.insert(object.key.clone());
-        self.found.push(SourceFile { kind, key: object.key, declared_size_bytes: Some(object.size_bytes), checksum });
-        Ok(())
-    }
-}
-
-/// A storage manifest that names the folder of its segment.
-#[derive(Deserialize)]
-struct PackedManifest {
-    base_path: String,
 }

@@ -119,7 +119,7 @@ pub(crate) const KEYWORDS: [&str; RULES.len()] = {
 };
 
 /// Large values lie at the level of a partition: this word stands where a segment's id would.
-const LOB_PART: &str = "lobs";
+pub(crate) const LOB_PART: &str = "lobs";
 const LOB_RULE: Rule =
     Rule { keyword: "insert_log", kind: FileKind::Lob, build: None, collection: Some(1), partition: 2, segment: None };
 
@@ -152,12 +152,17 @@ pub enum LayoutError {
         keyword: &'static str,
     },
     /// The key lies outside the root it was said to be under.
-    #[error("the key {key} is not under the root {root}; correct the snapshot that names it")]
+    #[error(
+        "the key {key} is not under the root {root}{}; correct the snapshot that names it",
+        if bucket.is_empty() { String::new() } else { format!(" of the bucket {bucket}") }
+    )]
     OutsideRoot {
         /// The key.
         key: String,
         /// The root.
         root: String,
+        /// The bucket where the snapshot was found; empty: none, or not known.
+        bucket: String,
     },
 }
 
@@ -240,6 +245,11 @@ impl<'a> LayoutKey<'a> {
         self.parts[..self.keyword_at].join("/")
     }
 
+    /// The key from the keyword on.
+    pub fn without_root(self) -> LayoutKey<'a> {
+        LayoutKey { parts: self.parts[self.keyword_at..].to_vec(), keyword_at: 0, rule: self.rule }
+    }
+
     /// What stands after the last id: the field and file, or the file alone.
     pub fn tail(&self) -> &[&'a str] {
         &self.parts[self.keyword_at + self.rule.last_offset() + 1..]
@@ -284,16 +294,6 @@ impl Rule {
         let offsets = [self.build, self.collection, Some(self.partition), self.segment];
         offsets.into_iter().flatten().max().unwrap_or(self.partition)
     }
-}
-
-/// The key below `root`: `key` must be `root` itself or start with it and a slash.
-pub fn strip_root<'a>(key: &'a str, root: &str) -> Result<&'a str, LayoutError> {
-    if root.is_empty() || key == root {
-        return Ok(if root.is_empty() { key } else { "" });
-    }
-    key.strip_prefix(root)
-        .and_then(|rest| rest.strip_prefix('/'))
-        .ok_or_else(|| LayoutError::OutsideRoot { key: shown(key), root: shown(root) })
 }
 
 #[cfg(test)]

@@ -19,8 +19,13 @@ mod metadata;
 mod paths;
 mod plan;
 mod progress;
+mod roots;
+mod schema;
 mod snapshot;
+mod storage_entries;
+mod storage_manifest;
 mod stores;
+mod uri;
 mod verify;
 
 pub use binlog::LogError;
@@ -30,7 +35,7 @@ pub use failure::Class;
 pub use files::{FilesError, SegmentFiles, SourceFile};
 pub use inspect::{SegmentSummary, Summary};
 pub use key::{Fault, KeyError, check_key};
-pub use layout::{FileKind, KeyIds, LayoutError, LayoutKey, NewIds, strip_root};
+pub use layout::{FileKind, KeyIds, LayoutError, LayoutKey, NewIds};
 pub use location::{Folder, Location, Object, StoreError};
 pub use manifest::{
     Binlog, FieldBinlog, IndexFiles, JsonIndex, JsonIndexStats, KeyValue, LEVEL_ZERO, Manifest, ManifestError,
@@ -42,5 +47,7 @@ pub use metadata::{
 pub use plan::{Mapping, PlanError, PlannedFile, SegmentPlan, Target, target_partition};
 pub use progress::Progress;
 pub use snapshot::{OpenError, ReadError, Snapshot};
-pub use stores::{Stores, UriError, file_uri};
+pub use storage_manifest::StorageManifestError;
+pub use stores::{Stores, file_uri};
+pub use uri::UriError;
 pub use verify::{Depth, Problem, Verification};

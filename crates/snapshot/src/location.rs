@@ -159,6 +159,11 @@ impl Location {
         &self.root
     }
 
+    /// The bucket or container; none on this machine and in memory.
+    pub fn bucket(&self) -> Option<&str> {
+        self.identity.split_once("://").map(|(_, bucket)| bucket).filter(|bucket| !bucket.is_empty())
+    }
+
     /// The folder on this machine, when the place is one.
     pub fn local_root(&self) -> Option<&FilePath> {
         self.local_root.as_deref()

@@ -3,11 +3,14 @@
 
 mod schema;
 
+use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::writer::datum::GenericDatumWriter;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use schema::list_schema;
 pub(crate) use schema::schema;
 
 /// Milvus' level of a segment that holds deletions only.
@@ -230,6 +233,15 @@ pub enum ManifestError {
         /// How many.
         count: usize,
     },
+    /// An array of entries, the form before one file had one segment.
+    #[error(
+        "it is an Avro array of {count} entries, which pre-release builds of Milvus 2.6 wrote; take the snapshot again with \
+         a released Milvus"
+    )]
+    Array {
+        /// How many.
+        count: usize,
+    },
     /// The manifest of another segment.
     #[error("it is the manifest of segment {found}, not of segment {expected}")]
     Foreign {
@@ -246,14 +258,12 @@ pub enum ManifestError {
 impl Manifest {
     /// Reads a manifest of `version` (1 to 5) that must be that of `segment_id`.
     pub fn decode(content: &[u8], version: u8, segment_id: i64) -> Result<Manifest, ManifestError> {
-        let mut rest = content;
-        let manifest: Manifest = GenericDatumReader::builder(schema(version))
-            .build()
-            .and_then(|reader| reader.read_deser(&mut rest))
-            .map_err(|error| ManifestError::Datum { version, message: error.to_string() })?;
-        if !rest.is_empty() {
-            return Err(ManifestError::TrailingBytes { version, count: rest.len() });
-        }
+        let manifest: Manifest = whole_datum(content, schema(version), version).map_err(|error| {
+            match whole_datum::<Vec<Manifest>>(content, list_schema(version), version) {
+                Ok(entries) if !entries.is_empty() => ManifestError::Array { count: entries.len() },
+                Ok(_) | Err(_) => error,
+            }
+        })?;
         if manifest.segment_id != segment_id {
             return Err(ManifestError::Foreign { expected: segment_id, found: manifest.segment_id });
         }
@@ -285,12 +295,16 @@ impl Manifest {
             (FileKind::Bm25, &self.bm25_statslog_files),
         ]
     }
+}
 
-    /// The rows in the files of one field, when any insert file is listed. The first field counts: a field that was
-    /// added to the collection later has fewer.
-    pub fn rows_in_files(&self) -> Option<i64> {
-        let field = self.binlog_files.iter().find(|field| field.binlogs.iter().any(|log| !log.log_path.is_empty()))?;
-        Some(field.binlogs.iter().map(|log| log.entries_num).fold(0, i64::saturating_add))
+/// Reads exactly one datum.
+fn whole_datum<T: DeserializeOwned>(content: &[u8], schema: &Schema, version: u8) -> Result<T, ManifestError> {
+    let mut rest = content;
+    let datum = GenericDatumReader::builder(schema).build().and_then(|reader| reader.read_deser(&mut rest));
+    let datum = datum.map_err(|error| ManifestError::Datum { version, message: error.to_string() })?;
+    match rest.len() {
+        0 => Ok(datum),
+        count => Err(ManifestError::TrailingBytes { version, count }),
     }
 }
 

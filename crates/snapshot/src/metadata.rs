@@ -1,12 +1,14 @@
-//! The metadata file of a snapshot: proto-JSON with snake_case names, as Milvus writes it.
-//! What `Metadata::parse` returns is committed, of a known version, and its lists agree with each other.
+//! The metadata file of a snapshot: proto-JSON as Milvus writes it, with names in snake_case or camelCase.
+//! What `Metadata::parse` returns is of a known version and not being deleted, and its lists agree with each other.
+//! That the file exists is the commit point: Milvus writes it while the state in it is still Pending.
 
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::key::{KeyError, shown};
@@ -20,9 +22,10 @@ pub const FORMAT_VERSION_MAX: i32 = 5;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
     /// 0 means 1. It decides the schema of the manifests.
-    #[serde(default, deserialize_with = "wire::int32", skip_serializing_if = "is_default")]
+    #[serde(default, deserialize_with = "wire::int32", skip_serializing_if = "is_default", alias = "formatVersion")]
     pub format_version: i32,
     /// Which snapshot this is.
+    #[serde(alias = "snapshotInfo")]
     pub snapshot_info: SnapshotInfo,
     /// Of what.
     #[serde(deserialize_with = "wire::object")]
@@ -31,16 +34,21 @@ pub struct Metadata {
     #[serde(default, deserialize_with = "absent", skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<Value>,
     /// Keys of the manifests, one per segment.
-    #[serde(default, deserialize_with = "absent", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "absent", skip_serializing_if = "Vec::is_empty", alias = "manifestList")]
     pub manifest_list: Vec<String>,
     /// Storage manifests of segments whose files are not listed in their manifest.
-    #[serde(default, deserialize_with = "absent", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "absent",
+        skip_serializing_if = "Vec::is_empty",
+        alias = "storagev2ManifestList"
+    )]
     pub storagev2_manifest_list: Vec<StorageManifest>,
     /// Ids of the segments; may be absent.
-    #[serde(default, with = "int64s", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, with = "int64s", skip_serializing_if = "Vec::is_empty", alias = "segmentIds")]
     pub segment_ids: Vec<i64>,
-    /// Ids of the index builds.
-    #[serde(default, with = "int64s", skip_serializing_if = "Vec::is_empty")]
+    /// Ids of the index builds, one for each index: a build that made several stands here several times.
+    #[serde(default, with = "int64s", skip_serializing_if = "Vec::is_empty", alias = "buildIds")]
     pub build_ids: Vec<i64>,
     /// Whether the snapshot refers to files elsewhere or carries them.
     #[serde(default, with = "enumeration", skip_serializing_if = "is_default")]
@@ -61,20 +69,23 @@ pub struct SnapshotInfo {
     #[serde(deserialize_with = "absent", skip_serializing_if = "is_default")]
     pub description: String,
     /// The collection it was taken of.
-    #[serde(with = "int64", skip_serializing_if = "is_default")]
+    #[serde(with = "int64", skip_serializing_if = "is_default", alias = "collectionId")]
     pub collection_id: i64,
     /// The partitions it covers.
-    #[serde(with = "int64s", skip_serializing_if = "Vec::is_empty")]
+    #[serde(with = "int64s", skip_serializing_if = "Vec::is_empty", alias = "partitionIds")]
     pub partition_ids: Vec<i64>,
     /// The timestamp up to which it holds the collection's writes, in Milvus' hybrid form.
-    #[serde(with = "uint64", skip_serializing_if = "is_default")]
+    #[serde(with = "uint64", skip_serializing_if = "is_default", alias = "createTs")]
     pub create_ts: u64,
     /// The key of this very file where it was written; it tells the root that keys carry.
-    #[serde(deserialize_with = "absent", skip_serializing_if = "is_default")]
+    #[serde(deserialize_with = "absent", skip_serializing_if = "is_default", alias = "s3Location")]
     pub s3_location: String,
-    /// Only a committed snapshot may be read.
+    /// How far its writer had come when it wrote this file; only one that is being deleted is not read.
     #[serde(with = "enumeration", skip_serializing_if = "is_default")]
     pub state: State,
+    /// Whatever else the writer put there, kept as it is.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 /// `collection`.
@@ -85,13 +96,13 @@ pub struct Collection {
     #[serde(skip_serializing_if = "Value::is_null")]
     pub schema: Value,
     /// How many partitions a partition key spreads over.
-    #[serde(with = "int64", skip_serializing_if = "is_default")]
+    #[serde(with = "int64", skip_serializing_if = "is_default", alias = "numPartitions")]
     pub num_partitions: i64,
     /// How many shards.
-    #[serde(with = "int64", skip_serializing_if = "is_default")]
+    #[serde(with = "int64", skip_serializing_if = "is_default", alias = "numShards")]
     pub num_shards: i64,
     /// The consistency level, kept as it is.
-    #[serde(skip_serializing_if = "Value::is_null")]
+    #[serde(skip_serializing_if = "Value::is_null", alias = "consistencyLevel")]
     pub consistency_level: Value,
     /// Properties.
     #[serde(deserialize_with = "absent", skip_serializing_if = "Vec::is_empty")]
@@ -100,8 +111,11 @@ pub struct Collection {
     #[serde(with = "int64_map", skip_serializing_if = "BTreeMap::is_empty")]
     pub partitions: BTreeMap<String, i64>,
     /// Names of the channels.
-    #[serde(deserialize_with = "absent", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent", skip_serializing_if = "Vec::is_empty", alias = "virtualChannelNames")]
     pub virtual_channel_names: Vec<String>,
+    /// Whatever else the writer put there, kept as it is.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 /// One property of a collection.
@@ -121,7 +135,7 @@ pub struct Property {
 #[serde(default)]
 pub struct StorageManifest {
     /// The segment.
-    #[serde(with = "int64", skip_serializing_if = "is_default")]
+    #[serde(with = "int64", skip_serializing_if = "is_default", alias = "segmentId", alias = "segmentID")]
     pub segment_id: i64,
     /// Its path, plain or packed in JSON.
     #[serde(deserialize_with = "absent", skip_serializing_if = "is_default")]
@@ -134,9 +148,9 @@ pub enum State {
     /// Not set.
     #[default]
     Unknown,
-    /// Being written.
+    /// What Milvus writes: it tells its own catalog of the commit only after this file exists.
     Pending,
-    /// Complete.
+    /// What Ferry writes.
     Committed,
     /// Being deleted.
     Deleting,
@@ -189,11 +203,15 @@ pub enum MetadataError {
         "format_version is {0}, newer than the 5 this version reads; upgrade Ferry, or take the snapshot with an older Milvus"
     )]
     Version(i32),
-    /// Still being written, or deleted.
+    /// Written before Milvus' snapshots had their present names.
     #[error(
-        "snapshot_info.state is {0:?}, not SnapshotStateCommitted; wait until the snapshot is complete, or take a new one"
+        "it has the hyphenated names, such as snapshot-info, that pre-release builds of Milvus 2.6 wrote; take the \
+         snapshot again with a released Milvus"
     )]
-    NotCommitted(State),
+    PreRelease,
+    /// Its files are being removed.
+    #[error("snapshot_info.state is Deleting: its files are being removed; take a new snapshot")]
+    Deleting,
     /// An id that must be set is not.
     #[error("{field} is {value}; it must be a positive id: take the snapshot again")]
     BadId {
@@ -259,9 +277,11 @@ impl Metadata {
     /// Reads and checks a metadata file.
     pub fn parse(content: &[u8]) -> Result<Metadata, MetadataError> {
         let mut deserializer = serde_json::Deserializer::from_slice(content);
-        let metadata: Metadata = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            MetadataError::Json { field: error.path().to_string(), message: error.inner().to_string() }
-        })?;
+        let metadata: Metadata =
+            serde_path_to_error::deserialize(&mut deserializer).map_err(|error| match is_pre_release(content) {
+                true => MetadataError::PreRelease,
+                false => MetadataError::Json { field: error.path().to_string(), message: error.inner().to_string() },
+            })?;
         deserializer
             .end()
             .map_err(|error| MetadataError::Json { field: ".".to_owned(), message: error.to_string() })?;
@@ -310,8 +330,9 @@ impl Metadata {
             return Err(MetadataError::Version(self.format_version));
         }
         let info = &self.snapshot_info;
-        if info.state != State::Committed {
-            return Err(MetadataError::NotCommitted(info.state));
+        match info.state {
+            State::Unknown | State::Pending | State::Committed => {}
+            State::Deleting => return Err(MetadataError::Deleting),
         }
         positive("snapshot_info.id", info.id)?;
         positive("snapshot_info.collection_id", info.collection_id)?;
@@ -322,7 +343,7 @@ impl Metadata {
     fn check_lists(&self) -> Result<(), MetadataError> {
         let manifests = self.manifests()?;
         let segments = distinct("segment_ids", &self.segment_ids)?;
-        distinct("build_ids", &self.build_ids)?;
+        self.build_ids.iter().try_for_each(|id| positive("build_ids", *id))?;
         if !segments.is_empty() {
             if let Some(id) = segments.iter().find(|id| !manifests.contains_key(id)) {
                 return Err(MetadataError::NoManifest(*id));
@@ -338,6 +359,12 @@ impl Metadata {
             None => Ok(()),
         }
     }
+}
+
+/// Whether it has the names of the format's first builds.
+fn is_pre_release(content: &[u8]) -> bool {
+    let fields: Result<BTreeMap<String, IgnoredAny>, _> = serde_json::from_slice(content);
+    fields.is_ok_and(|fields| fields.contains_key("snapshot-info"))
 }
 
 fn positive(field: &'static str, value: i64) -> Result<(), MetadataError> {

@@ -247,6 +247,8 @@ impl Naming<'_> {
     fn plan(&self, file: SourceFile) -> Result<PlannedFile, PlanError> {
         let segment_id = self.segment_id;
         let key = LayoutKey::parse(&file.key, file.kind).map_err(|source| PlanError::Layout { segment_id, source })?;
+        // A bundle's folder, or one on the way from the root, is the source's own matter.
+        let key = key.without_root();
         let build = self.new_build(&key, &file)?;
         let target_key = key.renamed(&NewIds {
             collection: &self.collection,

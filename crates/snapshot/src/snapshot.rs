@@ -1,7 +1,5 @@
 //! An opened snapshot: its checked metadata, pinned by length and CRC, and its manifests, each read when asked for.
 
-use std::collections::BTreeMap;
-
 use thiserror::Error;
 
 use crate::checksums::{Checksum, Checksums, ChecksumsError};
@@ -10,8 +8,13 @@ use crate::key::join;
 use crate::location::{Location, StoreError};
 use crate::manifest::{Manifest, ManifestError};
 use crate::metadata::{Metadata, MetadataError};
-use crate::paths::{self, ManifestIds, Roots};
-use crate::stores::{Stores, UriError};
+use crate::paths::{self, ManifestIds};
+use crate::roots::Roots;
+use crate::schema::Schema;
+use crate::storage_entries::{EntryError, StorageEntries};
+use crate::storage_manifest::Entry;
+use crate::stores::Stores;
+use crate::uri::UriError;
 
 /// The largest metadata file that is read: room for ten million segments.
 const METADATA_BYTES_MAX: u64 = 2 << 30;
@@ -146,8 +149,9 @@ pub struct Snapshot {
     metadata_key: String,
     pin: Checksum,
     metadata: Metadata,
+    schema: Schema,
     segment_ids: Vec<i64>,
-    storage_manifests: BTreeMap<i64, String>,
+    storage_entries: StorageEntries,
     build_ids: Vec<i64>,
     roots: Roots,
 }
@@ -186,24 +190,31 @@ impl Snapshot {
         pin: Checksum,
         content: &[u8],
     ) -> Result<Snapshot, MetadataError> {
-        let metadata = Metadata::parse(content)?;
+        let mut metadata = Metadata::parse(content)?;
         if let Some((_, ids)) = paths::metadata_ids(&metadata_key) {
             let info = &metadata.snapshot_info;
             same("snapshot_info.collection_id", info.collection_id, ids.collection_id)?;
             same("snapshot_info.id", info.id, ids.snapshot_id)?;
         }
-        let roots = Roots::new(&metadata.snapshot_info.s3_location, location.root());
+        let roots = Roots::new(&metadata, &location);
         let manifests = metadata.manifests()?;
         manifests.values().try_for_each(|key| roots.check_manifest_key(key))?;
-        let storage = metadata.storagev2_manifest_list.iter().filter(|entry| !entry.manifest.is_empty());
-        let mut build_ids = metadata.build_ids.clone();
+        let collection_id = metadata.snapshot_info.collection_id;
+        let storage_entries = StorageEntries::new(collection_id, &metadata.storagev2_manifest_list, &roots);
+        let mut build_ids = std::mem::take(&mut metadata.build_ids);
         build_ids.sort_unstable();
+        build_ids.dedup();
+        // What a large snapshot lists for each segment is kept in a small form, or follows from the segment's id.
+        metadata.manifest_list = Vec::new();
+        metadata.storagev2_manifest_list = Vec::new();
+        metadata.segment_ids = Vec::new();
         Ok(Snapshot {
             location,
             metadata_key,
             pin,
+            schema: Schema::of(&metadata.collection.schema),
             segment_ids: manifests.into_keys().collect(),
-            storage_manifests: storage.map(|entry| (entry.segment_id, entry.manifest.clone())).collect(),
+            storage_entries,
             metadata,
             build_ids,
             roots,
@@ -225,7 +236,7 @@ impl Snapshot {
         self.location.object_uri(&self.metadata_key)
     }
 
-    /// The metadata.
+    /// The metadata, without its lists of segments, manifests and builds.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
@@ -255,7 +266,17 @@ impl Snapshot {
         self.segment_ids.binary_search(&segment_id).is_ok()
     }
 
-    /// The ids of its index builds, ascending: a build's rank here gives its new id.
+    /// Segments that were growing when it was taken: their files were not written yet.
+    pub fn growing_segment_ids(&self) -> impl Iterator<Item = i64> + '_ {
+        self.storage_entries.growing()
+    }
+
+    /// The key of a segment's manifest below the root.
+    pub fn manifest_key(&self, segment_id: i64) -> String {
+        paths::manifest_key(self.manifest_ids(segment_id))
+    }
+
+    /// The ids of its index builds, ascending, each once: a build's rank here gives its new id.
     pub fn build_ids(&self) -> &[i64] {
         &self.build_ids
     }
@@ -274,7 +295,7 @@ impl Snapshot {
         if !self.has_segment(segment_id) {
             return Err(ReadError::NoSegment { uri: self.uri(), segment_id });
         }
-        let key = &paths::manifest_key(self.manifest_ids(segment_id));
+        let key = &self.manifest_key(segment_id);
         let content = self.location.read(key, MANIFEST_BYTES_MAX).await?;
         let found = Checksum::of(&content);
         // The pin decides before the content does: an altered manifest need not be well formed.
@@ -307,8 +328,13 @@ impl Snapshot {
         &self.roots
     }
 
-    pub(crate) fn storage_manifest(&self, segment_id: i64) -> Option<&str> {
-        self.storage_manifests.get(&segment_id).map(String::as_str)
+    pub(crate) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Where a segment's storage manifest lies, if it has one; its folder is a key below the root.
+    pub(crate) fn storage_manifest(&self, segment_id: i64) -> Option<Result<Entry, EntryError>> {
+        self.storage_entries.of(segment_id, &self.roots)
     }
 }
 

@@ -72,15 +72,6 @@ fn a_key_without_its_keyword_or_ids_is_an_error_that_names_it() {
     assert!(LayoutKey::detect("text_log/1/2/3/4/5").is_err());
 }
 
-#[test]
-fn a_root_is_stripped_only_where_it_ends_with_a_part() {
-    assert_eq!(strip_root("files/a/b", "files"), Ok("a/b"));
-    assert_eq!(strip_root("files", "files"), Ok(""));
-    assert_eq!(strip_root("a/b", ""), Ok("a/b"));
-    assert!(strip_root("files2/a", "files").is_err());
-    assert!(strip_root("a", "files").is_err());
-}
-
 fn part() -> impl Strategy<Value = String> {
     "[a-z0-9_]{1,8}"
 }

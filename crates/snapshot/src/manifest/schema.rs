@@ -169,6 +169,20 @@ pub(crate) fn schema(version: u8) -> &'static Schema {
     &SCHEMAS[usize::from(version.clamp(1, VERSION_MAX)) - 1]
 }
 
+static LIST_SCHEMAS: LazyLock<Vec<Schema>> = LazyLock::new(|| {
+    (1..=VERSION_MAX)
+        .map(|version| {
+            let rendered = Type::Many(&MANIFEST).render(version, &mut BTreeSet::new());
+            Schema::parse(&rendered).expect("an array of the description above is a valid schema in every version")
+        })
+        .collect()
+});
+
+/// The schema of an array of manifests, as pre-release builds wrote them.
+pub(super) fn list_schema(version: u8) -> &'static Schema {
+    &LIST_SCHEMAS[usize::from(version.clamp(1, VERSION_MAX)) - 1]
+}
+
 impl Record {
     /// Avro defines a record where it is first used; afterwards its name stands for it.
     fn render(&self, version: u8, defined: &mut BTreeSet<&'static str>) -> Value {

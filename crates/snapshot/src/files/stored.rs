@@ -1,0 +1,133 @@
+//! Segments of storage version 3 and later: what lies in the segment's folder is the segment. What its manifest lists of
+//! logs, text and JSON indexes are summaries, placeholders or stale names; Milvus copies by none of them either.
+
+use std::collections::BTreeSet;
+
+use futures::TryStreamExt;
+
+use super::FilesError;
+use super::gather::Gatherer;
+use crate::key::{check_key, join, shown};
+use crate::layout::{FileKind, LOB_PART, LayoutError, LayoutKey};
+use crate::location::{Object, StoreError};
+use crate::storage_entries::EntryError;
+use crate::storage_manifest::{self, Contents, STORAGE_MANIFEST_BYTES_MAX};
+
+impl Gatherer<'_> {
+    /// Takes the segment's folder, the large values that its storage manifest names, and its vector and scalar indexes.
+    pub(super) async fn take_stored(&mut self) -> Result<(), FilesError> {
+        let (folder, version) = self.folder()?;
+        let objects = self.list(&folder).await?;
+        let contents = self.contents(&folder, version).await?;
+        self.check_stored(&folder, &objects, &contents)?;
+        for object in objects {
+            self.take_found(FileKind::Insert, object.key, Some(object.size_bytes));
+        }
+        self.take_large_values(&folder, &contents)?;
+        for index in &self.manifest.index_files {
+            let own: Vec<String> =
+                index.index_file_paths.iter().filter(|path| !self.is_below(path, &folder)).cloned().collect();
+            self.take_all(FileKind::Index, &own, index.build_id)?;
+        }
+        Ok(())
+    }
+
+    /// The segment's folder and the version of its storage manifest.
+    fn folder(&self) -> Result<(String, u64), FilesError> {
+        let manifest = self.manifest;
+        let segment_id = manifest.segment_id;
+        let entry = match self.snapshot.storage_manifest(segment_id) {
+            Some(Ok(entry)) => entry,
+            Some(Err(EntryError::Malformed(text))) => {
+                return Err(FilesError::StorageManifestEntry { segment_id, manifest: shown(&text) });
+            }
+            Some(Err(EntryError::Layout(source))) => return Err(FilesError::Layout { segment_id, source }),
+            None => {
+                let (storage_version, rows) = (manifest.storage_version, manifest.num_of_rows);
+                return Err(FilesError::NoStorageManifest { segment_id, storage_version, rows });
+            }
+        };
+        if entry.version == 0 {
+            return Err(FilesError::Growing(segment_id));
+        }
+        let folder = entry.base_path;
+        let malformed = || FilesError::StorageManifestEntry { segment_id, manifest: shown(&folder) };
+        // Taken apart as a file of the folder, since a key that ends with an id names none.
+        let file = join(&folder, "_metadata");
+        let parsed = LayoutKey::parse(&file, FileKind::Insert).map_err(|_| malformed())?;
+        if parsed.tail() != ["_metadata"] || !self.is_own(&parsed) {
+            return Err(malformed());
+        }
+        Ok((folder, entry.version))
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<Object>, FilesError> {
+        let mut objects: Vec<Object> = match self.snapshot.location().list(folder)?.try_collect().await {
+            Ok(objects) => objects,
+            Err(StoreError::Missing { .. }) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        objects.sort();
+        Ok(objects)
+    }
+
+    async fn contents(&self, folder: &str, version: u64) -> Result<Contents, FilesError> {
+        let (segment_id, location) = (self.manifest.segment_id, self.snapshot.location());
+        let key = join(folder, &storage_manifest::key_of(version));
+        let content = location.read(&key, STORAGE_MANIFEST_BYTES_MAX).await.map_err(|error| match error {
+            StoreError::Missing { uri } => {
+                FilesError::NotStored { segment_id, rows: self.manifest.num_of_rows, missing: uri }
+            }
+            error => error.into(),
+        })?;
+        Contents::read(&content).map_err(|source| FilesError::StorageManifest {
+            segment_id,
+            uri: location.object_uri(&key),
+            source,
+        })
+    }
+
+    /// Rows must be where the storage manifest says; those of an external table lie elsewhere.
+    fn check_stored(&self, folder: &str, objects: &[Object], contents: &Contents) -> Result<(), FilesError> {
+        if self.snapshot.schema().is_external() {
+            return Ok(());
+        }
+        let (segment_id, rows) = (self.manifest.segment_id, self.manifest.num_of_rows);
+        let missing = |missing: String| Err(FilesError::NotStored { segment_id, rows, missing });
+        if rows > 0 && !contents.has_rows() {
+            return missing("any file with rows in its storage manifest".to_owned());
+        }
+        let there: BTreeSet<&str> = objects.iter().map(|object| object.key.as_str()).collect();
+        let named = contents.rows_and_deletions().map(|key| join(folder, &key));
+        match named.into_iter().find(|key| !there.contains(key.as_str())) {
+            Some(key) => missing(self.snapshot.location().object_uri(&key)),
+            None => Ok(()),
+        }
+    }
+
+    /// Large values lie beside the segments of a partition; those that this segment does not name may vanish at any time.
+    fn take_large_values(&mut self, folder: &str, contents: &Contents) -> Result<(), FilesError> {
+        let segment_id = self.manifest.segment_id;
+        let partition = folder.rsplit_once('/').map_or("", |(partition, _)| partition);
+        for path in contents.large_values() {
+            let layout = |source| FilesError::Layout { segment_id, source };
+            let is_whole = path.contains("://") || path.split('/').any(|part| part == "insert_log");
+            let key = match is_whole {
+                true => self.snapshot.roots().key_of(path).map_err(layout)?,
+                false => join(partition, &join(LOB_PART, path)),
+            };
+            check_key(&key).map_err(|error| layout(LayoutError::Key(error)))?;
+            let parsed = LayoutKey::parse(&key, FileKind::Lob).map_err(layout)?;
+            if parsed.kind() != FileKind::Lob || !self.is_own(&parsed) {
+                return Err(FilesError::StorageManifestEntry { segment_id, manifest: shown(path) });
+            }
+            self.take_found(FileKind::Lob, key, None);
+        }
+        Ok(())
+    }
+
+    fn is_below(&self, path: &str, folder: &str) -> bool {
+        let key = self.snapshot.roots().key_of(path).ok();
+        key.is_some_and(|key| key.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
+    }
+}
