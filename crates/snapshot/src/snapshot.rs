@@ -263,12 +263,22 @@ impl Snapshot {
 
     /// Whether it has the segment.
     pub fn has_segment(&self, segment_id: i64) -> bool {
-        self.segment_ids.binary_search(&segment_id).is_ok()
+        self.segment_place(segment_id).is_some()
+    }
+
+    /// The segment's place in the order of the ids.
+    pub fn segment_place(&self, segment_id: i64) -> Option<usize> {
+        self.segment_ids.binary_search(&segment_id).ok()
     }
 
     /// Segments that were growing when it was taken: their files were not written yet.
     pub fn growing_segment_ids(&self) -> impl Iterator<Item = i64> + '_ {
         self.storage_entries.growing()
+    }
+
+    /// Whether the segment was growing when the snapshot was taken.
+    pub fn is_growing(&self, segment_id: i64) -> bool {
+        matches!(self.storage_manifest(segment_id), Some(Ok(Entry { version: 0, .. })))
     }
 
     /// The key of a segment's manifest below the root.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use futures::{StreamExt, stream};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -14,8 +14,6 @@ use crate::snapshot::{ReadError, Snapshot};
 
 /// How many manifests are read at a time.
 const CONCURRENCY: usize = 16;
-/// The storage format in which a storage manifest says what a segment is.
-const STORAGE_VERSION_PACKED: i64 = 3;
 /// Milvus' hybrid timestamps have their milliseconds above these bits.
 const LOGICAL_BITS: u32 = 18;
 /// Properties that tell of encryption begin with this.
@@ -117,7 +115,15 @@ impl Snapshot {
         let encrypted = encryption(&collection.schema, &collection.properties)
             .map(|text| of_snapshot(WarningKind::EncryptionZone, text));
         let external = external(&collection.schema).map(|text| of_snapshot(WarningKind::ExternalTable, text));
-        encrypted.into_iter().chain(external).collect()
+        let growing = self.growing_segment_ids().map(|segment_id| Warning {
+            kind: WarningKind::EmptyGrowingSegment,
+            segment_id: Some(segment_id),
+            text: format!(
+                "segment {segment_id} is the placeholder of a growing segment, whose storage manifest has version 0: it \
+                 is left out; flush the collection and take the snapshot again if rows are missing"
+            ),
+        });
+        encrypted.into_iter().chain(external).chain(growing).collect()
     }
 
     /// What the manifest of a segment tells.
@@ -141,15 +147,8 @@ impl Snapshot {
 
     fn emptiness(&self, manifest: &Manifest) -> Option<(WarningKind, String)> {
         let segment_id = manifest.segment_id;
-        if manifest.storage_version >= STORAGE_VERSION_PACKED
-            && self.storage_manifest(segment_id).is_some_and(is_placeholder)
-        {
-            let text = format!(
-                "segment {segment_id} is the placeholder of a growing segment, whose storage manifest has version 0: \
-                 nothing was written to it when the snapshot was taken; flush the collection and take the snapshot again \
-                 if rows are missing"
-            );
-            return Some((WarningKind::EmptyGrowingSegment, text));
+        if self.is_growing(segment_id) {
+            return None;
         }
         let has_deletions = manifest.deltalog_files.iter().any(|field| !field.binlogs.is_empty());
         (manifest.num_of_rows == 0 && !has_deletions).then(|| {
@@ -228,15 +227,6 @@ fn external(schema: &Value) -> Option<String> {
 /// A text of an object that is not empty.
 fn text<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
-}
-
-/// Whether a storage manifest names version 0, which Milvus writes before anything is committed.
-fn is_placeholder(manifest: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Version {
-        ver: i64,
-    }
-    serde_json::from_str::<Version>(manifest).is_ok_and(|version| version.ver == 0)
 }
 
 #[cfg(test)]

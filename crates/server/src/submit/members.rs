@@ -1,7 +1,8 @@
-//! A snapshot as a stream of mappings is held against it: a segment takes eight bytes and a bit, whatever comes.
+//! A snapshot as a stream of mappings is held against it: a segment takes a bit beside its place in the snapshot, whatever
+//! comes.
 
 use super::CheckedSubmit;
-use super::source::{check_partitions, named_partitions, no_member, open, pinned};
+use super::source::{check_member, check_partitions, named_partitions, open, pinned};
 use crate::status::Violations;
 use ferry_machine::command::IdMapping;
 use ferry_machine::row::JobSpec;
@@ -10,13 +11,10 @@ use tonic::Status;
 
 /// The segments of a snapshot, and which of them the stream has named.
 pub(crate) struct Members {
-    uri: String,
-    /// Ascending.
-    segment_ids: Vec<i64>,
-    /// One bit a segment, in the same order.
+    snapshot: Snapshot,
+    /// One bit a segment, in the order of the ids.
     named: Vec<u64>,
-    /// Only where partitions are named by mappings and by the target: these are compared in the manifests.
-    snapshot: Option<Snapshot>,
+    /// Partitions named by mappings and by the target so far: these are compared in the manifests.
     compared: usize,
 }
 
@@ -25,14 +23,8 @@ impl Members {
     pub(crate) async fn open(checked: &CheckedSubmit, stores: &Stores) -> Result<(Self, JobSpec), Status> {
         let snapshot = open(&checked.spec, stores).await?;
         let spec = pinned(&snapshot, &checked.spec)?;
-        let segment_ids: Vec<i64> = snapshot.segment_ids().collect();
-        let members = Self {
-            uri: snapshot.uri(),
-            named: vec![0; segment_ids.len().div_ceil(64)],
-            segment_ids,
-            snapshot: (!spec.partition_ids.is_empty()).then_some(snapshot),
-            compared: 0,
-        };
+        let named = vec![0; snapshot.segment_ids().len().div_ceil(64)];
+        let members = Self { snapshot, named, compared: 0 };
         Ok((members, spec))
     }
 
@@ -43,16 +35,14 @@ impl Members {
             self.name(index, mapping, &mut violations);
         }
         violations.into_result()?;
-        let Some(snapshot) = &self.snapshot else { return Ok(()) };
         let named: Vec<(u64, IdMapping)> = named_partitions(spec, first, mappings).collect();
         self.compared += named.len();
-        check_partitions(snapshot, spec, &named, self.compared).await
+        check_partitions(&self.snapshot, spec, &named, self.compared).await
     }
 
     fn name(&mut self, index: u64, mapping: &IdMapping, violations: &mut Violations) {
-        let Ok(place) = self.segment_ids.binary_search(&mapping.source.0) else {
-            return no_member(index, mapping.source, &self.uri, violations);
-        };
+        check_member(&self.snapshot, index, mapping.source, violations);
+        let Some(place) = self.snapshot.segment_place(mapping.source.0) else { return };
         let (word, bit) = (&mut self.named[place / 64], 1 << (place % 64));
         if *word & bit != 0 {
             let reason =

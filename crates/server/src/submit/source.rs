@@ -11,6 +11,7 @@ use ferry_snapshot::{
     target_partition,
 };
 use futures::{TryStreamExt, stream};
+use std::collections::BTreeSet;
 use tonic::{Code, Status};
 
 const FIELD: &str = "source.uri";
@@ -64,26 +65,35 @@ pub(super) fn pinned(snapshot: &Snapshot, spec: &JobSpec) -> Result<JobSpec, Sta
     })
 }
 
-/// Every segment of a snapshot, in the order of the ids, with targets and partitions left open.
+/// Every segment of a snapshot, in the order of the ids, with targets and partitions left open; but for those that were
+/// growing, which have no files yet: a warning tells of them.
 fn whole(snapshot: &Snapshot) -> Vec<IdMapping> {
-    snapshot.segment_ids().map(|id| IdMapping { source: SegmentId(id), ..IdMapping::default() }).collect()
+    let growing: BTreeSet<i64> = snapshot.growing_segment_ids().collect();
+    let ids = snapshot.segment_ids().filter(|id| !growing.contains(id));
+    ids.map(|id| IdMapping { source: SegmentId(id), ..IdMapping::default() }).collect()
 }
 
 fn check_members(snapshot: &Snapshot, mappings: &[IdMapping]) -> Result<(), Status> {
     let mut violations = Violations::default();
     for (index, mapping) in mappings.iter().enumerate() {
-        if !violations.is_full() && !snapshot.has_segment(mapping.source.0) {
-            no_member(index as u64, mapping.source, &snapshot.uri(), &mut violations);
+        if !violations.is_full() {
+            check_member(snapshot, index as u64, mapping.source, &mut violations);
         }
     }
     violations.into_result()
 }
 
-pub(super) fn no_member(index: u64, source: SegmentId, uri: &str, violations: &mut Violations) {
-    violations.add(
-        format!("id_mappings[{index}].source_segment_id"),
-        format!("is {source}, which the snapshot {uri} does not have: see `ferry snapshot inspect` for those it has"),
-    );
+/// A mapping must name a segment that the snapshot has, with its files.
+pub(super) fn check_member(snapshot: &Snapshot, index: u64, source: SegmentId, violations: &mut Violations) {
+    let fault = match (snapshot.has_segment(source.0), snapshot.is_growing(source.0)) {
+        (false, _) => format!(
+            "is {source}, which the snapshot {} does not have: see `ferry snapshot inspect` for those it has",
+            snapshot.uri()
+        ),
+        (true, true) => format!("is {source}: {}", FilesError::Growing(source.0)),
+        (true, false) => return,
+    };
+    violations.add(format!("id_mappings[{index}].source_segment_id"), fault);
 }
 
 /// Mappings that name a partition beside the target's map, with their places in the request, of which the first is
@@ -135,7 +145,7 @@ pub(super) async fn check_partitions(
 fn refused_snapshot(error: &OpenError) -> Status {
     let code = match error {
         OpenError::None(_) => Code::NotFound,
-        OpenError::Metadata { source: MetadataError::NotCommitted(_), .. } => Code::FailedPrecondition,
+        OpenError::Metadata { source: MetadataError::Deleting, .. } => Code::FailedPrecondition,
         OpenError::Uri(UriError::Store { .. }) => Code::FailedPrecondition,
         OpenError::Store(error) => store_code(error),
         OpenError::Uri(_)

@@ -90,7 +90,7 @@ async fn segments_without_data_are_told_as_what_they_are() {
     metadata["storagev2_manifest_list"] = json!([stored(11, 0), stored(12, 3)]);
     let warnings = told(&metadata, &[empty, placeholder, committed]).await;
     let kinds: Vec<_> = warnings.iter().map(|warning| (warning.kind, warning.segment_id)).collect();
-    assert_eq!(kinds, [(WarningKind::NoRows, Some(10)), (WarningKind::EmptyGrowingSegment, Some(11))]);
+    assert_eq!(kinds, [(WarningKind::EmptyGrowingSegment, Some(11)), (WarningKind::NoRows, Some(10))]);
 }
 
 #[tokio::test]
