@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::checksums::Checksum;
 use crate::failure::Class;
+use crate::indexes::IndexChoice;
 use crate::layout::{FileKind, LayoutError};
 use crate::location::StoreError;
 use crate::manifest::Manifest;
@@ -229,6 +230,18 @@ impl FilesError {
 }
 
 impl Snapshot {
+    /// The manifest without the indexes that are not chosen. Text and JSON indexes from storage version 3 on are part of the
+    /// segment's folder and stay.
+    pub fn with_indexes(&self, mut manifest: Manifest, choice: &IndexChoice) -> Manifest {
+        let schema = self.schema();
+        manifest.index_files.retain(|index| choice.keeps(FileKind::Index, schema.is_over_vectors(index)));
+        if manifest.storage_version < STORAGE_VERSION_MANIFEST {
+            manifest.text_index_files.retain(|_| choice.keeps(FileKind::TextIndex, false));
+            manifest.json_key_index_files.retain(|_| choice.keeps(FileKind::JsonIndex, false));
+        }
+        manifest
+    }
+
     /// The files of a segment whose manifest has been read.
     pub async fn files(&self, manifest: &Manifest) -> Result<SegmentFiles, FilesError> {
         let (segment_id, declared) = (manifest.segment_id, manifest.num_of_rows);

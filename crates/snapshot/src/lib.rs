@@ -6,6 +6,7 @@
 
 mod binlog;
 mod checksums;
+mod copied;
 mod create;
 mod failure;
 mod files;
@@ -32,6 +33,7 @@ mod warning;
 
 pub use binlog::LogError;
 pub use checksums::{Checksum, Checksums, ChecksumsError};
+pub use copied::{CopiedSegment, MetadataOfCopyError, SnapshotFile};
 pub use create::{CreateError, CreateOptions, Created, create};
 pub use failure::Class;
 pub use files::{FilesError, SegmentFiles, SourceFile};
@@ -47,7 +49,7 @@ pub use manifest::{
 pub use metadata::{
     Collection, FORMAT_VERSION_MAX, Layout, Metadata, MetadataError, Property, SnapshotInfo, State, StorageManifest,
 };
-pub use plan::{Mapping, PlanError, PlannedFile, SegmentPlan, Target, target_partition};
+pub use plan::{BuildIdsError, Mapping, PlanError, PlannedFile, SegmentPlan, Target, target_partition};
 pub use progress::Progress;
 pub use snapshot::{OpenError, ReadError, Snapshot};
 pub use storage_manifest::StorageManifestError;

@@ -6,11 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use crate::checksums::Checksum;
+use crate::copied::SnapshotFile;
 use crate::failure::Class;
 use crate::files::{FilesError, SourceFile, check_size};
-use crate::key::{KeyError, check_key};
+use crate::indexes::IndexChoice;
+use crate::key::{KeyError, check_key, join};
 use crate::layout::{FileKind, LayoutError, LayoutKey, NewIds};
 use crate::location::Location;
+use crate::manifest::ManifestError;
+use crate::roots::BUNDLE_FOLDER;
 use crate::snapshot::{ReadError, Snapshot};
 
 /// Which segment becomes which.
@@ -35,6 +39,19 @@ pub struct Target {
     pub partition_ids: BTreeMap<i64, i64>,
     /// The first of a block of new build ids, as many as the snapshot has builds; 0: builds keep their ids.
     pub build_id_base: i64,
+    /// The id of the copy's own snapshot.
+    pub snapshot_id: i64,
+    /// Whether that is a self-contained bundle, which has its data in a folder of its own.
+    pub is_bundle: bool,
+    /// Which indexes are copied.
+    pub indexes: IndexChoice,
+}
+
+impl Target {
+    /// Where an object with this key of the layout goes, below the root.
+    pub(crate) fn data_key(&self, key: &str) -> String {
+        if self.is_bundle { join(BUNDLE_FOLDER, key) } else { key.to_owned() }
+    }
 }
 
 /// One object and what it becomes.
@@ -72,11 +89,18 @@ pub struct SegmentPlan {
     pub target_partition_id: i64,
     /// The files, in the order of the manifest.
     pub files: Vec<PlannedFile>,
+    /// What of the copy's own snapshot belongs to this segment.
+    pub snapshot_files: Vec<SnapshotFile>,
     /// Rows of the segment.
     pub rows: i64,
     /// Bytes of all files as far as the snapshot tells; the objects' own sizes are the truth.
     pub bytes: u64,
 }
+
+/// The last new build id would be no int64.
+#[derive(Debug, Error)]
+#[error("the block of new build ids from {0} on ends beyond the largest id; allocate another")]
+pub struct BuildIdsError(i64);
 
 /// Why a segment cannot be planned.
 #[derive(Debug, Error)]
@@ -110,9 +134,17 @@ pub enum PlanError {
         /// The build.
         build: String,
     },
-    /// The last new build id would be no int64.
-    #[error("the block of new build ids from {0} on ends beyond the largest id; allocate another")]
-    BuildIds(i64),
+    /// The block of build ids ends too early.
+    #[error(transparent)]
+    BuildIds(#[from] BuildIdsError),
+    /// The copy's manifest cannot be written.
+    #[error("segment {segment_id}: the manifest of its copy: {source}; please report this")]
+    Manifest {
+        /// The source segment.
+        segment_id: i64,
+        /// What is wrong.
+        source: ManifestError,
+    },
     /// A copy onto itself.
     #[error(
         "segment {segment_id}: the target of {uri} is the object itself; choose another target root, collection or segment id"
@@ -163,6 +195,7 @@ impl PlanError {
             PlanError::Partition { .. }
             | PlanError::UnknownBuild { .. }
             | PlanError::BuildIds(_)
+            | PlanError::Manifest { .. }
             | PlanError::Itself { .. }
             | PlanError::Collision { .. }
             | PlanError::Layout { .. }
@@ -210,12 +243,14 @@ impl Snapshot {
         pinned: Option<Checksum>,
     ) -> Result<SegmentPlan, PlanError> {
         let (manifest, pin) = self.manifest_if(mapping.source_segment_id, pinned).await?;
+        let manifest = self.with_indexes(manifest, &target.indexes);
         let segment = self.files(&manifest).await?;
         let target_partition_id = target_partition(mapping, manifest.partition_id, &target.partition_ids)?;
         let naming = Naming {
             snapshot: self,
             target,
             segment_id: mapping.source_segment_id,
+            target_segment_id: mapping.target_segment_id,
             collection: target.collection_id.to_string(),
             partition: target_partition_id.to_string(),
             segment: mapping.target_segment_id.to_string(),
@@ -227,6 +262,7 @@ impl Snapshot {
             manifest: pin,
             source_partition_id: manifest.partition_id,
             target_partition_id,
+            snapshot_files: naming.snapshot_files(&manifest, target_partition_id, &files)?,
             files,
             rows: segment.rows,
             bytes: segment.bytes,
@@ -234,13 +270,26 @@ impl Snapshot {
     }
 }
 
-struct Naming<'a> {
-    snapshot: &'a Snapshot,
-    target: &'a Target,
-    segment_id: i64,
-    collection: String,
-    partition: String,
-    segment: String,
+/// The new id of a build: its rank in the snapshot's list, from the base on. None where it is not in the list, or where
+/// builds keep their ids.
+pub(crate) fn new_build_id(builds: &[i64], base: i64, build_id: i64) -> Option<Result<i64, BuildIdsError>> {
+    if base == 0 {
+        return None;
+    }
+    let rank = builds.binary_search(&build_id).ok()?;
+    let id = i64::try_from(rank).ok().and_then(|rank| base.checked_add(rank));
+    Some(id.ok_or(BuildIdsError(base)))
+}
+
+/// How the files of one segment are named in the target.
+pub(crate) struct Naming<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) target: &'a Target,
+    pub(crate) segment_id: i64,
+    pub(crate) target_segment_id: i64,
+    pub(crate) collection: String,
+    pub(crate) partition: String,
+    pub(crate) segment: String,
 }
 
 impl Naming<'_> {
@@ -250,12 +299,12 @@ impl Naming<'_> {
         // A bundle's folder, or one on the way from the root, is the source's own matter.
         let key = key.without_root();
         let build = self.new_build(&key, &file)?;
-        let target_key = key.renamed(&NewIds {
+        let target_key = self.target.data_key(&key.renamed(&NewIds {
             collection: &self.collection,
             partition: &self.partition,
             segment: &self.segment,
             build: build.as_deref(),
-        });
+        }));
         check_key(&target_key).map_err(|source| PlanError::TargetKey { segment_id, source })?;
         let (source, target) = (self.snapshot.location(), &self.target.location);
         if source.same_object(&file.key, target, &target_key) {
@@ -270,24 +319,28 @@ impl Naming<'_> {
         })
     }
 
-    /// The new id of the build that the key names: its rank in the snapshot's sorted list, from the base on.
+    /// The new id of the build that the key names.
     fn new_build(&self, key: &LayoutKey<'_>, file: &SourceFile) -> Result<Option<String>, PlanError> {
         let base = self.target.build_id_base;
         let (Some(build), false) = (key.ids().build, base == 0) else { return Ok(None) };
         let builds = self.snapshot.build_ids();
-        let rank = build.parse().ok().and_then(|build: i64| builds.binary_search(&build).ok());
-        match rank {
-            Some(rank) => {
-                let rank = i64::try_from(rank).map_err(|_| PlanError::BuildIds(base))?;
-                Ok(Some(base.checked_add(rank).ok_or(PlanError::BuildIds(base))?.to_string()))
-            }
-            // Text and JSON indexes are built outside of the list, and keep the id of that build.
+        match build.parse().ok().and_then(|build| new_build_id(builds, base, build)) {
+            Some(id) => Ok(Some(id?.to_string())),
+            // Builds of text and JSON indexes may lack in the list, and keep their ids.
             None if file.kind != FileKind::Index || builds.is_empty() => Ok(None),
             None => Err(PlanError::UnknownBuild {
                 segment_id: self.segment_id,
                 key: file.key.clone(),
                 build: build.to_owned(),
             }),
+        }
+    }
+
+    /// The new id of a build that the manifest names, which stands in the keys of its files too.
+    pub(crate) fn new_build_id(&self, build_id: i64) -> i64 {
+        match new_build_id(self.snapshot.build_ids(), self.target.build_id_base, build_id) {
+            Some(Ok(id)) => id,
+            Some(Err(_)) | None => build_id,
         }
     }
 

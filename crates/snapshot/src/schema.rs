@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::manifest::FieldBinlog;
+use crate::manifest::{FieldBinlog, IndexFiles};
 
+/// Types of indexes that are over scalars alone.
+const SCALAR_INDEXES: [&str; 8] = ["STL_SORT", "Trie", "INVERTED", "BITMAP", "HYBRID", "NGRAM", "RTREE", "marisa-trie"];
 /// The first number of a type of vectors.
 const VECTOR_TYPE_MIN: u64 = 100;
 /// The number of the type of a struct's vectors, and of the struct itself.
@@ -50,9 +52,11 @@ impl Schema {
         fields.iter().all(|id| self.fields.get(id).is_some_and(|field| field.is_nullable))
     }
 
-    /// Whether the field holds vectors; absent when the schema does not say.
-    pub(crate) fn is_vector(&self, field_id: i64) -> Option<bool> {
-        self.fields.get(&field_id).map(|field| field.is_vector)
+    /// Whether an index is over vectors: by its field, or by its own type where the schema does not have the field.
+    pub(crate) fn is_over_vectors(&self, index: &IndexFiles) -> bool {
+        let kind = index.index_params.iter().find(|pair| pair.key == "index_type").map(|pair| pair.value.as_str());
+        let is_scalar = kind.is_some_and(|kind| SCALAR_INDEXES.contains(&kind));
+        self.fields.get(&index.field_id).map_or(!is_scalar, |field| field.is_vector)
     }
 }
 
@@ -85,6 +89,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::manifest::KeyValue;
 
     fn logs(field_id: i64, child_fields: &[i64]) -> FieldBinlog {
         FieldBinlog { field_id, child_fields: child_fields.to_vec(), ..FieldBinlog::default() }

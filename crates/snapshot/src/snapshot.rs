@@ -17,7 +17,7 @@ use crate::stores::Stores;
 use crate::uri::UriError;
 
 /// The largest metadata file that is read: room for ten million segments.
-const METADATA_BYTES_MAX: u64 = 2 << 30;
+pub(crate) const METADATA_BYTES_MAX: u64 = 2 << 30;
 /// The largest manifest that is read.
 const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 /// The largest checksum file that is read.

@@ -1,0 +1,152 @@
+//! The metadata file of a copy: the source's, over the copied segments alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thiserror::Error;
+
+use super::SnapshotFile;
+use crate::checksums::Checksum;
+use crate::failure::Class;
+use crate::key::join;
+use crate::layout::{FileKind, LayoutKey, NewIds};
+use crate::location::StoreError;
+use crate::metadata::{Layout, Metadata, MetadataError, SnapshotInfo, State, StorageManifest};
+use crate::plan::{BuildIdsError, Target, new_build_id};
+use crate::snapshot::{METADATA_BYTES_MAX, Snapshot};
+use crate::storage_manifest::Entry;
+
+/// Said of a snapshot that was being written, and by Ferry of none.
+const PENDING_FIELDS: [&str; 2] = ["pending_start_time", "pendingStartTime"];
+
+/// A segment that was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopiedSegment {
+    /// A segment of the source.
+    pub source_segment_id: i64,
+    /// Its copy.
+    pub target_segment_id: i64,
+    /// The partition of the copy.
+    pub partition_id: i64,
+}
+
+/// Why the metadata file of a copy cannot be made.
+#[derive(Debug, Error)]
+pub enum MetadataOfCopyError {
+    /// The source's own file cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It has changed since the job was submitted.
+    #[error("{0} has changed since the job was submitted; submit a new job")]
+    Altered(String),
+    /// It is not good any more, or what was made of it is not.
+    #[error("the metadata of the copy cannot be made from {uri}: {source}; please report this")]
+    Metadata {
+        /// The source's file.
+        uri: String,
+        /// What is wrong.
+        source: MetadataError,
+    },
+    /// The block of build ids ends too early.
+    #[error(transparent)]
+    BuildIds(#[from] BuildIdsError),
+}
+
+impl MetadataOfCopyError {
+    /// What a caller should do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            MetadataOfCopyError::Store(error) => error.class(),
+            MetadataOfCopyError::Altered(_)
+            | MetadataOfCopyError::Metadata { .. }
+            | MetadataOfCopyError::BuildIds(_) => Class::Permanent,
+        }
+    }
+}
+
+impl Snapshot {
+    /// The metadata file of the copy's own snapshot over these segments.
+    pub async fn metadata_of_copy(
+        &self,
+        target: &Target,
+        segments: Vec<CopiedSegment>,
+    ) -> Result<SnapshotFile, MetadataOfCopyError> {
+        let content = self.location().read(self.metadata_key(), METADATA_BYTES_MAX).await?;
+        if Checksum::of(&content) != self.pin() {
+            return Err(MetadataOfCopyError::Altered(self.uri()));
+        }
+        let failed = |source| MetadataOfCopyError::Metadata { uri: self.uri(), source };
+        let source = Metadata::parse(&content).map_err(failed)?;
+        let builds = self.build_ids().iter().map(|build| new_build_id(self.build_ids(), target.build_id_base, *build));
+        let build_ids = builds.flatten().collect::<Result<Vec<i64>, _>>()?;
+        let build_ids = if target.build_id_base == 0 { self.build_ids().to_vec() } else { build_ids };
+        let metadata = self.copied(source, target, segments, build_ids);
+        let content = metadata.to_json();
+        // Whatever a reader would refuse is refused here.
+        Metadata::parse(&content).map_err(failed)?;
+        Ok(SnapshotFile { target_key: target.metadata_key(), content })
+    }
+
+    fn copied(
+        &self,
+        source: Metadata,
+        target: &Target,
+        mut segments: Vec<CopiedSegment>,
+        build_ids: Vec<i64>,
+    ) -> Metadata {
+        segments.sort_unstable_by_key(|segment| segment.target_segment_id);
+        let partitions = partitions(&source, target, &segments);
+        let mut info = source.snapshot_info;
+        info.other.retain(|name, _| !PENDING_FIELDS.contains(&name.as_str()));
+        let storage = segments.iter().filter_map(|segment| self.storage_manifest_of_copy(target, segment));
+        Metadata {
+            format_version: source.format_version,
+            snapshot_info: SnapshotInfo {
+                id: target.snapshot_id,
+                collection_id: target.collection_id,
+                partition_ids: partitions.values().copied().collect::<BTreeSet<i64>>().into_iter().collect(),
+                s3_location: target.path_of(&target.metadata_key()),
+                state: State::Committed,
+                ..info
+            },
+            manifest_list: segments
+                .iter()
+                .map(|segment| target.path_of(&target.manifest_key(segment.target_segment_id)))
+                .collect(),
+            storagev2_manifest_list: storage.collect(),
+            segment_ids: segments.iter().map(|segment| segment.target_segment_id).collect(),
+            build_ids,
+            layout: if target.is_bundle { Layout::SelfContained } else { Layout::Referenced },
+            indexes: source.indexes,
+            collection: crate::metadata::Collection { partitions, ..source.collection },
+        }
+    }
+
+    fn storage_manifest_of_copy(&self, target: &Target, segment: &CopiedSegment) -> Option<StorageManifest> {
+        let entry = self.storage_manifest(segment.source_segment_id)?.ok()?;
+        let ids = [target.collection_id, segment.partition_id, segment.target_segment_id].map(|id| id.to_string());
+        let ids = NewIds { collection: &ids[0], partition: &ids[1], segment: &ids[2], build: None };
+        // Taken apart as a file of the folder, since a key that ends with an id names none.
+        let file = join(&entry.base_path, "_metadata");
+        let renamed = LayoutKey::parse(&file, FileKind::Insert).ok()?.without_root().renamed(&ids);
+        let folder = target.data_key(renamed.strip_suffix("/_metadata")?);
+        let copy = Entry { base_path: target.path_of(&folder), ..entry };
+        Some(StorageManifest { segment_id: segment.target_segment_id, manifest: copy.text() })
+    }
+}
+
+/// The partitions of the copy by name: those of the source under their target ids, and what else segments were copied to.
+fn partitions(source: &Metadata, target: &Target, segments: &[CopiedSegment]) -> BTreeMap<String, i64> {
+    let used: BTreeSet<i64> = segments.iter().map(|segment| segment.partition_id).filter(|id| *id > 0).collect();
+    let named = &source.collection.partitions;
+    let mut copied: BTreeMap<String, i64> = match (named.len(), used.iter().next()) {
+        // One partition that became one needs no map to keep its name.
+        (1, Some(only)) if used.len() == 1 => named.keys().map(|name| (name.clone(), *only)).collect(),
+        _ => named
+            .iter()
+            .map(|(name, id)| (name.clone(), target.partition_ids.get(id).copied().unwrap_or(*id)))
+            .collect(),
+    };
+    let known: BTreeSet<i64> = copied.values().copied().collect();
+    copied.extend(used.difference(&known).map(|id| (format!("_partition_{id}"), *id)));
+    copied
+}
