@@ -158,7 +158,7 @@ impl Session {
         match message {
             Hear::Assign(assign) => {
                 let attempt = assign.attempt.expect("an assignment names its attempt");
-                orders.clean_ups.fetch_add(i64::from(assign.clean_up), Ordering::Relaxed);
+                orders.clean_ups.fetch_add(i64::from(assign.work() == v1::TaskWork::CleanUp), Ordering::Relaxed);
                 self.begin(&assign).await;
                 runs.insert((attempt.task_id, attempt.attempt), assign);
             }
@@ -186,7 +186,7 @@ impl Session {
     }
 
     async fn begin(&self, assign: &v1::Assign) {
-        if let (true, Some(attempt)) = (assign.clean_up, assign.attempt) {
+        if let (v1::TaskWork::CleanUp, Some(attempt)) = (assign.work(), assign.attempt) {
             return self.result(attempt, v1::result::Outcome::CleanedUp(v1::CleanedUp {})).await;
         }
         let total_bytes = BYTES * assign.id_mappings.len() as u64;
@@ -209,6 +209,9 @@ fn outcome(assign: &v1::Assign, fails: bool) -> v1::result::Outcome {
     if fails {
         let kind = v1::FailureKind::Permanent.into();
         return v1::result::Outcome::Failure(v1::Failure { kind, reason: "the object a/b/c is missing".to_owned() });
+    }
+    if assign.work() == v1::TaskWork::Publish {
+        return v1::result::Outcome::Published(v1::Published {});
     }
     let copied = |mapping: &v1::IdMapping| v1::CopiedSegment {
         target_segment_id: mapping.target_segment_id,

@@ -213,8 +213,13 @@ fn result(assign: &v1::Assign) -> v1::Result {
         num_of_rows: ROWS,
         size_bytes: BYTES,
     };
-    let copied = v1::Copied { segments: assign.id_mappings.iter().map(copied).collect() };
-    v1::Result { attempt: assign.attempt, outcome: Some(v1::result::Outcome::Copied(copied)) }
+    let outcome = match assign.work() {
+        v1::TaskWork::Publish => v1::result::Outcome::Published(v1::Published {}),
+        v1::TaskWork::Copy | v1::TaskWork::CleanUp | v1::TaskWork::Unspecified => {
+            v1::result::Outcome::Copied(v1::Copied { segments: assign.id_mappings.iter().map(copied).collect() })
+        }
+    };
+    v1::Result { attempt: assign.attempt, outcome: Some(outcome) }
 }
 
 fn task_of(attempt: Option<v1::Attempt>) -> i64 {

@@ -40,7 +40,8 @@ pub enum Command {
         lease: LeaseRef,
         /// Bytes of the files it will copy.
         bytes_planned: u64,
-        /// The manifest of each segment as the attempt read it, in the order of the task's mappings.
+        /// The manifest of each segment as the attempt read it, in the order of the task's mappings; none for a
+        /// publication, whose key follows from its job.
         manifests: Vec<ManifestPin>,
     },
     /// How far an attempt is; coarse.
@@ -212,6 +213,8 @@ pub enum TaskResult {
         /// One for each target, in any order.
         segments: Vec<CopiedSegment>,
     },
+    /// The metadata file of the copy's snapshot is written: what moves the job to Completed.
+    Published,
     /// None of the task's target files is left.
     CleanedUp,
     /// The attempt failed.

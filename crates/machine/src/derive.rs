@@ -1,15 +1,55 @@
 //! What follows from one row alone: its index entries, and what it counts for; `apply` keeps it, `check` compares it.
 
+use crate::id::TaskId;
 use crate::key::{DueItem, Key, Stage};
 use crate::row::{
-    CleanUp, Job, JobCounts, JobSpec, JobState, JobTotals, Request, Settle, Task, TaskCounts, TaskOutcome, Worker,
-    WorkerState,
+    CleanUp, Job, JobCounts, JobSpec, JobState, JobTotals, Request, Settle, Task, TaskCounts, TaskOutcome, Work,
+    Worker, WorkerState,
 };
 use crate::time::{Stamp, Time};
 
-/// How many tasks a job has once all are created.
-pub(crate) fn tasks_planned(spec: &JobSpec) -> u64 {
+/// How many tasks a job has that copy.
+pub(crate) fn copies_planned(spec: &JobSpec) -> u64 {
     spec.segments.div_ceil(u64::from(spec.options.segments_per_task_max.max(1)))
+}
+
+/// How many tasks a job has once all are created: its copies, and where there are any the publication.
+pub(crate) fn tasks_planned(spec: &JobSpec) -> u64 {
+    let copies = copies_planned(spec);
+    copies + u64::from(copies > 0)
+}
+
+/// The task that publishes: the last of the job's ids.
+pub(crate) fn publication_of(job: &Job) -> TaskId {
+    TaskId(job.first_task.0.saturating_add_unsigned(copies_planned(&job.spec)))
+}
+
+/// Whether every copy of a job is complete, so that its publication may begin.
+pub(crate) fn all_copied(job: &Job) -> bool {
+    job.counts.tasks_completed >= copies_planned(&job.spec)
+}
+
+/// Whether a task is its job's publication.
+pub(crate) fn publishes(task: &Task) -> bool {
+    task.segments.is_empty()
+}
+
+/// What an attempt of a task does as the task stands.
+pub(crate) fn work_of(task: &Task) -> Work {
+    match task.clean_up {
+        CleanUp::Due => Work::CleanUp,
+        CleanUp::NotNeeded | CleanUp::Done | CleanUp::LeftOver if publishes(task) => Work::Publish,
+        CleanUp::NotNeeded | CleanUp::Done | CleanUp::LeftOver => Work::Copy,
+    }
+}
+
+/// Whether clean-ups of a job that never completes may be leased: all of them once everything is written down, and before
+/// that the one of its publication alone, for which settling waits.
+pub(crate) fn cleans_up(job: &Job) -> bool {
+    match job.settle {
+        Settle::Segments { .. } | Settle::Tasks { .. } => false,
+        Settle::Metadata | Settle::Done => never_completes(job),
+    }
 }
 
 /// When a job ended; `None` while it lives, and while it is hidden.
@@ -66,9 +106,11 @@ pub(crate) fn stage_of(job: &Job) -> Option<Stage> {
     match job.state {
         JobState::Draft { .. } | JobState::Executing => None,
         JobState::Pending => Some(Stage::CreatingTasks),
-        JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => {
-            (job.settle != Settle::Done && job.counts.tasks_leased == 0).then_some(Stage::Settling)
-        }
+        JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => match job.settle {
+            Settle::Segments { .. } | Settle::Tasks { .. } => (job.counts.tasks_leased == 0).then_some(Stage::Settling),
+            // A worker's report moves it on.
+            Settle::Metadata | Settle::Done => None,
+        },
         JobState::Collecting => Some(Stage::Collecting),
     }
 }
@@ -87,12 +129,12 @@ pub(crate) fn due_of(job: &Job) -> Option<Time> {
     }
 }
 
-/// The job's place in the dispatch order; a terminal job's clean-ups begin once everything is written down.
+/// The job's place in the dispatch order.
 pub(crate) fn dispatch_of(job: &Job) -> Option<u64> {
     let runs = match job.state {
         JobState::Draft { .. } | JobState::Pending | JobState::Collecting => false,
         JobState::Executing => !job.paused,
-        JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => job.settle == Settle::Done,
+        JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => cleans_up(job),
     };
     (runs && job.counts.tasks_queued > 0).then_some(job.pass)
 }

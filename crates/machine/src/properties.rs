@@ -54,7 +54,7 @@ fn published(rows: &Memory) -> Vec<Key> {
 #[test]
 fn generated_steps_reach_every_command_and_every_state() {
     let mut runner = TestRunner::deterministic();
-    let strategy = steps(120);
+    let strategy = steps(180);
     let mut reached = BTreeSet::new();
     for _ in 0..1_000 {
         let sequence = strategy.new_tree(&mut runner).expect("a sequence is generated").current();
@@ -84,7 +84,7 @@ proptest! {
 
     /// Rule 1: every command on every reachable state answers, and leaves rows that agree with each other.
     #[test]
-    fn every_command_answers_and_leaves_rows_that_agree(steps in steps(120)) {
+    fn every_command_answers_and_leaves_rows_that_agree(steps in steps(180)) {
         let mut rows = bootstrapped();
         for one in &steps {
             let (command, answer) = step(&mut rows, one);
@@ -95,7 +95,7 @@ proptest! {
 
     /// Rule 2: a rejected command leaves no trace but the clock.
     #[test]
-    fn a_rejected_command_leaves_no_trace_but_the_clock(steps in steps(120)) {
+    fn a_rejected_command_leaves_no_trace_but_the_clock(steps in steps(180)) {
         let mut rows = bootstrapped();
         for one in &steps {
             let before = without_clock(&rows);
@@ -108,7 +108,7 @@ proptest! {
 
     /// Rule 3: the same commands make the same rows and the same answers.
     #[test]
-    fn the_same_commands_make_the_same_rows(steps in steps(120)) {
+    fn the_same_commands_make_the_same_rows(steps in steps(180)) {
         let (mut rows, mut log) = (bootstrapped(), Vec::new());
         for one in &steps {
             let (command, now) = resolve(one, &rows);
@@ -125,7 +125,7 @@ proptest! {
 
     /// A terminal job never changes its state again, cluster time and ids never go back, a published segment stays.
     #[test]
-    fn what_is_final_stays(steps in steps(120)) {
+    fn what_is_final_stays(steps in steps(180)) {
         let mut rows = bootstrapped();
         let mut ends = BTreeMap::new();
         for one in &steps {
@@ -149,7 +149,7 @@ proptest! {
 
     /// Progress in segments and bytes never decreases while a job can be seen.
     #[test]
-    fn progress_never_decreases(steps in steps(120)) {
+    fn progress_never_decreases(steps in steps(180)) {
         let mut rows = bootstrapped();
         let mut seen = BTreeMap::new();
         for one in &steps {
@@ -165,7 +165,7 @@ proptest! {
     /// Whatever happened, a leader's plan is applied without a rejection, and ends with nothing left to propose: every
     /// job ends, and everything but published segments and workers is collected.
     #[test]
-    fn a_leader_brings_every_job_to_its_end(steps in steps(120)) {
+    fn a_leader_brings_every_job_to_its_end(steps in steps(180)) {
         let mut rows = bootstrapped();
         for one in &steps {
             let _ = step(&mut rows, one);

@@ -1,5 +1,6 @@
 //! Rows by their types, hidden ones included; a row of another kind than its key's counts as absent.
 
+use crate::derive;
 use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use crate::key::Key;
 use crate::limits::TARGETS_PER_RUN_MAX;
@@ -202,7 +203,9 @@ pub(crate) struct TasksOfTargets {
 impl TasksOfTargets {
     pub(crate) fn new(job: &Job) -> Self {
         let last = if job.counts.segments_copied == 0 { SegmentId(0) } else { job.task_cursor };
-        Self { first: job.first_task, end: tasks_end(job), last, task: None }
+        // The publication behind them has no targets.
+        let end = tasks_end(job).min(derive::publication_of(job));
+        Self { first: job.first_task, end, last, task: None }
     }
 
     /// What was copied to a target; `None` before its task completed.

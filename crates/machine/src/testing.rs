@@ -95,7 +95,7 @@ fn near(rows: &Memory, kind: u8, subject: u16, manner: u16) -> Command {
 
 impl Command {
     /// Makes most claims bring as many manifests as the task has segments, and most reports of copies come after a claim
-    /// and list the right targets.
+    /// and list the right targets, or say of the publication that it is published.
     fn fitting(mut self, task: Option<&Task>) -> Self {
         let Some(task) = task else { return self };
         match &mut self {
@@ -108,6 +108,9 @@ impl Command {
                     return Self::ClaimTargets { lease: *lease, bytes_planned: 100, manifests };
                 }
                 *segments = task.segments.iter().map(|segment| copied(segment.target)).collect();
+                if segments.is_empty() {
+                    return Self::ReportTask { lease: *lease, result: TaskResult::Published };
+                }
             }
             _ => {}
         }
@@ -194,13 +197,14 @@ fn other(manner: u16) -> Command {
 
 fn result(manner: u16) -> TaskResult {
     let failed = |kind| TaskResult::Failed { kind, reason: "the object is gone".to_owned() };
-    match manner % 12 {
+    match manner % 14 {
         0 => failed(FailureKind::Permanent),
         1 => failed(FailureKind::Refused),
         2 => failed(FailureKind::Transient),
         3 => failed(FailureKind::GivenBack),
         4 => TaskResult::Copied { segments: vec![copied(SegmentId(3))] },
         5 | 6 => TaskResult::CleanedUp,
+        7 => TaskResult::Published,
         _ => TaskResult::Copied { segments: Vec::new() },
     }
 }

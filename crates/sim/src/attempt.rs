@@ -54,15 +54,18 @@ impl World {
         }
     }
 
-    /// Copies the next file, unless an earlier attempt has; after the last one, reports.
+    /// Copies the next file, or writes the metadata file, unless an earlier attempt has; after the last one, reports.
     fn copy_next(&mut self, id: usize, run: RunId) {
         if self.misfortune(id, run) {
             return;
         }
+        let skips_publication = self.bug == Some(Bug::PublishesNothing);
         let Some(state) = self.attempt_mut(id, run) else { return };
         let (job, done) = (state.job, state.files_done);
-        let Some((source, target)) = state.files.get(done).copied() else {
-            let result = TaskResult::Copied { segments: copied(state) };
+        let skips = skips_publication && state.publishes();
+        let Some((source, target)) = state.files.get(done).copied().filter(|_| !skips) else {
+            let published = state.publishes();
+            let result = if published { TaskResult::Published } else { TaskResult::Copied { segments: copied(state) } };
             self.end(id, run, result);
             return;
         };
@@ -97,8 +100,9 @@ impl World {
         if self.misfortune(id, run) {
             return;
         }
-        let skip = self.bug == Some(Bug::CleansUpNothing);
+        let (all, metadata) = (self.bug == Some(Bug::CleansUpNothing), self.bug == Some(Bug::KeepsMetadata));
         let Some(state) = self.attempt_mut(id, run) else { return };
+        let skip = all || (metadata && state.publishes());
         let job = state.job;
         match state.files.get(state.files_done).map(|(_, target)| *target).filter(|_| !skip) {
             Some(key) => self.send_write(id, Write { process: id, run, job, key, content: None }),

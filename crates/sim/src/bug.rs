@@ -27,6 +27,10 @@ pub enum Bug {
     CopiesShortSources,
     /// The clean-up says that it is done before it has begun (S08).
     CleansUpNothing,
+    /// A publication is reported before its metadata file is written.
+    PublishesNothing,
+    /// The clean-up of a publication says that it is done, and leaves the metadata file: the copies are deleted under it.
+    KeepsMetadata,
     /// A leader hands out ids that it has not reserved (S31).
     IdsWithoutReserve,
     /// Cluster time follows the leader's wall clock (S32).
@@ -39,7 +43,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::ResultsOfAnyAttempt,
         Self::NoQuietTime,
         Self::WorkerIgnoresLease,
@@ -52,6 +56,8 @@ impl Bug {
         Self::DeletesOnDrop,
         Self::CopiesShortSources,
         Self::CleansUpNothing,
+        Self::PublishesNothing,
+        Self::KeepsMetadata,
         Self::IdsWithoutReserve,
         Self::WallClockIsTime,
         Self::DeposedLeaderCommits,

@@ -174,7 +174,9 @@ impl World {
             let copied = if canceled { String::new() } else { format!(", {} rows", segment.rows) };
             end += &format!("target {} of {}: {:?}{copied}\n", segment.id, segment.source, segment.state);
         }
-        for (key, object) in &self.store.objects {
+        let metadata = crate::store::metadata(job.snapshot_id);
+        end += &format!("snapshot: {}\n", self.store.objects.contains_key(&metadata));
+        for (key, object) in self.store.objects.iter().filter(|(key, _)| **key != metadata) {
             end += &format!("file {} of target {}: {:x}\n", key.1, key.0, object.content);
         }
         end

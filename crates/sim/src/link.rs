@@ -5,7 +5,7 @@ use crate::queue::Event;
 use crate::world::World;
 use ferry_machine::command::{IdMapping, LeaseRef, TaskResult};
 use ferry_machine::id::{JobId, TaskId, WorkerId};
-use ferry_machine::row::ManifestPin;
+use ferry_machine::row::{ManifestPin, Work};
 
 /// An attempt, as both sides name it.
 pub(crate) type RunId = (TaskId, u32);
@@ -34,7 +34,7 @@ pub(crate) enum ToWorker {
     Welcome,
     /// The lease is renewed.
     Renewed { sequence: u64 },
-    /// Copy, or clean up.
+    /// Copy, publish or clean up.
     Assign(Assign),
     /// The targets are the attempt's.
     Claimed { run: RunId },
@@ -51,7 +51,8 @@ pub(crate) enum ToWorker {
 pub(crate) struct Assign {
     pub(crate) run: RunId,
     pub(crate) job: JobId,
-    pub(crate) clean_up: bool,
+    pub(crate) work: Work,
+    pub(crate) snapshot_id: i64,
     pub(crate) claimed: bool,
     /// Of the mappings' sources, as the claim found them; empty before it.
     pub(crate) manifests: Vec<ManifestPin>,

@@ -6,15 +6,15 @@
 use crate::consensus::{Answer, Proposal, Purpose};
 use crate::record;
 use crate::settings::{LEASE_MS, REQUEST_TIMEOUT_MS};
-use crate::store::{Owner, original};
+use crate::store::{Owner, metadata, original};
 use crate::worker::{Phase, Process, Write};
 use crate::world::World;
 use ferry_machine::check;
-use ferry_machine::command::{Command, LeaseRef};
+use ferry_machine::command::{Command, LeaseRef, TaskResult};
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::outcome::Outcome;
-use ferry_machine::row::{CleanUp, Job, JobState, Row, Task};
-use ferry_machine::view::{self, SegmentState};
+use ferry_machine::row::{CleanUp, Job, JobState, Row, Task, Work};
+use ferry_machine::view::{self, CleanUpState, SegmentState, State};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// With more jobs' rows than this, whole checks are made after every so many entries only.
@@ -81,7 +81,7 @@ impl World {
         self.note_ended_leases(proposal, answer);
         self.judge_submit(proposal, answer);
         self.judge_time();
-        self.judge_jobs();
+        self.judge_jobs(proposal);
         let deep = self.oracle.progress.len() < 100 && self.segments < SEGMENTS_CHECKED_ALWAYS;
         if deep || self.log.len().is_multiple_of(ENTRIES_PER_CHECK) {
             self.judge_rows();
@@ -185,9 +185,10 @@ impl World {
         }
     }
 
-    fn judge_jobs(&mut self) {
+    fn judge_jobs(&mut self, proposal: &Proposal) {
         for job in view::list_jobs(&self.rows, JobId(i64::MIN), 1_000).items {
-            self.judge_end(&job);
+            self.judge_end(&job, proposal);
+            self.judge_snapshot(&job);
             let percent = view::status(&job).map_or(0, |status| status.progress_percent);
             let progress = (job.counts.segments_copied, job.counts.bytes_copied, percent);
             let before = self.oracle.progress.insert(job.id, progress).unwrap_or_default();
@@ -198,7 +199,7 @@ impl World {
     }
 
     /// The first terminal state is final, and Completed means that every file is there.
-    fn judge_end(&mut self, job: &Job) {
+    fn judge_end(&mut self, job: &Job, proposal: &Proposal) {
         let terminal = view::state(job).is_some_and(view::State::terminal);
         match self.oracle.ended.get(&job.id) {
             Some(ended) if *ended != job.state => {
@@ -210,9 +211,42 @@ impl World {
                 self.oracle.ended.insert(job.id, job.state.clone());
                 if matches!(job.state, JobState::Completed { .. }) {
                     self.judge_files(job);
+                    let published =
+                        matches!(&proposal.command, Command::ReportTask { result: TaskResult::Published, .. });
+                    if !published && job.spec.segments > 0 {
+                        self.contradict(format!("job {} is Completed by {:?}", job.id, proposal.command));
+                    }
                 }
             }
             None => {}
+        }
+    }
+
+    /// The metadata file of a copy's snapshot is there as long as its job is Completed, and gone once a job that never
+    /// completes is cleaned up.
+    fn judge_snapshot(&mut self, job: &Job) {
+        let exists = self.store.objects.contains_key(&metadata(job.snapshot_id));
+        let wrong = match view::status(job).map(|status| (status.state, status.clean_up)) {
+            Some((State::Completed, _)) => !exists && job.spec.segments > 0,
+            Some((State::Failed | State::Canceled, CleanUpState::Done | CleanUpState::None)) => exists,
+            Some((State::Pending | State::Executing | State::Failed | State::Canceled, _)) | None => false,
+        };
+        if wrong {
+            self.contradict(format!("job {} is {:?}, and its snapshot is there: {exists}", job.id, job.state));
+        }
+    }
+
+    /// Whoever finds the metadata file must find what it names: copies are deleted after it, unless it is told as left over.
+    fn judge_copies_deleted(&mut self, write: &Write, job: Option<&Job>) {
+        let Some(job) = job else { return };
+        let exists =
+            write.key != metadata(job.snapshot_id) && self.store.objects.contains_key(&metadata(job.snapshot_id));
+        if !exists {
+            return;
+        }
+        let publication = view::list_tasks(&self.rows, job, TaskId(i64::MIN), 10_000).items.pop();
+        if publication.is_none_or(|task| task.clean_up != CleanUp::LeftOver) {
+            self.contradict(format!("{:?} of job {} is deleted before its snapshot is", write.key, job.id));
         }
     }
 
@@ -253,14 +287,16 @@ impl World {
     fn judge_clean_up(&mut self, write: &Write) {
         let (task, attempt) = write.run;
         let job = view::job(&self.rows, write.job);
-        let over = job.is_none_or(|job| matches!(job.state, JobState::Failed { .. } | JobState::Canceled { .. }));
+        let over =
+            job.as_ref().is_none_or(|job| matches!(job.state, JobState::Failed { .. } | JobState::Canceled { .. }));
         if !over {
             self.contradict(format!("attempt {attempt} cleans task {task} up, and its job may complete"));
         }
+        self.judge_copies_deleted(write, job.as_ref());
         let now = self.now;
         let writes = self.runs_of(task).find(|(process, run, state)| {
             let able = self.processes.get(*process).is_some_and(|process| process.may_write(*run, now));
-            !state.clean_up && (state.in_flight || (able && state.phase == Phase::Copy))
+            state.work != Work::CleanUp && (state.in_flight || (able && state.phase == Phase::Copy))
         });
         if let Some((process, run, _)) = writes {
             self.contradict(format!(

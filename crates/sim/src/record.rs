@@ -51,6 +51,7 @@ fn story(command: &Command) -> String {
         Command::ReportTask { lease, result } => {
             let result = match result {
                 TaskResult::Copied { segments } => format!("copied {} segments", segments.len()),
+                TaskResult::Published => "published".to_owned(),
                 TaskResult::CleanedUp => "cleaned up".to_owned(),
                 TaskResult::Failed { kind, reason } => format!("failed ({kind:?}: {reason})"),
             };
@@ -80,6 +81,7 @@ pub(crate) fn command_name(command: &Command) -> &'static str {
         Command::ReportProgress { .. } => "command: report progress",
         Command::ReportTask { result, .. } => match result {
             TaskResult::Copied { .. } => "command: report copied",
+            TaskResult::Published => "command: report published",
             TaskResult::CleanedUp => "command: report cleaned up",
             TaskResult::Failed { .. } => "command: report failed",
         },

@@ -11,7 +11,7 @@ use crate::world::World;
 use ferry_machine::command::{Command, FailureKind, LeaseRef, TaskResult};
 use ferry_machine::id::{TaskId, WorkerId};
 use ferry_machine::outcome::{Outcome, Rejection};
-use ferry_machine::row::{CleanUp, Job, JobState, Task};
+use ferry_machine::row::{Job, JobState, Task, Work};
 use ferry_machine::tables::Memory;
 use ferry_machine::view;
 use std::collections::BTreeMap;
@@ -253,10 +253,10 @@ impl World {
 
     pub(crate) fn send_assignment(&mut self, link: u64, job: &Job, task: &Task, attempt: u32) {
         let mappings = view::task_mappings(task).collect();
-        let clean_up = task.clean_up == CleanUp::Due;
+        let (work, snapshot_id) = (view::work(task), job.snapshot_id);
         let run: (TaskId, u32) = (task.id, attempt);
         let (claimed, manifests) = (task.claimed, task.manifests.clone());
-        let assign = Assign { run, job: job.id, clean_up, claimed, manifests, mappings };
+        let assign = Assign { run, job: job.id, work, snapshot_id, claimed, manifests, mappings };
         self.say_to_worker(link, ToWorker::Assign(assign));
     }
 
@@ -275,11 +275,11 @@ impl World {
     }
 }
 
-/// A lease of a live job copies; one of a failed or canceled job may only clean up.
+/// A lease of a live job copies or publishes; one of a failed or canceled job may only clean up.
 fn should_run(job: &Job, task: &Task) -> bool {
     match &job.state {
         JobState::Executing => true,
-        JobState::Failed { .. } | JobState::Canceled { .. } => task.clean_up == CleanUp::Due,
+        JobState::Failed { .. } | JobState::Canceled { .. } => view::work(task) == Work::CleanUp,
         JobState::Draft { .. } | JobState::Pending | JobState::Completed { .. } | JobState::Collecting => false,
     }
 }

@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// An object's name: its segment, and which of the segment's files it is.
 pub(crate) type Key = (SegmentId, u64);
 
+/// Which file a snapshot's metadata is; no segment has as many.
+pub(crate) const METADATA: u64 = u64::MAX;
+
 /// Most files of one segment.
 const FILES_MAX: u64 = 3;
 
@@ -54,6 +57,11 @@ pub(crate) fn files(mapping: &IdMapping) -> impl Iterator<Item = (Key, Key)> {
     let (source, target) = (mapping.source, mapping.target);
     let count = 1 + mixed(source.0.cast_unsigned()) % FILES_MAX;
     (0..count).map(move |file| ((source, file), (target, file)))
+}
+
+/// The metadata file of the copy's own snapshot; its id is nobody else's, so no target has the same key.
+pub(crate) fn metadata(snapshot_id: i64) -> Key {
+    (SegmentId(snapshot_id), METADATA)
 }
 
 /// The manifest of each mapping's source, which follows from what the source was made with.

@@ -10,6 +10,7 @@ use crate::store::Key;
 use crate::world::World;
 use ferry_machine::command::{IdMapping, TaskResult};
 use ferry_machine::id::{JobId, TaskId};
+use ferry_machine::row::Work;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of every file.
@@ -42,7 +43,7 @@ pub(crate) struct Process {
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) job: JobId,
-    pub(crate) clean_up: bool,
+    pub(crate) work: Work,
     pub(crate) phase: Phase,
     /// What comes after the wait for the lease.
     first: Phase,
@@ -64,7 +65,7 @@ pub(crate) enum Phase {
     Look,
     /// It waits until its claim is committed.
     Claiming,
-    /// It copies.
+    /// It copies, or publishes.
     Copy,
     /// It deletes.
     Delete,
@@ -84,6 +85,11 @@ pub(crate) struct Write {
 }
 
 impl Run {
+    /// Whether its task is a publication.
+    pub(crate) fn publishes(&self) -> bool {
+        self.mappings.is_empty()
+    }
+
     /// Whether nothing of it is under way, neither a write nor a word.
     pub(crate) fn has_said_nothing(&self) -> bool {
         let silent = matches!(self.phase, Phase::Waiting | Phase::Look | Phase::Copy | Phase::Delete);
@@ -95,9 +101,9 @@ impl Run {
         FromWorker::Claim { run, bytes: self.bytes(), manifests: crate::store::manifests(&self.mappings) }
     }
 
-    /// Bytes of all its files.
+    /// Bytes of all files that it copies.
     fn bytes(&self) -> u64 {
-        self.files.len() as u64 * FILE_BYTES
+        if self.publishes() { 0 } else { self.files.len() as u64 * FILE_BYTES }
     }
 }
 
@@ -289,18 +295,23 @@ impl World {
             self.contradict(format!("attempt {attempt} of task {task} has pins of other manifests than its own"));
             return;
         }
-        let files = assign.mappings.iter().flat_map(crate::store::files).collect();
-        let first = match (assign.clean_up, assign.claimed) {
-            (true, _) => Phase::Delete,
-            (false, true) => Phase::Copy,
-            (false, false) => Phase::Look,
+        let metadata = crate::store::metadata(assign.snapshot_id);
+        let files = match assign.mappings.is_empty() {
+            // A publication makes its file of what the rows say.
+            true => vec![(metadata, metadata)],
+            false => assign.mappings.iter().flat_map(crate::store::files).collect(),
+        };
+        let first = match assign.work {
+            Work::CleanUp => Phase::Delete,
+            Work::Copy | Work::Publish if assign.claimed => Phase::Copy,
+            Work::Copy | Work::Publish => Phase::Look,
         };
         if process.runs.contains_key(&assign.run) {
             return;
         }
         let run = Run {
             job: assign.job,
-            clean_up: assign.clean_up,
+            work: assign.work,
             phase: Phase::Waiting,
             first,
             mappings: assign.mappings,
@@ -341,7 +352,9 @@ impl World {
             Some(state) if state.in_flight && bug != Some(Bug::AcknowledgesBeforeStop) => state.stopping = true,
             _ => {
                 let stopped = process.runs.remove(&run);
-                if let Some(stopped) = stopped.filter(|run| bug == Some(Bug::DeletesOnDrop) && !run.clean_up) {
+                if let Some(stopped) =
+                    stopped.filter(|run| bug == Some(Bug::DeletesOnDrop) && run.work != Work::CleanUp)
+                {
                     stopped.files.iter().take(stopped.files_done).for_each(|(_, target)| {
                         self.store.objects.remove(target);
                     });

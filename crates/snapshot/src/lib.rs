@@ -49,6 +49,7 @@ pub use manifest::{
 pub use metadata::{
     Collection, FORMAT_VERSION_MAX, Layout, Metadata, MetadataError, Property, SnapshotInfo, State, StorageManifest,
 };
+pub use paths::snapshot_metadata_key;
 pub use plan::{BuildIdsError, Mapping, PlanError, PlannedFile, SegmentPlan, Target, target_partition};
 pub use progress::Progress;
 pub use snapshot::{OpenError, ReadError, Snapshot};

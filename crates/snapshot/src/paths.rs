@@ -22,6 +22,12 @@ pub(crate) struct ManifestIds {
     pub(crate) segment_id: i64,
 }
 
+/// Where below its root a snapshot of a collection has its metadata file: that the file exists makes it a snapshot.
+#[must_use]
+pub fn snapshot_metadata_key(collection_id: i64, snapshot_id: i64) -> String {
+    metadata_key(MetadataIds { collection_id, snapshot_id })
+}
+
 /// `snapshots/{collection}/metadata/{snapshot}.json`.
 pub(crate) fn metadata_key(ids: MetadataIds) -> String {
     format!("{FOLDER}/{}/metadata/{}.json", ids.collection_id, ids.snapshot_id)

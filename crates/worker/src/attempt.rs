@@ -3,6 +3,7 @@
 
 mod clean_up;
 mod copying;
+mod publish;
 
 use crate::bandwidth::{Bandwidths, Limits};
 use crate::copy::Meter;
@@ -10,7 +11,7 @@ use crate::failure::Fault;
 use crate::metrics::Metrics;
 use crate::permit::Permit;
 use ferry_proto::v1::result::Outcome;
-use ferry_proto::v1::{Assign, Claim, ManifestPin};
+use ferry_proto::v1::{Assign, Claim, ManifestPin, TaskWork};
 use ferry_snapshot::Stores;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,9 +103,13 @@ impl Runner {
         permit: Permit,
         reports: Reports,
     ) -> Result<Outcome, Fault> {
-        if assign.clean_up {
-            return clean_up::run(self, &assign, reports.key, &permit).await;
+        match assign.work() {
+            TaskWork::Copy => copying::run(self, &assign, limits, permit, reports).await,
+            TaskWork::Publish => publish::run(self, &assign, &permit, reports).await,
+            TaskWork::CleanUp => clean_up::run(self, &assign, reports.key, &permit).await,
+            TaskWork::Unspecified => Err(Fault::Transient(
+                "the leader assigned work that this worker does not know; run the same version of both".into(),
+            )),
         }
-        copying::run(self, &assign, limits, permit, reports).await
     }
 }

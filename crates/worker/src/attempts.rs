@@ -164,7 +164,7 @@ impl Attempts {
             task = key.task_id,
             attempt = key.attempt,
             job = assign.job_id,
-            clean_up = assign.clean_up,
+            work = assign.work().as_str_name(),
             "started"
         );
         let (runner, sender, latch) = (Arc::clone(&self.runner), self.reports.clone(), ended.clone());
@@ -227,6 +227,7 @@ impl Attempts {
                 tracing::warn!(task, attempt, kind = failure.kind().as_str_name(), reason = %failure.reason, "failed");
             }
             Outcome::Copied(copied) => tracing::info!(task, attempt, segments = copied.segments.len(), "copied"),
+            Outcome::Published(_) => tracing::info!(task, attempt, "published"),
             Outcome::CleanedUp(_) => tracing::info!(task, attempt, "cleaned up"),
         }
         self.count(outcome_name(&outcome));
@@ -386,6 +387,7 @@ fn dropped(key: Key) -> Message {
 fn outcome_name(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Copied(_) => "copied",
+        Outcome::Published(_) => "published",
         Outcome::CleanedUp(_) => "cleaned_up",
         Outcome::Failure(failure) => match failure.kind() {
             FailureKind::Permanent => "permanent",

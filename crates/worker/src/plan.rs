@@ -180,7 +180,8 @@ fn pins(assign: &Assign) -> Result<Vec<Option<Checksum>>, Fault> {
     Ok(assign.manifests.iter().map(pin).collect())
 }
 
-fn open_target(assign: &Assign, stores: &Stores) -> Result<Location, Fault> {
+/// Where the assignment's copies go.
+pub(crate) fn open_target(assign: &Assign, stores: &Stores) -> Result<Location, Fault> {
     let uri = assign.target.as_ref().map_or("", |target| target.uri.as_str());
     stores.open(uri).map_err(|error| match error {
         // Another worker may have the settings that this one lacks.

@@ -69,6 +69,9 @@ fn job_fields(job: &Job) -> Fields {
         ("clean-up", cleanup(job.cleanup()).to_owned()),
         ("request id", or_dash(&job.request_id)),
     ];
+    if !job.snapshot_uri.is_empty() {
+        fields.push(("snapshot", job.snapshot_uri.clone()));
+    }
     if !job.labels.is_empty() {
         fields.push(("labels", labels(&job.labels)));
     }

@@ -4,7 +4,7 @@ use super::jobs::or_dash;
 use super::table::{fields, grid};
 use crate::units::{show_bytes, show_duration, show_time};
 use comfy_table::Table;
-use ferry_proto::v1::{AttemptEnd, EndedAttempt, Task, TaskState};
+use ferry_proto::v1::{AttemptEnd, EndedAttempt, Task, TaskState, TaskWork};
 use std::time::Duration;
 
 /// The most segments of a task a row names.
@@ -20,12 +20,22 @@ fn task_state(task: &Task) -> &'static str {
     }
 }
 
+fn task_work(work: TaskWork) -> &'static str {
+    match work {
+        TaskWork::Unspecified => "-",
+        TaskWork::Copy => "copy",
+        TaskWork::Publish => "publication",
+        TaskWork::CleanUp => "clean-up",
+    }
+}
+
 /// Tasks below each other.
 pub(crate) fn tasks(tasks: &[Task]) -> Table {
-    let header = ["TASK", "STATE", "ATTEMPT", "FAILURES", "WORKER", "SEGMENTS", "BYTES", "REASON"];
+    let header = ["TASK", "WORK", "STATE", "ATTEMPT", "FAILURES", "WORKER", "SEGMENTS", "BYTES", "REASON"];
     let row = |task: &Task| {
         vec![
             task.task_id.to_string(),
+            task_work(task.work()).to_owned(),
             task_state(task).to_owned(),
             task.attempt.to_string(),
             task.failures.to_string(),
@@ -54,6 +64,7 @@ pub(crate) fn task(task: &Task) -> Table {
     fields(vec![
         ("task", task.task_id.to_string()),
         ("job", task.job_id.to_string()),
+        ("work", task_work(task.work()).to_owned()),
         ("state", task_state(task).to_owned()),
         ("reason", or_dash(&task.reason)),
         ("attempt", task.attempt.to_string()),
@@ -74,7 +85,10 @@ fn worker_id(task: &Task) -> String {
 
 /// An attempt that has ended, on one line.
 fn ended_attempt(attempt: &EndedAttempt) -> String {
-    let what = if attempt.clean_up { " (clean-up)" } else { "" };
+    let what = match attempt.work() {
+        TaskWork::Unspecified | TaskWork::Copy => String::new(),
+        work @ (TaskWork::Publish | TaskWork::CleanUp) => format!(" ({})", task_work(work)),
+    };
     let lasted = Duration::from_millis(attempt.ended_at_ms.saturating_sub(attempt.started_at_ms));
     let error = if attempt.error.is_empty() { String::new() } else { format!(": {}", attempt.error) };
     format!(
@@ -91,6 +105,7 @@ fn attempt_end(end: AttemptEnd) -> &'static str {
     match end {
         AttemptEnd::Unspecified => "-",
         AttemptEnd::Copied => "copied",
+        AttemptEnd::Published => "published",
         AttemptEnd::CleanedUp => "cleaned up",
         AttemptEnd::Permanent => "failed for good",
         AttemptEnd::Refused => "refused",
@@ -106,7 +121,7 @@ mod tests {
     use super::{task, tasks};
     use comfy_table::Table;
     use expect_test::expect;
-    use ferry_proto::v1::{AttemptEnd, EndedAttempt, IdMapping, Task, TaskState};
+    use ferry_proto::v1::{AttemptEnd, EndedAttempt, IdMapping, Task, TaskState, TaskWork};
 
     fn text(mut table: Table) -> String {
         table.force_no_tty();
@@ -117,6 +132,7 @@ mod tests {
     fn tasks_are_shown_with_who_runs_them() {
         let task = Task {
             task_id: 9,
+            work: TaskWork::Copy.into(),
             state: TaskState::InProgress.into(),
             attempt: 2,
             failures: 1,
@@ -142,14 +158,14 @@ mod tests {
             error: "connection reset".to_owned(),
             started_at_ms: 1_700_000_000_000,
             ended_at_ms: 1_700_000_001_500,
-            clean_up: false,
+            work: TaskWork::Copy.into(),
         };
         let cleaned = EndedAttempt {
             attempt: 2,
             worker_name: String::new(),
             end: AttemptEnd::CleanedUp.into(),
             error: String::new(),
-            clean_up: true,
+            work: TaskWork::CleanUp.into(),
             ..ended
         };
         let shown = text(task(&Task { task_id: 9, attempts: vec![ended, cleaned], ..Task::default() }));

@@ -2,7 +2,8 @@
 
 use super::history;
 use super::keep::Desk;
-use super::report::copied;
+use super::report::{copied, published};
+use super::settle::before_first_task;
 use super::tasks::bytes_fit;
 use super::validate::{self, invalid};
 use crate::command::{CopiedSegment, FailureKind};
@@ -10,7 +11,7 @@ use crate::derive;
 use crate::id::{TaskId, WorkerId};
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
-use crate::row::{CleanUp, ExhaustedPolicy, Job, JobState, Task, TaskOutcome};
+use crate::row::{CleanUp, ExhaustedPolicy, Job, JobState, Settle, Task, TaskOutcome};
 use crate::time::Time;
 use ferry_planted::Bug;
 
@@ -18,6 +19,8 @@ use ferry_planted::Bug;
 pub(super) enum Ending<'a> {
     /// Every segment was copied.
     Copied(&'a [CopiedSegment]),
+    /// The copy's snapshot metadata file was written.
+    Published,
     /// None of the target files is left.
     CleanedUp,
     /// It failed on this worker.
@@ -37,6 +40,12 @@ pub(super) enum Ending<'a> {
 enum Verdict {
     /// Nothing by itself.
     None,
+    /// One more copy is complete.
+    Copied,
+    /// The job has completed.
+    Published,
+    /// The copy's snapshot metadata file is deleted, or given up: settling goes on.
+    Unpublished,
     /// The job has failed.
     Fails {
         /// Why the task failed.
@@ -61,15 +70,15 @@ pub(super) fn end(desk: &mut Desk<'_>, old: &Task, ending: &Ending<'_>) -> Resul
     let verdict = if over {
         Verdict::None
     } else if job.state == JobState::Executing {
-        end_copy(desk, &mut job, &mut task, ending)?
+        end_work(desk, &mut job, &mut task, ending)?
     } else {
         end_clean_up(desk, &job, &mut task, ending)?
     };
     history::remember(old, &mut task, ending, over, desk.now);
     bytes_fit(&job, old, &task)?;
     desk.put_task(Some(old), task, &mut job);
-    let job_ended = conclude(desk, &mut job, verdict);
-    let late = over && matches!(ending, Ending::Copied(_));
+    let job_ended = conclude(desk, &mut job, verdict)?;
+    let late = over && matches!(ending, Ending::Copied(_) | Ending::Published);
     if late && ferry_planted::is(Bug::LateResultAccepted) {
         job.state = JobState::Completed { ended: desk.now };
     }
@@ -79,38 +88,71 @@ pub(super) fn end(desk: &mut Desk<'_>, old: &Task, ending: &Ending<'_>) -> Resul
 }
 
 /// Moves the job where the end of this attempt leads; tells whether that ended it.
-fn conclude(desk: &Desk<'_>, job: &mut Job, verdict: Verdict) -> bool {
+fn conclude(desk: &mut Desk<'_>, job: &mut Job, verdict: Verdict) -> Result<bool, Rejection> {
     match verdict {
+        Verdict::None => Ok(false),
+        Verdict::Copied => {
+            if derive::all_copied(job) {
+                queue_publication(desk, job)?;
+            }
+            Ok(false)
+        }
+        Verdict::Published => {
+            // Every target of the job becomes visible with this one row.
+            job.state = JobState::Completed { ended: desk.now };
+            Ok(true)
+        }
+        Verdict::Unpublished => {
+            job.settle = Settle::Tasks { after: before_first_task(job) };
+            Ok(false)
+        }
         Verdict::Pauses { exhausted } => {
             job.paused = true;
             job.exhausted = Some(exhausted);
-            false
+            Ok(false)
         }
         Verdict::Fails { cause } => {
             let (failed, total) = (job.counts.tasks_failed, derive::tasks_planned(&job.spec));
             let reason = validate::reason(&format!("{failed}/{total} tasks failed: {cause}"));
             job.state = JobState::Failed { ended: desk.now, reason };
-            true
-        }
-        Verdict::None => {
-            let all = job.counts.tasks_completed == derive::tasks_planned(&job.spec);
-            let completes = all && job.state == JobState::Executing;
-            if completes {
-                // The publication: every target of the job becomes visible with this one row.
-                job.state = JobState::Completed { ended: desk.now };
-            }
-            completes
+            Ok(true)
         }
     }
 }
 
-fn end_copy(desk: &mut Desk<'_>, job: &mut Job, task: &mut Task, ending: &Ending<'_>) -> Result<Verdict, Rejection> {
+/// The last copy is complete: what is left to do is the publication.
+fn queue_publication(desk: &mut Desk<'_>, job: &mut Job) -> Result<(), Rejection> {
+    let old = desk.task(derive::publication_of(job))?;
+    debug_assert!(
+        derive::publishes(&old) && old.queued_at.is_none() && old.started.is_none(),
+        "it is queued once: {old:?}"
+    );
+    let task = Task { queued_at: Some(desk.now.at), ..old.clone() };
+    desk.put_task(Some(&old), task, job);
+    Ok(())
+}
+
+/// The end of a copy or of the publication, in a job that lives.
+fn end_work(desk: &mut Desk<'_>, job: &mut Job, task: &mut Task, ending: &Ending<'_>) -> Result<Verdict, Rejection> {
     match ending {
+        Ending::Copied(_) if derive::publishes(task) => {
+            Err(invalid("result", "the attempt is a publication: report that it is published"))
+        }
         Ending::Copied(segments) => {
             copied(desk, job, task, segments)?;
-            Ok(Verdict::None)
+            Ok(Verdict::Copied)
         }
-        Ending::CleanedUp => Err(invalid("result", "the attempt is a copy: report the segments it copied")),
+        Ending::Published if !derive::publishes(task) => {
+            Err(invalid("result", "the attempt is a copy: report the segments it copied"))
+        }
+        Ending::Published => {
+            published(desk, task)?;
+            Ok(Verdict::Published)
+        }
+        Ending::CleanedUp => {
+            let next_step = "the attempt is no clean-up: report the segments it copied, or that it is published";
+            Err(invalid("result", next_step))
+        }
         Ending::Stopped | Ending::Failed(FailureKind::GivenBack, ..) => {
             task.queued_at = Some(desk.now.at);
             Ok(Verdict::None)
@@ -161,7 +203,9 @@ fn fail_task(desk: &Desk<'_>, task: &mut Task, reason: &str) -> Verdict {
 fn end_clean_up(desk: &Desk<'_>, job: &Job, task: &mut Task, ending: &Ending<'_>) -> Result<Verdict, Rejection> {
     let now = desk.now.at;
     match ending {
-        Ending::Copied(_) => return Err(invalid("result", "the attempt is a clean-up: report that it is cleaned up")),
+        Ending::Copied(_) | Ending::Published => {
+            return Err(invalid("result", "the attempt is a clean-up: report that it is cleaned up"));
+        }
         Ending::CleanedUp => task.clean_up = CleanUp::Done,
         Ending::Stopped | Ending::Failed(FailureKind::GivenBack, ..) => task.queued_at = Some(now.max(job.quiet_at)),
         Ending::Failed(
@@ -178,7 +222,8 @@ fn end_clean_up(desk: &Desk<'_>, job: &Job, task: &mut Task, ending: &Ending<'_>
         }
         Ending::Lost { name, .. } => retry_clean_up(job, task, &lost(name), now),
     }
-    Ok(Verdict::None)
+    let over = task.clean_up != CleanUp::Due;
+    Ok(if over && job.settle == Settle::Metadata { Verdict::Unpublished } else { Verdict::None })
 }
 
 fn retry_clean_up(job: &Job, task: &mut Task, reason: &str, at: Time) {

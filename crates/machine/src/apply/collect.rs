@@ -27,7 +27,10 @@ pub(super) fn collect(desk: &mut Desk<'_>, id: JobId) -> Result<Outcome, Rejecti
     job.settle = match job.settle {
         Settle::Segments { after } => collect_segments(desk, &job, after),
         Settle::Tasks { after } => collect_tasks(desk, &job, after),
-        Settle::Done => Settle::Done,
+        Settle::Metadata | Settle::Done => {
+            debug_assert!(false, "collection begins anew, with the segments: {:?}", job.settle);
+            Settle::Done
+        }
     };
     if job.settle == Settle::Done {
         forget(desk, &old);

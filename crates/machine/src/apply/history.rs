@@ -3,8 +3,9 @@
 use super::attempt::Ending;
 use super::validate;
 use crate::command::FailureKind;
+use crate::derive;
 use crate::limits;
-use crate::row::{AttemptEnd, CleanUp, EndedAttempt, Task};
+use crate::row::{AttemptEnd, EndedAttempt, Task};
 use crate::time::Stamp;
 
 /// Adds the attempt that `old` has leased to what `task` remembers. `over`: its job had ended, so its result counts for
@@ -15,7 +16,7 @@ pub(super) fn remember(old: &Task, task: &mut Task, ending: &Ending<'_>, over: b
     task.attempts.push(EndedAttempt {
         number: lease.attempt,
         worker: lease.worker,
-        clean_up: old.clean_up == CleanUp::Due,
+        work: derive::work_of(old),
         started: lease.since,
         ended: now,
         end,
@@ -27,10 +28,11 @@ pub(super) fn remember(old: &Task, task: &mut Task, ending: &Ending<'_>, over: b
 
 fn told(ending: &Ending<'_>, over: bool) -> (AttemptEnd, String) {
     match ending {
-        Ending::Copied(_) | Ending::CleanedUp | Ending::Stopped if over => {
+        Ending::Copied(_) | Ending::Published | Ending::CleanedUp | Ending::Stopped if over => {
             (AttemptEnd::Stopped, "its job had ended".to_owned())
         }
         Ending::Copied(_) => (AttemptEnd::Copied, String::new()),
+        Ending::Published => (AttemptEnd::Published, String::new()),
         Ending::CleanedUp => (AttemptEnd::CleanedUp, String::new()),
         Ending::Stopped => (AttemptEnd::Stopped, String::new()),
         Ending::Failed(FailureKind::Permanent, reason, _) => (AttemptEnd::Permanent, (*reason).to_owned()),

@@ -5,6 +5,7 @@ use super::keep::Desk;
 use super::tasks;
 use super::validate::invalid;
 use crate::command::{CopiedSegment, LeaseRef, TaskResult};
+use crate::derive;
 use crate::id::TaskId;
 use crate::outcome::{Outcome, Rejection};
 use crate::row::{CleanUp, Copied, Job, Task, TaskOutcome, TaskSegment};
@@ -18,6 +19,7 @@ pub(super) fn report(desk: &mut Desk<'_>, lease: LeaseRef, result: &TaskResult) 
     tasks::check_held(&task, lease)?;
     let ending = match result {
         TaskResult::Copied { segments } => Ending::Copied(segments),
+        TaskResult::Published => Ending::Published,
         TaskResult::CleanedUp => Ending::CleanedUp,
         TaskResult::Failed { kind, reason } => Ending::Failed(*kind, reason, lease.worker),
     };
@@ -33,8 +35,10 @@ pub(super) fn release(desk: &mut Desk<'_>, lease: LeaseRef) -> Result<Outcome, R
 /// Whether this very attempt ended with this result before: a worker repeats its report until it is acknowledged.
 fn repeats(task: &Task, lease: LeaseRef, result: &TaskResult) -> bool {
     let ended = task.lease.is_none() && task.attempt == lease.attempt;
+    let completed = matches!(task.outcome, TaskOutcome::Completed { .. });
     let taken = match result {
-        TaskResult::Copied { .. } => matches!(task.outcome, TaskOutcome::Completed { .. }),
+        TaskResult::Copied { .. } => completed && !derive::publishes(task),
+        TaskResult::Published => completed && derive::publishes(task),
         TaskResult::CleanedUp => task.clean_up == CleanUp::Done,
         TaskResult::Failed { .. } => false,
     };
@@ -61,6 +65,15 @@ pub(super) fn copied(desk: &Desk<'_>, job: &Job, task: &mut Task, segments: &[Co
     };
     task.bytes_copied = task.bytes_copied.max(bytes);
     task.bytes_planned = task.bytes_copied;
+    task.outcome = TaskOutcome::Completed { ended: desk.now };
+    Ok(())
+}
+
+/// Completes the publication.
+pub(super) fn published(desk: &Desk<'_>, task: &mut Task) -> Result<(), Rejection> {
+    if !task.claimed {
+        return Err(invalid("result", "is of a metadata file that was never claimed: claim it before it is written"));
+    }
     task.outcome = TaskOutcome::Completed { ended: desk.now };
     Ok(())
 }

@@ -85,6 +85,7 @@ fn draft(desk: &Desk<'_>, id: JobId, request_id: &str, spec: &JobSpec) -> Job {
         started: None,
         first_task: TaskId(0),
         first_build_id: 0,
+        snapshot_id: 0,
         mappings: 0,
         counts: JobTotals::default(),
         task_cursor: SegmentId(0),
@@ -246,7 +247,7 @@ fn gave_up(read: &dyn Read, now: Time, held: &Targets) -> bool {
     derive::gave_up_targets(&holder, now)
 }
 
-/// The last page is in: the draft becomes a job, with ids for its tasks and for the copies' build ids.
+/// The last page is in: the draft becomes a job, with ids for its tasks, the copies' build ids and the copy's snapshot.
 fn submit(desk: &mut Desk<'_>, job: &mut Job) -> Result<(), Rejection> {
     job.submitted = desk.now;
     if job.spec.segments == 0 {
@@ -259,5 +260,6 @@ fn submit(desk: &mut Desk<'_>, job: &mut Job) -> Result<(), Rejection> {
     if job.spec.build_ids > 0 {
         job.first_build_id = desk.take_ids(u64::from(job.spec.build_ids))?;
     }
+    job.snapshot_id = desk.take_ids(1)?;
     Ok(())
 }

@@ -8,12 +8,11 @@ use crate::id::{JobId, SegmentId, TaskId};
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
 use crate::read;
-use crate::row::{
-    CleanUp, Job, JobState, Lease, ManifestPin, Mapping, Settle, Task, TaskOutcome, TaskSegment, WorkerState,
-};
+use crate::row::{CleanUp, Job, JobState, Lease, ManifestPin, Mapping, Task, TaskOutcome, TaskSegment, WorkerState};
 use crate::time::Stamp;
 
-/// Creates the next page of tasks, in the order of target ids; the last page makes the job Executing.
+/// Creates the next page of tasks, in the order of target ids; the last page adds the publication and makes the job
+/// Executing.
 pub(super) fn create(desk: &mut Desk<'_>, id: JobId, tasks_created: u64) -> Result<Outcome, Rejection> {
     let old = desk.job(id)?;
     if old.state != JobState::Pending {
@@ -31,7 +30,10 @@ pub(super) fn create(desk: &mut Desk<'_>, id: JobId, tasks_created: u64) -> Resu
         desk.put_task(None, task, &mut job);
     }
     job.task_cursor = targets.last().map_or(job.task_cursor, |(target, _)| *target);
-    if job.counts.tasks_created == derive::tasks_planned(&job.spec) {
+    if job.counts.tasks_created == derive::copies_planned(&job.spec) {
+        // It waits outside the queue until every copy is complete.
+        let publication = Task { queued_at: None, ..new_task(&job, &[], desk.now)? };
+        desk.put_task(None, publication, &mut job);
         job.state = JobState::Executing;
         job.started = Some(desk.now);
     }
@@ -117,9 +119,7 @@ fn worker_takes(desk: &Desk<'_>, lease: LeaseRef) -> Result<(), Rejection> {
 fn runs(job: &Job, task: &Task) -> bool {
     match job.state {
         JobState::Executing => !job.paused,
-        JobState::Failed { .. } | JobState::Canceled { .. } => {
-            job.settle == Settle::Done && task.clean_up == CleanUp::Due
-        }
+        JobState::Failed { .. } | JobState::Canceled { .. } => derive::cleans_up(job) && task.clean_up == CleanUp::Due,
         JobState::Draft { .. } | JobState::Pending | JobState::Completed { .. } | JobState::Collecting => false,
     }
 }

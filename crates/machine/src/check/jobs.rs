@@ -53,6 +53,18 @@ fn check_life(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
         }
         JobState::Failed { .. } | JobState::Canceled { .. } | JobState::Collecting => {}
     }
+    findings.expect(
+        job.settle != Settle::Metadata || derive::never_completes(job),
+        key,
+        "deletes its snapshot metadata",
+    );
+    let makes_snapshot = !draft && job.spec.segments > 0;
+    let reserved = (view.cluster.id_start..view.cluster.next_id).contains(&job.snapshot_id);
+    findings.expect(
+        if makes_snapshot { reserved } else { job.snapshot_id == 0 },
+        key,
+        "has a snapshot id that is not its own",
+    );
     if derive::ended(job).is_none() {
         let begin = Settle::Segments { after: SegmentId(0) };
         findings.expect(job.settle == begin, key, "is being settled although it has not ended");

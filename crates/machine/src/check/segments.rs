@@ -94,7 +94,7 @@ impl Walk {
 fn settled(job: &Job, last: SegmentId) -> bool {
     let written = match job.settle {
         Settle::Segments { after } => last <= after,
-        Settle::Tasks { .. } | Settle::Done => true,
+        Settle::Metadata | Settle::Tasks { .. } | Settle::Done => true,
     };
     matches!(job.state, JobState::Completed { .. }) && written
 }

@@ -14,7 +14,11 @@ pub(super) fn check(view: &View<'_>, job: &Job, task: &Task, key: &Key, findings
         "is not among the tasks of its job",
     );
     findings.expect(task.bytes_copied <= task.bytes_planned, key, "copied more bytes than planned");
-    findings.expect(!task.segments.is_empty(), key, "has no segments");
+    let publishes = task.id == derive::publication_of(job);
+    findings.expect(publishes || !task.segments.is_empty(), key, "has no segments");
+    if publishes {
+        check_publication(job, task, key, findings);
+    }
     let pinned = if task.claimed { task.segments.len() } else { 0 };
     findings.expect(task.manifests.len() == pinned, key, "has pins of more or fewer manifests than it claimed");
     if let Some(lease) = task.lease {
@@ -26,6 +30,22 @@ pub(super) fn check(view: &View<'_>, job: &Job, task: &Task, key: &Key, findings
     check_outcome(job, task, key, findings);
 }
 
+/// The last of a job's tasks publishes it, and touches nothing before every copy is complete.
+fn check_publication(job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
+    findings.expect(task.segments.is_empty(), key, "has segments although it publishes");
+    let begun = task.queued_at.is_some() || task.started.is_some() || task.claimed;
+    findings.expect(!begun || derive::all_copied(job), key, "publishes before every copy is complete");
+    let published = matches!(task.outcome, TaskOutcome::Completed { .. });
+    let completed = matches!(job.state, JobState::Completed { .. });
+    let collecting = job.state == JobState::Collecting;
+    findings.expect(collecting || published == completed, key, "is published, or not, against its job's state");
+    if !derive::never_completes(job) {
+        return;
+    }
+    let due = task.clean_up == CleanUp::Due;
+    findings.expect(due == (job.settle == Settle::Metadata), key, "is not deleted when its turn is");
+}
+
 /// In the queue, leased, or neither.
 fn check_place(job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
     let (queued, leased) = (task.queued_at.is_some(), task.lease.is_some());
@@ -35,7 +55,10 @@ fn check_place(job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
     match job.state {
         JobState::Draft { .. } => findings.add(key.clone(), "belongs to a draft"),
         JobState::Pending => findings.expect(queued, key, "is not queued"),
-        JobState::Executing => findings.expect((queued || leased) == open, key, "is not where its outcome says"),
+        JobState::Executing => {
+            let waits = derive::publishes(task) && !derive::all_copied(job);
+            findings.expect((queued || leased) == (open && !waits), key, "is not where its outcome says");
+        }
         JobState::Completed { .. } | JobState::Collecting => {
             findings.expect(!queued && !leased, key, "is queued or leased although nothing is left to do");
         }
@@ -45,6 +68,12 @@ fn check_place(job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
             findings.expect(!waits || due || open, key, "is queued or leased although nothing is left to do");
             let settled = job.settle == Settle::Done;
             findings.expect(!(settled && open), key, "is open although its job is settled");
+            let early = match job.settle {
+                Settle::Segments { .. } => due,
+                Settle::Metadata => due && !derive::publishes(task),
+                Settle::Tasks { .. } | Settle::Done => false,
+            };
+            findings.expect(!early, key, "is to be cleaned up before its turn");
         }
     }
 }

@@ -83,12 +83,16 @@ fn goes_before(read: &dyn Read, job: &Job, now: Time) -> Option<JobId> {
 
 fn explain_end(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) -> WaitingOn {
     let running = job.counts.tasks_leased;
-    if job.settle != Settle::Done {
-        return if running > 0 { WaitingOn::Stopping { running } } else { WaitingOn::Settling };
-    }
-    if job.clean_up_remaining > 0 {
+    let remaining = match job.settle {
+        Settle::Segments { .. } | Settle::Tasks { .. } if running > 0 => return WaitingOn::Stopping { running },
+        Settle::Segments { .. } | Settle::Tasks { .. } => return WaitingOn::Settling,
+        // Every copy is complete, and its files are deleted once the metadata file is.
+        Settle::Metadata => derive::tasks_planned(&job.spec),
+        Settle::Done => job.clean_up_remaining,
+    };
+    if remaining > 0 {
         let on = Box::new(explain_clean_up(read, job, now, connected));
-        return WaitingOn::CleanUp { remaining: job.clean_up_remaining, on };
+        return WaitingOn::CleanUp { remaining, on };
     }
     if job.quiet_at > now && derive::never_completes(job) {
         return WaitingOn::Writers { until: job.quiet_at };

@@ -166,7 +166,7 @@ fn jobs_at(read: &dyn Read, stage: Stage, policy: &Policy) -> Vec<Job> {
 fn create_tasks(read: &dyn Read, policy: &Policy, plan: &mut Plan) {
     for job in jobs_at(read, Stage::CreatingTasks, policy) {
         let page = limits::tasks_per_page(job.spec.options.segments_per_task_max);
-        let missing = (job.counts.tasks_created..derive::tasks_planned(&job.spec)).step_by(page);
+        let missing = (job.counts.tasks_created..derive::copies_planned(&job.spec)).step_by(page);
         for tasks_created in missing.take(policy.pages_per_job_max) {
             plan.commands.push(Command::CreateTasks { job: job.id, tasks_created });
         }

@@ -3,6 +3,17 @@
 use crate::id::WorkerId;
 use crate::time::Stamp;
 
+/// What an attempt of a task does; it follows from the task's row (`derive::work_of`) and is not stored with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// It copies the files of the task's segments.
+    Copy,
+    /// It writes the metadata file of the copy's own snapshot, once every copy of the job is complete.
+    Publish,
+    /// It deletes what earlier attempts of the task wrote.
+    CleanUp,
+}
+
 /// One attempt of a task by one incarnation of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
@@ -23,8 +34,8 @@ pub struct EndedAttempt {
     pub number: u32,
     /// Who had it.
     pub worker: WorkerId,
-    /// It was to delete the target files, not to copy them.
-    pub clean_up: bool,
+    /// What it was to do.
+    pub work: Work,
     /// When it was leased.
     pub started: Stamp,
     /// When its lease was taken back.
@@ -40,6 +51,8 @@ pub struct EndedAttempt {
 pub enum AttemptEnd {
     /// Every segment was copied and verified.
     Copied,
+    /// The copy's snapshot metadata file was written.
+    Published,
     /// None of the target files was left.
     CleanedUp,
     /// It failed, and no retry could help.

@@ -23,10 +23,12 @@ pub struct Job {
     pub submitted: Stamp,
     /// When it began to execute.
     pub started: Option<Stamp>,
-    /// First of its consecutive task ids; zero while a draft.
+    /// First of its consecutive task ids, of which the last is its publication's; zero while a draft.
     pub first_task: TaskId,
     /// First of its consecutive new build ids; zero when the source has none.
     pub first_build_id: i64,
+    /// Id of the copy's own snapshot; zero while a draft, and for a job without segments, which makes none.
+    pub snapshot_id: i64,
     /// Mappings received; equals `spec.segments` once submitted.
     pub mappings: u64,
     /// Its counters.
@@ -141,7 +143,7 @@ pub enum JobState {
     Pending,
     /// All tasks exist; workers copy.
     Executing,
-    /// Every segment copied and verified: every target is visible.
+    /// Every segment copied and verified, and the copy's snapshot written: every target is visible.
     Completed {
         /// When.
         ended: Stamp,
@@ -193,6 +195,9 @@ pub enum Settle {
         /// The last one written.
         after: SegmentId,
     },
+    /// The job never completes and its publication had claimed: before anything else of it is deleted, the copy's snapshot
+    /// metadata file is. Its clean-up is queued or leased, and goes on to `Tasks` with its end; no command is due.
+    Metadata,
     /// All segments, and tasks up to and including this one, are written.
     Tasks {
         /// The last one written.

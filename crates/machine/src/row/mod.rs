@@ -9,7 +9,7 @@ use crate::time::{Stamp, Time};
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use attempt::{AttemptEnd, EndedAttempt, Lease};
+pub use attempt::{AttemptEnd, EndedAttempt, Lease, Work};
 pub use event::{Event, EventLog, Transition};
 pub use job::{ExhaustedPolicy, Job, JobOptions, JobSpec, JobState, JobTotals, Settle, VerifyMode};
 
@@ -92,7 +92,8 @@ pub struct TaskCounts {
     pub failed: u64,
 }
 
-/// A task: some segments of a job, copied together by one worker.
+/// A task: some segments of a job, copied together by one worker; or, with no segments, the publication of the job, which
+/// writes the metadata file of the copy's own snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     /// Its id.
@@ -100,7 +101,7 @@ pub struct Task {
     /// Its job.
     pub job: JobId,
     /// What it copies, in the order of target ids; so are the tasks of a job. Until settling writes it down beside the
-    /// lock on the targets, this is the one place that says what was copied.
+    /// lock on the targets, this is the one place that says what was copied. Empty for the publication alone.
     pub segments: Vec<TaskSegment>,
     /// What became of it.
     pub outcome: TaskOutcome,

@@ -15,7 +15,9 @@ use crate::time::Stamp;
 
 pub use pages::{Page, list_job_segments, list_jobs, list_segments, list_tasks, list_workers};
 pub use segments::{Segment, SegmentState, refused_target, segment};
-pub use tasks::{TaskState, TaskStatus, assigned_tasks, queued_tasks, task, task_mappings, task_status, tasks_by_id};
+pub use tasks::{
+    TaskState, TaskStatus, assigned_tasks, queued_tasks, task, task_mappings, task_status, tasks_by_id, work,
+};
 
 /// Where a job stands in its life, as users know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,8 +183,9 @@ fn clean_up(job: &Job) -> CleanUpState {
         | JobState::Collecting => return CleanUpState::None,
     }
     let settled = job.settle == Settle::Done;
+    let cleans_up = derive::cleans_up(job);
     let written = job.counts.bytes_planned > 0 || job.counts.segments_copied > 0;
-    if settled && job.counts.tasks_leased > 0 {
+    if cleans_up && job.counts.tasks_leased > 0 {
         CleanUpState::Running
     } else if job.clean_up_remaining > 0 || (written && !settled) {
         CleanUpState::Pending

@@ -5,7 +5,7 @@ use crate::derive;
 use crate::id::{TaskId, WorkerId};
 use crate::limits;
 use crate::read;
-use crate::row::{Job, Task, TaskOutcome, TaskSegment};
+use crate::row::{Job, Task, TaskOutcome, TaskSegment, Work};
 use crate::tables::Read;
 use crate::time::{Stamp, Time};
 
@@ -67,7 +67,13 @@ pub fn task_status(job: &Job, task: &Task) -> TaskStatus {
     }
 }
 
-/// What a task copies, in the order of target ids.
+/// What an attempt of a task does as the task stands.
+#[must_use]
+pub fn work(task: &Task) -> Work {
+    derive::work_of(task)
+}
+
+/// What a task copies, in the order of target ids; nothing for the publication.
 pub fn task_mappings(task: &Task) -> impl Iterator<Item = IdMapping> {
     let mapping = |TaskSegment { target, mapping, .. }: &TaskSegment| IdMapping {
         source: mapping.source,

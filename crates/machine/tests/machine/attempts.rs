@@ -4,18 +4,18 @@ use crate::story::{Story, WRITES_FOR_MS};
 use ferry_machine::command::{Command, FailureKind};
 use ferry_machine::id::TaskId;
 use ferry_machine::limits;
-use ferry_machine::row::AttemptEnd;
+use ferry_machine::row::{AttemptEnd, Work};
 use ferry_machine::view::State;
 
-/// Number, whether it was a clean-up, milliseconds from its start to its end, how it ended, and why.
-type Told = (u32, bool, u64, AttemptEnd, String);
+/// Number, what it was to do, milliseconds from its start to its end, how it ended, and why.
+type Told = (u32, Work, u64, AttemptEnd, String);
 
 fn told(story: &Story, task: TaskId) -> Vec<Told> {
     let attempts = story.task(task).attempts.into_iter();
     attempts
         .map(|attempt| {
             let lasted_ms = attempt.ended.at.since(attempt.started.at);
-            (attempt.number, attempt.clean_up, lasted_ms, attempt.end, attempt.error)
+            (attempt.number, attempt.work, lasted_ms, attempt.end, attempt.error)
         })
         .collect()
 }
@@ -40,13 +40,16 @@ fn a_task_says_of_each_attempt_who_had_it_how_long_and_how_it_ended() {
     let fifth = story.lead()[0];
     story.wait(3_000);
     story.copy(fifth);
+    let publication = story.publication(job);
+    story.copy(publication);
     assert_eq!(story.state(job), Some(State::Completed));
+    assert_eq!(told(&story, publication.task), [(1, Work::Publish, 0, AttemptEnd::Published, String::new())]);
     let ends = [
-        (1, false, 1_000, AttemptEnd::Transient, "connection reset".to_owned()),
-        (2, false, 2_000, AttemptEnd::Lost, "worker lost was lost or started anew".to_owned()),
-        (3, false, 0, AttemptEnd::GivenBack, "the worker is ending".to_owned()),
-        (4, false, 0, AttemptEnd::Stopped, String::new()),
-        (5, false, 3_000, AttemptEnd::Copied, String::new()),
+        (1, Work::Copy, 1_000, AttemptEnd::Transient, "connection reset".to_owned()),
+        (2, Work::Copy, 2_000, AttemptEnd::Lost, "worker lost was lost or started anew".to_owned()),
+        (3, Work::Copy, 0, AttemptEnd::GivenBack, "the worker is ending".to_owned()),
+        (4, Work::Copy, 0, AttemptEnd::Stopped, String::new()),
+        (5, Work::Copy, 3_000, AttemptEnd::Copied, String::new()),
     ];
     assert_eq!(told(&story, first.task), ends);
     let workers: Vec<_> = story.task(first.task).attempts.iter().map(|attempt| attempt.worker).collect();
@@ -70,9 +73,9 @@ fn attempts_of_a_canceled_job_and_its_clean_ups_are_remembered_too() {
     let clean_up = story.lead()[0];
     story.clean(clean_up);
     let ends = [
-        (1, false, 0, AttemptEnd::Stopped, "its job had ended".to_owned()),
-        (2, true, 0, AttemptEnd::Refused, "access denied".to_owned()),
-        (3, true, 0, AttemptEnd::CleanedUp, String::new()),
+        (1, Work::Copy, 0, AttemptEnd::Stopped, "its job had ended".to_owned()),
+        (2, Work::CleanUp, 0, AttemptEnd::Refused, "access denied".to_owned()),
+        (3, Work::CleanUp, 0, AttemptEnd::CleanedUp, String::new()),
     ];
     assert_eq!(told(&story, copy.task), ends);
 }

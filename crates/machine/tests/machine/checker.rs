@@ -51,11 +51,11 @@ fn check_pending_job_creates_tasks_in_pages_and_executes_with_the_last() {
         assert!(matches!(story.refused(page), Rejection::Stale(_)), "a repeated page creates nothing");
     }
     assert_eq!(story.state(job), Some(State::Executing));
-    assert_eq!(story.tasks(job).len(), 700);
+    assert_eq!(story.tasks(job).len(), 701, "the last one publishes");
 }
 
 #[test]
-fn check_copying_job_counts_what_reports_say_and_completes_with_the_last() {
+fn check_copying_job_counts_what_reports_say_and_completes_with_the_publication() {
     let mut story = Story::new();
     story.worker("w", 3);
     let job = story.submit_with("r", 3, one_segment_per_task);
@@ -64,7 +64,10 @@ fn check_copying_job_counts_what_reports_say_and_completes_with_the_last() {
     let status = story.status(job);
     assert_eq!((status.tasks.completed, status.tasks.in_progress, status.progress_percent), (1, 2, 33));
     assert_eq!(story.copy(begun[1]), Outcome::Reported { job_ended: false });
-    assert_eq!(story.copy(begun[2]), Outcome::Reported { job_ended: true });
+    assert_eq!(story.copy(begun[2]), Outcome::Reported { job_ended: false });
+    let status = story.status(job);
+    assert_eq!((status.state, status.tasks.pending, status.progress_percent), (State::Executing, 1, 100));
+    assert_eq!(story.publish(job), Outcome::Reported { job_ended: true });
     let counts = story.job(job).counts;
     assert_eq!(counts.rows, 3 * SEGMENT_ROWS.unsigned_abs());
     assert_eq!((counts.bytes_copied, counts.bytes_planned), (3 * SEGMENT_BYTES, 3 * SEGMENT_BYTES));
@@ -79,8 +82,8 @@ fn check_copying_job_fails_with_the_first_permanent_failure_and_its_cause() {
     let outcome = story.fail(begun[1], FailureKind::Permanent, "source object a/1 is missing");
     assert_eq!(outcome, Outcome::Reported { job_ended: true });
     let status = story.status(job);
-    assert_eq!(status.reason, "1/4 tasks failed: source object a/1 is missing");
-    assert_eq!((status.state, status.tasks.failed), (State::Failed, 4));
+    assert_eq!(status.reason, "1/5 tasks failed: source object a/1 is missing");
+    assert_eq!((status.state, status.tasks.failed), (State::Failed, 5));
 }
 
 #[test]
@@ -92,6 +95,11 @@ fn finish_job_publishes_by_one_row_and_settles_later() {
     story.claim(begun[0]);
     assert_eq!(story.segment_states(job), ["importing"].into());
     let report = story.copied(begun[0]);
+    story.ok(report);
+    let publication = story.publication(job);
+    story.claim(publication);
+    assert_eq!(story.segment_states(job), ["importing"].into(), "everything is written, and nothing is published");
+    let report = story.copied(publication);
     story.ok(report);
     assert_eq!(story.segment_states(job), ["flushed"].into(), "visible before anything is settled");
     story.wait(40);
@@ -194,7 +202,7 @@ fn log_job_stats_are_counters_of_the_cluster() {
     story.submit_with("pending", 5, one_segment_per_task);
     let cluster = view::cluster(&story.rows).expect("the cluster has a row");
     assert_eq!((cluster.jobs.completed, cluster.jobs.failed, cluster.jobs.pending), (1, 1, 1));
-    assert_eq!((cluster.tasks.completed, cluster.tasks.failed, cluster.tasks.pending), (2, 2, 5));
+    assert_eq!((cluster.tasks.completed, cluster.tasks.failed, cluster.tasks.pending), (3, 3, 6));
     assert_eq!(story.state(failed), Some(State::Failed));
 }
 

@@ -40,6 +40,7 @@ fn a_transient_failure_is_retried_with_a_back_off_that_grows() {
     assert!(waits[0] >= limits::BACKOFF_FIRST_MS / 2 && waits[5] > waits[0] * 4, "{waits:?}");
     assert_eq!(story.task(lease.task).last_error, "throttled");
     story.copy(lease);
+    story.publish(job);
     assert_eq!(story.state(job), Some(State::Completed));
 }
 
@@ -66,7 +67,7 @@ fn a_task_that_used_up_its_attempts_fails_its_job() {
     again(&mut story);
     story.lose(worker);
     let reason = story.status(job).reason;
-    assert_eq!(reason, "1/1 tasks failed: the attempt was lost with worker w", "lost attempts count too");
+    assert_eq!(reason, "1/2 tasks failed: the attempt was lost with worker w", "lost attempts count too");
 }
 
 #[test]
@@ -110,11 +111,12 @@ fn attempts_that_are_given_back_or_stopped_do_not_count() {
     let lease = story.lead()[0];
     assert_eq!((lease.attempt, story.task(lease.task).failures), (11, 0));
     story.copy(lease);
+    story.publish(job);
     assert_eq!(story.state(job), Some(State::Completed));
 }
 
 #[test]
-fn a_paused_job_gets_no_attempts_and_those_that_run_complete_it() {
+fn a_paused_job_gets_no_attempts_and_those_that_run_count() {
     let mut story = Story::new();
     story.worker("w", 1);
     let job = story.submit_with("r", 2, |spec| spec.options.segments_per_task_max = 1);
@@ -127,6 +129,11 @@ fn a_paused_job_gets_no_attempts_and_those_that_run_complete_it() {
     let last = story.lead()[0];
     story.ok(Command::PauseJob { job, paused: true });
     story.copy(last);
+    assert!(story.lead().is_empty(), "everything is copied, and nothing is published");
+    story.ok(Command::PauseJob { job, paused: false });
+    let publication = story.publication(job);
+    story.ok(Command::PauseJob { job, paused: true });
+    story.copy(publication);
     assert_eq!(story.state(job), Some(State::Completed));
 }
 
@@ -199,13 +206,25 @@ fn a_lost_clean_up_is_repeated_once_it_can_delete_no_more() {
 fn reports_of_the_wrong_kind_are_refused() {
     let mut story = Story::new();
     story.worker("w", 1);
-    story.submit("copy", 1);
+    let job = story.submit("copy", 1);
     let copy = story.lead()[0];
-    let rejection = story.refused(Command::ReportTask { lease: copy, result: TaskResult::CleanedUp });
-    assert!(matches!(rejection, Rejection::Invalid { .. }));
+    let invalid = |story: &mut Story, lease, result| {
+        let rejection = story.refused(Command::ReportTask { lease, result });
+        assert!(matches!(rejection, Rejection::Invalid { .. }), "{rejection}");
+    };
+    story.claim(copy);
+    invalid(&mut story, copy, TaskResult::CleanedUp);
+    invalid(&mut story, copy, TaskResult::Published);
     story.copy(copy);
+    let publication = story.publication(job);
+    invalid(&mut story, publication, TaskResult::Published);
+    story.claim(publication);
+    invalid(&mut story, publication, TaskResult::CleanedUp);
+    invalid(&mut story, publication, TaskResult::Copied { segments: Vec::new() });
+    story.copy(publication);
     let (_, clean_up) = canceled(&mut story, "canceled");
     let report = story.copied(clean_up);
     assert!(matches!(story.refused(report), Rejection::Invalid { .. }));
+    invalid(&mut story, clean_up, TaskResult::Published);
     assert_eq!(story.ok(Command::ReportProgress { lease: clean_up, bytes_copied: 1 }), Outcome::Done);
 }

@@ -67,6 +67,9 @@ fn what_was_copied_is_told_as_soon_as_it_was_reported_and_alike_before_and_after
     for lease in begun.iter().filter(|lease| !reported.contains(&lease.task)) {
         story.copy(*lease);
     }
+    for lease in story.lead() {
+        story.copy(lease);
+    }
     let before = jobs.map(|job| told(&story, job));
     assert!(before.iter().flatten().all(|segment| segment.state == SegmentState::Flushed));
     assert!(before.iter().flatten().all(|segment| copied(segment) && segment.partition_id == 1));
@@ -167,7 +170,8 @@ fn a_report_writes_one_task_however_many_segments_it_is_of() {
 }
 
 #[test]
-fn a_claim_and_the_report_that_completes_a_job_touch_as_few_rows_as_an_entry_counts_for_them() {
+fn claims_and_the_reports_that_queue_the_publication_and_complete_the_job_touch_as_few_rows_as_an_entry_counts_for_them()
+ {
     // `ROWS_PER_COMMAND_BASE` of the proposals.
     const ROWS: usize = 16;
     let mut story = Story::new();
@@ -177,6 +181,10 @@ fn a_claim_and_the_report_that_completes_a_job_touch_as_few_rows_as_an_entry_cou
     let lease = story.lead()[0];
     story.rows_touched_max = 0;
     story.copy(lease);
+    assert!(story.rows_touched_max <= ROWS, "{}", story.rows_touched_max);
+    let publication = story.publication(job);
+    story.rows_touched_max = 0;
+    story.copy(publication);
     assert_eq!(story.state(job), Some(State::Completed));
     assert!(story.rows_touched_max <= ROWS, "{}", story.rows_touched_max);
 }

@@ -82,6 +82,7 @@ fn altered(row: &Row) -> Option<Row> {
     match &mut row {
         Row::Cluster(cluster) => cluster.tasks.pending += 1,
         Row::Job(job) => job.counts.bytes_copied += 1,
+        Row::Task(task) if task.segments.is_empty() => task.claimed = !task.claimed,
         Row::Task(task) => drop(task.segments.pop()),
         Row::Targets(targets) => targets.first.0 -= 1,
         Row::Mappings(mappings) => drop(mappings.pop()),
@@ -226,7 +227,7 @@ fn what_was_copied_is_told_by_the_task_alone_until_settling_writes_it_down_and_e
     for (key, row) in story.rows.rows() {
         let altered = match row {
             Row::Task(task) => {
-                let Some(was) = task.segments[0].copied else { continue };
+                let Some(was) = task.segments.first().and_then(|segment| segment.copied) else { continue };
                 copied += 1;
                 let with = |copied| {
                     let mut task = task.clone();

@@ -58,7 +58,7 @@ fn an_event_says_of_which_job_it_is_when_it_happened_and_why() {
     let (_, event) = view::events(&story.rows, EventId::FIRST, 10).pop().expect("it failed");
     assert_eq!((event.job, event.transition, event.at.at), (job, Transition::Failed, Time(5)));
     assert_eq!((event.name.as_str(), event.collection_id), ("a job", 200));
-    assert_eq!(event.reason, "1/1 tasks failed: a/1 is gone");
+    assert_eq!(event.reason, "1/2 tasks failed: a/1 is gone");
     story.lead();
     story.wait(story.job(job).spec.options.retention_ms);
     story.lead();

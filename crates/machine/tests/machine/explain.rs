@@ -45,7 +45,7 @@ fn every_stage_of_a_job_says_what_it_waits_for() {
     story.lead();
     tell(&story, job);
     expect![[r#"
-        its tasks are being created: 0 of 2
+        its tasks are being created: 0 of 3
         no worker is connected that takes tasks: start one
         every worker is busy, and it gets the next free slot: wait, or add workers
         its user paused it: resume it; 1 attempt under way and will count

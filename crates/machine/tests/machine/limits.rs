@@ -114,7 +114,7 @@ fn pages_of_settling_and_collection_of_a_failed_job_with_files() {
     for lease in story.lead() {
         story.clean(lease);
     }
-    assert_eq!(story.status(job).tasks.failed, 1_000);
+    assert_eq!(story.status(job).tasks.failed, 1_001);
     story.wait(story.job(job).spec.options.retention_ms);
     story.lead();
     assert_eq!((story.state(job), story.rows_of_jobs()), (None, 2), "the request id and its end are left");

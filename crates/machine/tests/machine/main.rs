@@ -10,6 +10,7 @@ mod events;
 mod explain;
 mod flows;
 mod limits;
+mod publication;
 mod restore;
 mod scenarios;
 mod scenarios_of_collection;

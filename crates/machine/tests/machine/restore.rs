@@ -50,7 +50,10 @@ fn what_ran_is_given_back_uses_up_no_attempt_and_its_old_attempts_count_no_more(
     let late = story.copied(begun[0]);
 
     let mut story = restored(story);
-    for task in story.tasks(job) {
+    let mut tasks = story.tasks(job);
+    let publication = tasks.pop().expect("the last one publishes");
+    assert!(publication.lease.is_none() && publication.queued_at.is_none(), "{publication:?}");
+    for task in tasks {
         assert!(task.lease.is_none() && task.queued_at.is_some(), "{task:?}");
         assert_eq!((task.failures, task.attempt), (0, 1 + ATTEMPTS_LEFT_OUT));
     }

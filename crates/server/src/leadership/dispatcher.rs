@@ -2,9 +2,9 @@
 //! do not have (any more) is dropped, and told again until the worker says so; a new limit is told to what runs.
 
 use super::sessions::Session;
-use crate::wire::id_mapping;
+use crate::wire::{id_mapping, work};
 use ferry_machine::id::{JobId, TaskId, WorkerId};
-use ferry_machine::row::{CleanUp, Job, JobState, ManifestPin, Task, VerifyMode};
+use ferry_machine::row::{Job, JobState, ManifestPin, Task, VerifyMode, Work};
 use ferry_machine::tables::Read;
 use ferry_machine::view;
 use ferry_proto::v1::{self, SessionResponse, session_response::Message};
@@ -119,18 +119,13 @@ fn bring(session: &mut Session, read: &dyn Read, tasks: Vec<Task>) -> BTreeMap<T
     wanted
 }
 
-/// A lease of a live job copies; one of a failed or canceled job may only clean up.
+/// A lease of a live job copies or publishes; one of a failed or canceled job may only clean up.
 fn should_run(job: &Job, task: &Task) -> bool {
     match &job.state {
         JobState::Executing => true,
-        JobState::Failed { .. } | JobState::Canceled { .. } => is_clean_up(task),
+        JobState::Failed { .. } | JobState::Canceled { .. } => view::work(task) == Work::CleanUp,
         JobState::Draft { .. } | JobState::Pending | JobState::Completed { .. } | JobState::Collecting => false,
     }
-}
-
-/// What a lease of the task does: delete what its attempts wrote, or copy.
-fn is_clean_up(task: &Task) -> bool {
-    task.clean_up == CleanUp::Due
 }
 
 fn tell_drops(session: &mut Session, wanted: &BTreeMap<TaskId, u32>) {
@@ -168,7 +163,7 @@ fn assignment(job: &Job, task: &Task, attempt: u32) -> SessionResponse {
     let assign = v1::Assign {
         attempt: Some(v1::Attempt { task_id: task.id.0, attempt }),
         job_id: job.id.0,
-        clean_up: is_clean_up(task),
+        work: work(view::work(task)).into(),
         claimed: task.claimed,
         source_uri: spec.source_uri.clone(),
         metadata_bytes: spec.metadata_bytes,
@@ -176,6 +171,7 @@ fn assignment(job: &Job, task: &Task, attempt: u32) -> SessionResponse {
         target: Some(target),
         id_mappings: view::task_mappings(task).map(id_mapping).collect(),
         first_build_id: job.first_build_id,
+        snapshot_id: job.snapshot_id,
         verify: verify(spec.options.verify).into(),
         bandwidth_bytes_per_second: spec.options.bandwidth_bytes_per_second,
         manifests: task.manifests.iter().map(manifest).collect(),

@@ -46,7 +46,17 @@ pub(crate) fn job(job: &Job, now: Time) -> Option<v1::Job> {
         options: Some(v1::JobOptions { labels, ..options(&spec.options) }),
         progress_percent: status.progress_percent.into(),
         duration_ms: until.since(job.submitted.at),
+        snapshot_uri: if status.state == State::Completed { snapshot_uri(job) } else { String::new() },
     })
+}
+
+/// Where the copy's own snapshot has its metadata file; empty where there was nothing to copy.
+fn snapshot_uri(job: &Job) -> String {
+    if job.snapshot_id == 0 {
+        return String::new();
+    }
+    let key = ferry_snapshot::snapshot_metadata_key(job.spec.collection_id, job.snapshot_id);
+    format!("{}/{key}", job.spec.target_uri.trim_end_matches('/'))
 }
 
 /// A stored wall clock; 0: not yet.

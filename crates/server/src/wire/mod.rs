@@ -6,7 +6,7 @@ mod rows;
 
 pub(crate) use explanation::explanation;
 pub(crate) use job::{job, job_event, job_id};
-pub(crate) use rows::{id_mapping, segment, task, worker};
+pub(crate) use rows::{id_mapping, segment, task, work, worker};
 
 use crate::status::Violations;
 use ferry_machine::row::{ExhaustedPolicy, VerifyMode};

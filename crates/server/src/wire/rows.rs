@@ -2,7 +2,7 @@
 
 use super::job::wall_ms;
 use ferry_machine::command::IdMapping;
-use ferry_machine::row::{AttemptEnd, EndedAttempt, Job, Task, Worker, WorkerState};
+use ferry_machine::row::{AttemptEnd, EndedAttempt, Job, Task, Work, Worker, WorkerState};
 use ferry_machine::tables::Read;
 use ferry_machine::view::{self, Segment, SegmentState, TaskState, task_status};
 use ferry_proto::v1;
@@ -40,12 +40,23 @@ pub(crate) fn task(read: &dyn Read, job: &Job, task: &Task) -> v1::Task {
         started_at_ms: wall_ms(task.started),
         completed_at_ms: wall_ms(status.ended),
         attempts: task.attempts.iter().map(|attempt| ended_attempt(read, attempt)).collect(),
+        work: work(view::work(task)).into(),
+    }
+}
+
+/// What an attempt of a task does.
+pub(crate) fn work(work: Work) -> v1::TaskWork {
+    match work {
+        Work::Copy => v1::TaskWork::Copy,
+        Work::Publish => v1::TaskWork::Publish,
+        Work::CleanUp => v1::TaskWork::CleanUp,
     }
 }
 
 fn ended_attempt(read: &dyn Read, attempt: &EndedAttempt) -> v1::EndedAttempt {
     let end = match attempt.end {
         AttemptEnd::Copied => v1::AttemptEnd::Copied,
+        AttemptEnd::Published => v1::AttemptEnd::Published,
         AttemptEnd::CleanedUp => v1::AttemptEnd::CleanedUp,
         AttemptEnd::Permanent => v1::AttemptEnd::Permanent,
         AttemptEnd::Refused => v1::AttemptEnd::Refused,
@@ -62,7 +73,7 @@ fn ended_attempt(read: &dyn Read, attempt: &EndedAttempt) -> v1::EndedAttempt {
         error: attempt.error.clone(),
         started_at_ms: attempt.started.wall_ms,
         ended_at_ms: attempt.ended.wall_ms,
-        clean_up: attempt.clean_up,
+        work: work(attempt.work).into(),
     }
 }
 

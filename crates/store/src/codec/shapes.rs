@@ -141,6 +141,7 @@ pub(super) fn settle_to_wire(settle: row::Settle) -> wire::Settle {
     let progress = match settle {
         row::Settle::Segments { after } => Progress::SegmentsAfter(after.0),
         row::Settle::Tasks { after } => Progress::TasksAfter(after.0),
+        row::Settle::Metadata => Progress::Metadata(wire::Nothing {}),
         row::Settle::Done => Progress::Done(wire::Nothing {}),
     };
     wire::Settle { progress: Some(progress) }
@@ -152,6 +153,7 @@ pub(super) fn settle_from_wire(settle: wire::Settle) -> Result<row::Settle, Code
     Ok(match required(settle.progress, "job", "progress of settling")? {
         Progress::SegmentsAfter(after) => row::Settle::Segments { after: SegmentId(after) },
         Progress::TasksAfter(after) => row::Settle::Tasks { after: TaskId(after) },
+        Progress::Metadata(wire::Nothing {}) => row::Settle::Metadata,
         Progress::Done(wire::Nothing {}) => row::Settle::Done,
     })
 }

@@ -5,7 +5,7 @@ use ferry_machine::key::{DueItem, Key, Stage};
 use ferry_machine::row::{
     AttemptEnd, CleanUp, Cluster, Copied, EndedAttempt, EventLog, ExhaustedPolicy, Job, JobCounts, JobOptions, JobSpec,
     JobState, JobTotals, Lease, ManifestPin, Mapping, Published, PublishedSegment, Request, Row, Settle, Targets, Task,
-    TaskCounts, TaskOutcome, TaskSegment, VerifyMode, Worker, WorkerState,
+    TaskCounts, TaskOutcome, TaskSegment, VerifyMode, Work, Worker, WorkerState,
 };
 use ferry_machine::time::{Stamp, Time};
 use std::collections::BTreeMap;
@@ -174,6 +174,7 @@ impl Dice {
             started: self.option(Self::stamp),
             first_task: TaskId(self.id()),
             first_build_id: self.id(),
+            snapshot_id: self.id(),
             mappings: self.number(),
             counts: JobTotals {
                 tasks_created: self.number(),
@@ -234,9 +235,10 @@ impl Dice {
     }
 
     fn settle(&mut self) -> Settle {
-        match self.below(3) {
+        match self.below(4) {
             0 => Settle::Segments { after: SegmentId(self.id()) },
             1 => Settle::Tasks { after: TaskId(self.id()) },
+            2 => Settle::Metadata,
             _ => Settle::Done,
         }
     }
@@ -257,7 +259,7 @@ impl Dice {
         Task {
             id: TaskId(self.id()),
             job: JobId(self.id()),
-            segments: (0..=self.below(3)).map(|_| self.task_segment()).collect(),
+            segments: (0..self.below(4)).map(|_| self.task_segment()).collect(),
             outcome: match self.below(3) {
                 0 => TaskOutcome::Open,
                 1 => TaskOutcome::Completed { ended: self.stamp() },
@@ -291,14 +293,14 @@ impl Dice {
     }
 
     fn ended_attempt(&mut self) -> EndedAttempt {
-        use AttemptEnd::{CleanedUp, Copied, GivenBack, Lost, Permanent, Refused, Stopped, Transient};
+        use AttemptEnd::{CleanedUp, Copied, GivenBack, Lost, Permanent, Published, Refused, Stopped, Transient};
         EndedAttempt {
             number: self.small(),
             worker: WorkerId(self.id()),
-            clean_up: self.coin(),
+            work: self.pick(&[Work::Copy, Work::Publish, Work::CleanUp]),
             started: self.stamp(),
             ended: self.stamp(),
-            end: self.pick(&[Copied, CleanedUp, Permanent, Refused, Transient, GivenBack, Stopped, Lost]),
+            end: self.pick(&[Copied, Published, CleanedUp, Permanent, Refused, Transient, GivenBack, Stopped, Lost]),
             error: self.text(),
         }
     }

@@ -1,6 +1,7 @@
 //! An attempt that cleans up: it deletes exactly the target keys that the task's plan gives, never by prefix, and looks
 //! until none of them is left. What the task never claimed was there before the job and is not touched.
 
+use super::publish;
 use super::{ATTEMPTS_FOLDER, Key, Runner};
 use crate::failure::{Fault, Side};
 use crate::folder::{Folder, FolderError};
@@ -20,14 +21,38 @@ pub(super) async fn run(runner: &Runner, assign: &Assign, key: Key, permit: &Per
         tracing::info!(task = key.task_id, "nothing to clean up: the task never claimed its targets");
         return Ok(Outcome::CleanedUp(CleanedUp {}));
     }
+    if assign.id_mappings.is_empty() {
+        return clean_publication_up(runner, assign, key, permit).await;
+    }
     let plan = permit.unless_ended(Plan::of(assign, &runner.stores, runner.request_timeout)).await?;
     let plan = plan.map_err(underivable)?;
     for shared in plan.shared_target_keys() {
         tracing::warn!(object = %plan.target.uri(shared), "left over: other segments may share it");
     }
-    delete_all(&plan, permit, runner.files_at_once).await?;
-    remove_temporary_files(&plan.target, key.task_id, u32::MAX).await?;
-    remove_empty_folders(&plan).await?;
+    let mut keys: Vec<&str> = plan.own_target_keys().collect();
+    if ferry_planted::is(Bug::CleanUpForgetsFile) {
+        keys.reverse();
+        keys.pop();
+    }
+    clean_keys_up(runner, &plan.target, &keys, key, permit).await
+}
+
+/// The publication's one key follows from the assignment alone: the source is not needed.
+async fn clean_publication_up(runner: &Runner, assign: &Assign, key: Key, permit: &Permit) -> Result<Outcome, Fault> {
+    let target = publish::target(runner, assign)?;
+    clean_keys_up(runner, &target, &[&publish::metadata_key(assign)], key, permit).await
+}
+
+async fn clean_keys_up(
+    runner: &Runner,
+    target: &Place,
+    keys: &[&str],
+    key: Key,
+    permit: &Permit,
+) -> Result<Outcome, Fault> {
+    delete_all(target, keys.to_vec(), permit, runner.files_at_once).await?;
+    remove_temporary_files(target, key.task_id, u32::MAX).await?;
+    remove_empty_folders(target, keys).await?;
     Ok(Outcome::CleanedUp(CleanedUp {}))
 }
 
@@ -42,21 +67,16 @@ fn underivable(fault: Fault) -> Fault {
     }
 }
 
-async fn delete_all(plan: &Plan, permit: &Permit, at_once: usize) -> Result<(), Fault> {
-    let mut keys: Vec<&str> = plan.own_target_keys().collect();
-    if ferry_planted::is(Bug::CleanUpForgetsFile) {
-        keys.reverse();
-        keys.pop();
-    }
+async fn delete_all(target: &Place, mut keys: Vec<&str>, permit: &Permit, at_once: usize) -> Result<(), Fault> {
     for _ in 0..ROUNDS_MAX {
-        keys = present(&plan.target, keys, permit, at_once).await?;
+        keys = present(target, keys, permit, at_once).await?;
         if keys.is_empty() {
             return Ok(());
         }
-        let deletes: Vec<_> = keys.iter().map(|key| delete(&plan.target, key, permit)).collect();
+        let deletes: Vec<_> = keys.iter().map(|key| delete(target, key, permit)).collect();
         futures::stream::iter(deletes).buffer_unordered(at_once).try_collect::<()>().await?;
     }
-    let uri = keys.first().map(|key| plan.target.uri(key)).unwrap_or_default();
+    let uri = keys.first().map(|key| target.uri(key)).unwrap_or_default();
     Err(Fault::Transient(format!("target object {uri} is still there after it was deleted; see what writes it")))
 }
 
@@ -109,9 +129,9 @@ fn is_attempt_of(name: &str, task_id: i64, attempt_max: u32) -> bool {
 }
 
 /// A file system keeps folders that nothing is in; they were made for the copies.
-async fn remove_empty_folders(plan: &Plan) -> Result<(), Fault> {
-    let Some(folder) = plan.target.folder().cloned() else { return Ok(()) };
-    let keys: Vec<String> = plan.own_target_keys().map(str::to_owned).collect();
+async fn remove_empty_folders(target: &Place, keys: &[&str]) -> Result<(), Fault> {
+    let Some(folder) = target.folder().cloned() else { return Ok(()) };
+    let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
     let removed = blocking(move || keys.iter().try_for_each(|key| folder.remove_empty_parents(key))).await;
     removed.map_err(|error| Fault::of_folder(&error, Side::Target))
 }

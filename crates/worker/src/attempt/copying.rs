@@ -58,13 +58,18 @@ async fn check_free(target: &Place, measured: &Measured, permit: &Permit, at_onc
     let mut heads = futures::stream::iter(heads).buffered(at_once);
     while let Some((file, found)) = permit.unless_ended(heads.next()).await? {
         if found?.is_some() {
-            let uri = target.uri(&file.target_key);
-            return Err(Fault::Permanent(format!(
-                "target object {uri} exists already; nothing was written: choose another target, or move it away"
-            )));
+            return Err(target_exists(target, &file.target_key));
         }
     }
     Ok(())
+}
+
+/// What is there was there before the job.
+pub(super) fn target_exists(target: &Place, key: &str) -> Fault {
+    let uri = target.uri(key);
+    Fault::Permanent(format!(
+        "target object {uri} exists already; nothing was written: choose another target, or move it away"
+    ))
 }
 
 /// Copies every file; the first failure stops the others, and all of them have ended when this returns.

@@ -92,6 +92,7 @@ fn task_result(result: WireResult) -> Result<TaskResult, CodecError> {
         WireResult::Copied(wire::CopiedResult { segments }) => {
             TaskResult::Copied { segments: segments.into_iter().map(copied_segment).collect() }
         }
+        WireResult::Published(wire::Nothing {}) => TaskResult::Published,
         WireResult::CleanedUp(wire::Nothing {}) => TaskResult::CleanedUp,
         WireResult::Failed(wire::FailedResult { kind, reason }) => {
             let kind = match wire::FailureKind::try_from(kind) {

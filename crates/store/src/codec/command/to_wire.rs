@@ -90,6 +90,7 @@ fn task_result(result: &TaskResult) -> WireResult {
         TaskResult::Copied { segments } => {
             WireResult::Copied(wire::CopiedResult { segments: segments.iter().map(copied_segment).collect() })
         }
+        TaskResult::Published => WireResult::Published(wire::Nothing {}),
         TaskResult::CleanedUp => WireResult::CleanedUp(wire::Nothing {}),
         TaskResult::Failed { kind, reason } => {
             let kind = match kind {

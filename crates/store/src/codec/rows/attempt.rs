@@ -3,7 +3,7 @@
 use super::super::CodecError;
 use super::super::shapes::{required, stamp_from_wire, stamp_to_wire};
 use ferry_machine::id::WorkerId;
-use ferry_machine::row::{AttemptEnd, EndedAttempt, Lease};
+use ferry_machine::row::{AttemptEnd, EndedAttempt, Lease, Work};
 use ferry_proto::internal::v1 as wire;
 
 const WHAT: &str = "task's row";
@@ -29,6 +29,7 @@ pub(super) fn lease_from_wire(lease: wire::Lease) -> Result<Lease, CodecError> {
 pub(super) fn ended_to_wire(attempt: EndedAttempt) -> wire::EndedAttempt {
     let end = match attempt.end {
         AttemptEnd::Copied => wire::AttemptEnd::Copied,
+        AttemptEnd::Published => wire::AttemptEnd::Published,
         AttemptEnd::CleanedUp => wire::AttemptEnd::CleanedUp,
         AttemptEnd::Permanent => wire::AttemptEnd::Permanent,
         AttemptEnd::Refused => wire::AttemptEnd::Refused,
@@ -37,10 +38,15 @@ pub(super) fn ended_to_wire(attempt: EndedAttempt) -> wire::EndedAttempt {
         AttemptEnd::Stopped => wire::AttemptEnd::Stopped,
         AttemptEnd::Lost => wire::AttemptEnd::Lost,
     };
+    let work = match attempt.work {
+        Work::Copy => wire::Work::Copy,
+        Work::Publish => wire::Work::Publish,
+        Work::CleanUp => wire::Work::CleanUp,
+    };
     wire::EndedAttempt {
         number: attempt.number,
         worker: attempt.worker.0,
-        clean_up: attempt.clean_up,
+        work: work.into(),
         started: Some(stamp_to_wire(attempt.started)),
         ended: Some(stamp_to_wire(attempt.ended)),
         end: end.into(),
@@ -52,11 +58,19 @@ pub(super) fn ended_from_wire(attempt: wire::EndedAttempt) -> Result<EndedAttemp
     Ok(EndedAttempt {
         number: attempt.number,
         worker: WorkerId(attempt.worker),
-        clean_up: attempt.clean_up,
+        work: match wire::Work::try_from(attempt.work) {
+            Ok(wire::Work::Copy) => Work::Copy,
+            Ok(wire::Work::Publish) => Work::Publish,
+            Ok(wire::Work::CleanUp) => Work::CleanUp,
+            Ok(wire::Work::Unspecified) | Err(_) => {
+                return Err(CodecError::Field { what: WHAT, field: "work of an attempt" });
+            }
+        },
         started: stamp_from_wire(required(attempt.started, WHAT, "time at which an attempt began")?),
         ended: stamp_from_wire(required(attempt.ended, WHAT, "time at which an attempt ended")?),
         end: match wire::AttemptEnd::try_from(attempt.end) {
             Ok(wire::AttemptEnd::Copied) => AttemptEnd::Copied,
+            Ok(wire::AttemptEnd::Published) => AttemptEnd::Published,
             Ok(wire::AttemptEnd::CleanedUp) => AttemptEnd::CleanedUp,
             Ok(wire::AttemptEnd::Permanent) => AttemptEnd::Permanent,
             Ok(wire::AttemptEnd::Refused) => AttemptEnd::Refused,

@@ -43,10 +43,6 @@ pub(super) fn encode(task: Task) -> Vec<u8> {
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Task, CodecError> {
     let row: wire::TaskRow = unseal(WHAT, bytes)?;
-    if row.segments.is_empty() {
-        // An early build kept them in rows of their own alone.
-        return Err(CodecError::Field { what: WHAT, field: "list of segments" });
-    }
     Ok(Task {
         id: TaskId(row.id),
         job: JobId(row.job),

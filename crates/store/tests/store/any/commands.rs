@@ -87,9 +87,10 @@ impl Dice {
             rows: dice.id(),
             bytes: dice.number(),
         };
-        match self.below(3) {
+        match self.below(4) {
             0 => TaskResult::Copied { segments: (0..self.below(3)).map(|_| segment(self)).collect() },
             1 => TaskResult::CleanedUp,
+            2 => TaskResult::Published,
             _ => TaskResult::Failed { kind: self.pick(&kinds), reason: self.text() },
         }
     }
