@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use ferry_snapshot::{
-    CreateError, CreateOptions, Depth, FilesError, Location, Manifest, Mapping, Progress, Snapshot, Stores, Target,
-    create, file_uri,
+    CreateError, CreateOptions, Depth, FilesError, IndexChoice, Location, Manifest, Mapping, Progress, Snapshot,
+    Stores, Target, create, file_uri,
 };
 use tempfile::TempDir;
 
@@ -105,7 +105,15 @@ async fn a_made_snapshot_is_clean_compared_by_checksum_and_planned_with_it() {
     assert!(verification.is_clean(), "{verification:?}");
     assert_eq!((verification.files, verification.checksums_compared), (26, 26));
     let location = Stores::new().open("memory:///t").unwrap();
-    let target = Target { location, collection_id: 1, partition_ids: BTreeMap::new(), build_id_base: 0 };
+    let target = Target {
+        location,
+        collection_id: 1,
+        partition_ids: BTreeMap::new(),
+        build_id_base: 0,
+        snapshot_id: 9,
+        is_bundle: false,
+        indexes: IndexChoice::All,
+    };
     let mapping = Mapping { source_segment_id: SEGMENT, target_segment_id: 2, partition_id: 0 };
     let plan = snapshot.plan(&mapping, &target).await.unwrap();
     assert!(plan.files.iter().all(|file| file.checksum.is_some()));

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use ferry_snapshot::{
-    Checksum, Class, Depth, FileKind, Location, Mapping, OpenError, PlanError, Snapshot, Stores, Target, file_uri,
+    Checksum, Class, Depth, FileKind, IndexChoice, Location, Mapping, OpenError, PlanError, Snapshot, Stores, Target,
+    file_uri,
 };
 
 const COLLECTION: i64 = 470_636_907_273_650_226;
@@ -16,7 +17,15 @@ fn sample_uri() -> String {
 }
 
 fn target(location: Location) -> Target {
-    Target { location, collection_id: 200, partition_ids: BTreeMap::new(), build_id_base: 0 }
+    Target {
+        location,
+        collection_id: 200,
+        partition_ids: BTreeMap::new(),
+        build_id_base: 0,
+        snapshot_id: 9,
+        is_bundle: false,
+        indexes: IndexChoice::All,
+    }
 }
 
 fn mapping(source_segment_id: i64) -> Mapping {

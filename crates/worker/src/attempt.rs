@@ -8,6 +8,7 @@ mod publish;
 use crate::bandwidth::{Bandwidths, Limits};
 use crate::copy::Meter;
 use crate::failure::Fault;
+use crate::leader::Leader;
 use crate::metrics::Metrics;
 use crate::permit::Permit;
 use ferry_proto::v1::result::Outcome;
@@ -19,6 +20,11 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Below a local target: temporary files, one folder per attempt.
 const ATTEMPTS_FOLDER: &str = ".ferry/attempts";
+
+/// The key of an attempt's own folder for temporary files below a local target.
+fn temporary_folder(key: Key) -> String {
+    format!("{ATTEMPTS_FOLDER}/{key}")
+}
 
 /// Names an attempt: the task, and the count of its attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +93,7 @@ impl Reports {
 #[derive(Debug)]
 pub(crate) struct Runner {
     pub(crate) stores: Stores,
+    pub(crate) leader: Leader,
     pub(crate) bandwidths: Bandwidths,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) request_timeout: Duration,

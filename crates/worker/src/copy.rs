@@ -9,6 +9,7 @@ mod stream;
 mod temporary;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use crate::bandwidth::Limits;
 use crate::failure::Fault;
@@ -18,6 +19,8 @@ use crate::place::{Meta, Place, with_retries};
 use ferry_snapshot::Checksum;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) use write::write;
 
 /// Larger objects are streamed, because one request that copied them inside the store could outlast its timeout.
 const SERVER_SIDE_BYTES_MAX: u64 = 1 << 30;

@@ -12,6 +12,7 @@ mod config;
 mod copy;
 mod failure;
 mod folder;
+mod leader;
 mod lease;
 mod link;
 mod metrics;

@@ -8,7 +8,7 @@ use ferry_proto::v1::{SessionRequest, SessionResponse};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
@@ -116,14 +116,16 @@ enum Visit {
     Failed(String),
 }
 
-/// Runs until nobody listens to the events.
-pub(crate) async fn run(endpoints: Vec<String>, events: mpsc::Sender<Event>) {
+/// Runs until nobody listens to the events; `leader` has the connection while its session is open.
+pub(crate) async fn run(endpoints: Vec<String>, events: mpsc::Sender<Event>, leader: watch::Sender<Option<Channel>>) {
     let mut route = Route::new(endpoints);
     let mut pauses = pauses();
     let mut said = BTreeMap::new();
     while !events.is_closed() {
         let address = route.address();
-        match visit(&address, &mut route, &events).await {
+        let visited = visit(&address, &mut route, &events, &leader).await;
+        leader.send_replace(None);
+        match visited {
             Visit::Elsewhere(leader) => {
                 tracing::debug!(%address, %leader, "this node does not lead");
                 if route.follow(leader) {
@@ -163,7 +165,12 @@ fn pauses() -> ExponentialBackoff {
     builder.without_max_times().with_jitter().build()
 }
 
-async fn visit(address: &str, route: &mut Route, events: &mpsc::Sender<Event>) -> Visit {
+async fn visit(
+    address: &str,
+    route: &mut Route,
+    events: &mpsc::Sender<Event>,
+    leader: &watch::Sender<Option<Channel>>,
+) -> Visit {
     let channel = match connect(address).await {
         Ok(channel) => channel,
         Err(error) => return Visit::Failed(causes(&error)),
@@ -175,7 +182,7 @@ async fn visit(address: &str, route: &mut Route, events: &mpsc::Sender<Event>) -
     }
     let visit = tokio::select! {
         () = hang_up.cancelled() => Visit::Led,
-        visit = converse(channel, requests, route, events) => visit,
+        visit = converse(channel, requests, route, events, leader) => visit,
     };
     // Nobody listens only when the worker is ending.
     let _ = events.send(Event::Closed).await;
@@ -213,8 +220,9 @@ async fn converse(
     requests: mpsc::Receiver<SessionRequest>,
     route: &mut Route,
     events: &mpsc::Sender<Event>,
+    leader: &watch::Sender<Option<Channel>>,
 ) -> Visit {
-    let opened = tokio::time::timeout(OPEN_TIMEOUT, open(channel, requests)).await;
+    let opened = tokio::time::timeout(OPEN_TIMEOUT, open(channel.clone(), requests)).await;
     let (first, mut answers) = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(status)) => return Visit::Failed(status.to_string()),
@@ -224,10 +232,13 @@ async fn converse(
     let mut welcomed = false;
     loop {
         match next.and_then(|answer| answer.message) {
-            Some(Message::Leader(leader)) if welcomed => return Visit::HandedOver(leader.address),
-            Some(Message::Leader(leader)) => return Visit::Elsewhere(leader.address),
+            Some(Message::Leader(other)) if welcomed => return Visit::HandedOver(other.address),
+            Some(Message::Leader(other)) => return Visit::Elsewhere(other.address),
             Some(message) => {
-                welcomed = true;
+                if !welcomed {
+                    leader.send_replace(Some(channel.clone()));
+                    welcomed = true;
+                }
                 if let Message::Renewed(renewed) = &message {
                     route.learn(&renewed.addresses);
                 }

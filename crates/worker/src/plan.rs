@@ -6,7 +6,10 @@ use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::{Meta, Place, with_retries};
 use ferry_proto::v1::{Assign, CopiedSegment, ManifestPin};
-use ferry_snapshot::{Checksum, FileKind, Location, Mapping, PlannedFile, SegmentPlan, Snapshot, Stores, Target};
+use ferry_snapshot::{
+    Checksum, FileKind, IndexChoice, Location, Mapping, PlannedFile, SegmentPlan, Snapshot, SnapshotFile, Stores,
+    Target,
+};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,9 +44,7 @@ impl Plan {
     /// Reads the snapshot, if it is still the one that was submitted, and the manifests of the mapped segments, if they
     /// are still those that the targets were claimed by.
     pub(crate) async fn of(assign: &Assign, stores: &Stores, request_timeout: Duration) -> Result<Plan, Fault> {
-        let pin = Checksum { size_bytes: assign.metadata_bytes, crc32c: assign.metadata_crc32c };
-        let snapshot = Snapshot::open_pinned(stores, &assign.source_uri, pin).await;
-        let snapshot = snapshot.map_err(|error| Fault::of_class(error.class(), error.to_string()))?;
+        let snapshot = open_source(assign, stores).await?;
         let location = open_target(assign, stores)?;
         let target = target(assign, location);
         let pins = pins(assign)?;
@@ -75,7 +76,13 @@ impl Plan {
 
     /// Target keys that belong to this task alone.
     pub(crate) fn own_target_keys(&self) -> impl Iterator<Item = &str> {
-        self.files().filter(|file| !is_shared(file)).map(|file| file.target_key.as_str())
+        let copies = self.files().filter(|file| !is_shared(file)).map(|file| file.target_key.as_str());
+        copies.chain(self.snapshot_files().map(|file| file.target_key.as_str()))
+    }
+
+    /// What the task writes of the copy's own snapshot.
+    pub(crate) fn snapshot_files(&self) -> impl Iterator<Item = &SnapshotFile> {
+        self.segments.iter().flat_map(|segment| &segment.snapshot_files)
     }
 
     /// Target keys that other tasks may have too.
@@ -166,6 +173,13 @@ fn check_size(uri: &str, file: &PlannedFile, size_bytes: u64) -> Result<(), Faul
     )))
 }
 
+/// The snapshot, if it is still the one that was submitted.
+pub(crate) async fn open_source(assign: &Assign, stores: &Stores) -> Result<Snapshot, Fault> {
+    let pin = Checksum { size_bytes: assign.metadata_bytes, crc32c: assign.metadata_crc32c };
+    let snapshot = Snapshot::open_pinned(stores, &assign.source_uri, pin).await;
+    snapshot.map_err(|error| Fault::of_class(error.class(), error.to_string()))
+}
+
 /// What each manifest has to be; nothing is known of them before the targets are claimed.
 fn pins(assign: &Assign) -> Result<Vec<Option<Checksum>>, Fault> {
     let (given, segments) = (assign.manifests.len(), assign.id_mappings.len());
@@ -190,12 +204,16 @@ pub(crate) fn open_target(assign: &Assign, stores: &Stores) -> Result<Location, 
     })
 }
 
-fn target(assign: &Assign, location: Location) -> Target {
+/// Where the copies go, and under which ids.
+pub(crate) fn target(assign: &Assign, location: Location) -> Target {
     let target = assign.target.clone().unwrap_or_default();
     Target {
         location,
         collection_id: target.collection_id,
         partition_ids: target.partition_ids.into_iter().collect(),
         build_id_base: assign.first_build_id,
+        snapshot_id: assign.snapshot_id,
+        is_bundle: false,
+        indexes: IndexChoice::All,
     }
 }

@@ -3,6 +3,7 @@
 use crate::attempt::Runner;
 use crate::bandwidth::Bandwidths;
 use crate::config::{Config, ConfigError};
+use crate::leader::Leader;
 use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::{admin, link};
@@ -11,7 +12,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Events of the link that the session has not taken yet.
@@ -43,8 +44,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let metrics = Arc::new(Metrics::new()?);
     metrics.slots.set(config.slots.into());
     let _admin = serve_admin(&config, &metrics).await?;
+    let (channel_sender, channel) = watch::channel(None);
     let runner = Arc::new(Runner {
         stores: Stores::new(),
+        leader: Leader::new(channel),
         bandwidths: Bandwidths::new(config.bandwidth_per_second.as_u64()),
         metrics,
         request_timeout: config.request_timeout,
@@ -54,7 +57,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let (report_sender, reports) = mpsc::unbounded_channel();
     let (event_sender, events) = mpsc::channel(EVENTS_MAX);
     let session = Session::new(&config, runner, report_sender);
-    let _link = AbortOnDropHandle::new(tokio::spawn(link::run(config.endpoints.clone(), event_sender)));
+    let _link = AbortOnDropHandle::new(tokio::spawn(link::run(config.endpoints.clone(), event_sender, channel_sender)));
     tracing::info!(name = %config.name, slots = config.slots, "the worker is running");
     session.run(events, reports, shutdown).await;
     tracing::info!("the worker has ended");

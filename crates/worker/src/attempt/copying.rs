@@ -1,8 +1,8 @@
-//! An attempt that copies: plan, look, claim, copy, make durable, report.
+//! An attempt that copies: plan, look, claim, copy, write the manifests of the copies, make durable, report.
 
-use super::{ATTEMPTS_FOLDER, Key, Reports, Runner, clean_up};
+use super::{Key, Reports, Runner, clean_up, temporary_folder};
 use crate::bandwidth::Limits;
-use crate::copy::Copier;
+use crate::copy::{Copier, write};
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::{Place, blocking, with_retries};
@@ -10,7 +10,8 @@ use crate::plan::{Measured, Plan};
 use ferry_planted::Bug;
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::{Assign, Copied, VerifyMode};
-use futures::StreamExt;
+use ferry_snapshot::SnapshotFile;
+use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 
 pub(super) async fn run(
@@ -23,13 +24,14 @@ pub(super) async fn run(
     let plan = permit.unless_ended(Plan::of(assign, &runner.stores, runner.request_timeout)).await??;
     let mut measured = permit.unless_ended(plan.measure(&permit, runner.files_at_once)).await??;
     if !assign.claimed {
-        check_free(&plan.target, &measured, &permit, runner.files_at_once).await?;
+        check_free(&plan, &permit, runner.files_at_once).await?;
         reports.claim(measured.total_bytes(), plan.manifests(), &permit).await?;
     }
     if ferry_planted::is(Bug::LastFileSkipped) {
         measured.files.pop();
     }
     let key = reports.key;
+    let manifests: Vec<SnapshotFile> = plan.snapshot_files().cloned().collect();
     let (source, target) = (plan.source, plan.target);
     remove_temporary_files(&target, key).await?;
     let copier = Copier {
@@ -39,26 +41,30 @@ pub(super) async fn run(
         limits,
         meter: Arc::clone(&reports.meter),
         read_back: runner.read_back || assign.verify() == VerifyMode::Full,
-        temporary_folder: format!("{ATTEMPTS_FOLDER}/{key}"),
+        temporary_folder: temporary_folder(key),
     };
     let copied = copy_all(copier, &measured, assign.claimed, runner.files_at_once).await;
     let target = copied.0;
     copied.1?;
-    make_durable(&target, &measured, &permit).await?;
+    let written: Vec<String> = manifests.iter().map(|file| file.target_key.clone()).collect();
+    write_all(&target, key, manifests, &permit, runner.files_at_once).await?;
+    let copies = measured.files.iter().map(|file| file.target_key.clone());
+    make_durable(&target, copies.chain(written).collect(), &permit).await?;
     remove_temporary_files(&target, key).await?;
     Ok(Outcome::Copied(Copied { segments: measured.segments }))
 }
 
 /// The first attempt writes only where nothing is. Shared objects are looked at when they are copied.
-async fn check_free(target: &Place, measured: &Measured, permit: &Permit, at_once: usize) -> Result<(), Fault> {
-    let mut heads = Vec::with_capacity(measured.files.len());
-    for file in measured.files.iter().filter(|file| !file.shared) {
-        heads.push(async move { (file, with_retries(permit, || target.head(&file.target_key)).await) });
+async fn check_free(plan: &Plan, permit: &Permit, at_once: usize) -> Result<(), Fault> {
+    let target = &plan.target;
+    let mut heads = Vec::new();
+    for key in plan.own_target_keys() {
+        heads.push(async move { (key, with_retries(permit, || target.head(key)).await) });
     }
     let mut heads = futures::stream::iter(heads).buffered(at_once);
-    while let Some((file, found)) = permit.unless_ended(heads.next()).await? {
+    while let Some((key, found)) = permit.unless_ended(heads.next()).await? {
         if found?.is_some() {
-            return Err(target_exists(target, &file.target_key));
+            return Err(target_exists(target, key));
         }
     }
     Ok(())
@@ -90,16 +96,31 @@ async fn copy_all(copier: Copier, measured: &Measured, claimed: bool, at_once: u
     (copier.target, result)
 }
 
+/// Writes what of the copy's own snapshot belongs to the task.
+async fn write_all(
+    target: &Place,
+    key: Key,
+    files: Vec<SnapshotFile>,
+    permit: &Permit,
+    at_once: usize,
+) -> Result<(), Fault> {
+    let folder = &temporary_folder(key);
+    let mut writes = Vec::with_capacity(files.len());
+    for file in files {
+        writes.push(async move { write(target, folder, &file.target_key, file.content.into(), permit).await });
+    }
+    futures::stream::iter(writes).buffer_unordered(at_once).try_collect().await
+}
+
 /// On a local file system a new name lasts only when its folders are synced; stores do it themselves.
-async fn make_durable(target: &Place, measured: &Measured, permit: &Permit) -> Result<(), Fault> {
+pub(super) async fn make_durable(target: &Place, keys: Vec<String>, permit: &Permit) -> Result<(), Fault> {
     permit.check()?;
     let Some(folder) = target.folder().cloned() else { return Ok(()) };
-    let keys: Vec<String> = measured.files.iter().map(|file| file.target_key.clone()).collect();
     let synced = blocking(move || folder.sync_folders(keys.iter().map(String::as_str))).await;
     synced.map_err(|error| Fault::of_folder(&error, Side::Target))
 }
 
 /// Removes what this attempt and earlier ones of the task have left unfinished.
-async fn remove_temporary_files(target: &Place, key: Key) -> Result<(), Fault> {
+pub(super) async fn remove_temporary_files(target: &Place, key: Key) -> Result<(), Fault> {
     clean_up::remove_temporary_files(target, key.task_id, key.attempt).await
 }

@@ -3,14 +3,16 @@
 //!
 //! Invariant: the file is written after all that it names, and only at a key that was free or is claimed.
 
-use super::copying::target_exists;
-use super::{Reports, Runner};
+use super::copying::{make_durable, remove_temporary_files, target_exists};
+use super::{Reports, Runner, temporary_folder};
+use crate::copy::write;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::{Place, with_retries};
-use crate::plan::open_target;
+use crate::plan::{self, open_source, open_target};
 use ferry_proto::v1::result::Outcome;
-use ferry_proto::v1::{Assign, Published};
+use ferry_proto::v1::{Assign, Published, Segment};
+use ferry_snapshot::{CopiedSegment, SnapshotFile};
 
 pub(super) async fn run(
     runner: &Runner,
@@ -26,9 +28,30 @@ pub(super) async fn run(
         }
         reports.claim(0, Vec::new(), permit).await?;
     }
-    permit.check()?;
-    // Here the metadata file is written.
+    let segments = with_retries(permit, || runner.leader.segments(assign.job_id)).await?;
+    let file = permit.unless_ended(metadata(runner, assign, &target, &segments)).await??;
+    write(&target, &temporary_folder(reports.key), &file.target_key, file.content.into(), permit).await?;
+    make_durable(&target, vec![file.target_key], permit).await?;
+    remove_temporary_files(&target, reports.key).await?;
     Ok(Outcome::Published(Published {}))
+}
+
+/// The metadata file over everything that was copied.
+async fn metadata(
+    runner: &Runner,
+    assign: &Assign,
+    target: &Place,
+    segments: &[Segment],
+) -> Result<SnapshotFile, Fault> {
+    let snapshot = open_source(assign, &runner.stores).await?;
+    let copied = segments.iter().map(|segment| CopiedSegment {
+        source_segment_id: segment.source_segment_id,
+        target_segment_id: segment.segment_id,
+        partition_id: segment.partition_id,
+    });
+    let target = plan::target(assign, target.location().clone());
+    let file = snapshot.metadata_of_copy(&target, copied.collect()).await;
+    file.map_err(|error| Fault::of_class(error.class(), error.to_string()))
 }
 
 /// Where the copies went, and the snapshot of them goes.
