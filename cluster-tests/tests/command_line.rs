@@ -187,6 +187,69 @@ async fn s41_a_target_object_that_exists_before_the_job_is_never_touched() {
     assert_eq!(tree::files(&target).len(), 1, "nothing was written beside it");
 }
 
+/// A tree like the story's own, whose collection has this, too.
+fn tree_with(root: &Path, also: &str) {
+    tree::make(root, 2, 4_096);
+    let metadata = tree::files(root).into_iter().find(|path| path.extension().is_some_and(|end| end == "json"));
+    let metadata = root.join(metadata.expect("the metadata"));
+    let mut content: Value = serde_json::from_slice(&std::fs::read(&metadata).expect("a file")).expect("JSON");
+    content["collection"]["schema"] = serde_json::from_str(also).expect("JSON");
+    content["collection"]["partitions"] = serde_json::json!({ "p1": tree::PARTITION.to_string(), "p2": "11" });
+    std::fs::write(&metadata, content.to_string()).expect("a file can be written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warning_is_told_by_inspect_dry_run_and_submit_and_has_to_be_accepted_where_a_copy_cannot_work() {
+    let cluster = started().await;
+    let (source, target) = (cluster.path("source"), cluster.path("target"));
+    tree_with(&source, "{\"properties\": [{\"key\": \"cipher.ezID\", \"value\": \"42\"}]}");
+    let words = "warning: the collection is encrypted (property cipher.ezID)";
+    let told = |output: &Output| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && said.contains(words) && said.contains("`--accept encryption-zone`"),
+            "{said}"
+        );
+    };
+    let inspected = ferry(&["snapshot", "inspect", &file_uri(&source), "-o", "json"]);
+    told(&inspected);
+    assert_eq!(json(&inspected)["warnings"][0]["kind"], "encryption-zone");
+    let planned = submit(&cluster, &source, &target, &["--dry-run", "-o", "json"]);
+    told(&planned);
+    assert_eq!(json(&planned)["plan"]["warnings"][0]["reason"], "ENCRYPTION_ZONE");
+    assert_refused(&submit(&cluster, &source, &target, &[]), 2, &["accept: lacks encryption-zone", "zone 42"]);
+    let unknown = submit(&cluster, &source, &target, &["--accept", "all"]);
+    assert_refused(&unknown, 2, &["there is no warning \"all\"", "encryption-zone"]);
+    let accepted = submit(&cluster, &source, &target, &["--accept", "encryption-zone", "--wait", "-o", "json"]);
+    told(&accepted);
+    let answer = json(&accepted);
+    assert_eq!((&answer["warnings"][0]["reason"], &answer["total_warnings"]), (&"ENCRYPTION_ZONE".into(), &"1".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_snapshot_is_copied_to_partitions_by_name() {
+    let cluster = started().await;
+    let (source, target) = (cluster.path("source"), cluster.path("target"));
+    tree_with(&source, "{}");
+    let first = tree::FIRST_SEGMENT.to_string();
+    let options = ["--segments", &first, "--map-partition", "p1=77", "--wait"];
+    let copied = submit(&cluster, &source, &target, &options);
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    let files = tree::files(&target);
+    assert_eq!(files.iter().filter(|path| path.starts_with("insert_log/200/77")).count(), 3, "{files:?}");
+    let other = submit(&cluster, &source, &target, &["--partition", "p3"]);
+    assert_refused(&other, 2, &["select.partitions: names \"p3\"", "it has \"p1\" (10), \"p2\" (11)"]);
+    assert_refused(
+        &submit(&cluster, &source, &target, &["--partition", "p2"]),
+        2,
+        &["no segment of the snapshot is of p2"],
+    );
+    let both = submit(&cluster, &source, &target, &["--partition", "p1", "--wait", "-o", "json"]);
+    assert_eq!(json(&both)["job"]["total_segments"], "2");
+    let confused = submit(&cluster, &source, &target, &["--on-failure", "pause", "--on-exhausted", "fail"]);
+    assert_refused(&confused, 2, &["options.on_failure: differs from options.on_exhausted"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_truncated_or_foreign_manifest_fails_the_job_at_once_and_is_named() {
     let cluster = started().await;

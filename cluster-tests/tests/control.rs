@@ -3,7 +3,8 @@
 use cluster_tests::cluster::{Cluster, submit_request};
 use cluster_tests::{eventually, tree};
 use ferry_proto::v1::{
-    AttemptEnd, CleanupState, ExhaustedPolicy, JobOptions, JobState, SubmitJobRequest, UpdateJobRequest,
+    AttemptEnd, CleanupState, ExhaustedPolicy, ExplainJobRequest, FailurePolicy, JobOptions, JobState, PausedBy,
+    SubmitJobRequest, UpdateJobRequest, WaitingOn,
 };
 use std::path::PathBuf;
 
@@ -116,6 +117,45 @@ async fn a_job_that_used_up_its_attempts_pauses_and_completes_once_the_cause_is_
         let last = task.attempts.last().expect("every task had an attempt");
         assert_eq!((last.end(), last.attempt, last.error.as_str()), (AttemptEnd::Copied, task.attempt, ""));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_source_object_is_missing_pauses_names_it_and_completes_once_it_is_put_back() {
+    let story = Story::start(2).await;
+    let segment = tree::FIRST_SEGMENT + SEGMENTS - 1;
+    let object = format!("insert_log/{}/{}/{segment}/1/1", tree::COLLECTION, tree::PARTITION);
+    let (lost, kept) = (story.source.join(&object), story.cluster.path("kept"));
+    std::fs::rename(&lost, &kept).expect("a file can be moved");
+    for (collection, options) in [
+        (1, JobOptions { on_failure: FailurePolicy::Pause.into(), ..Default::default() }),
+        (2, JobOptions { on_exhausted: ExhaustedPolicy::Pause.into(), ..Default::default() }),
+    ] {
+        let job_id = story.submit(collection, options).await;
+        let job = story.cluster.job_when(job_id, "its pause", |job| job.paused).await;
+        assert_eq!((job.state(), job.reason.as_str()), (JobState::Executing, ""), "a pause is no end");
+        story
+            .cluster
+            .job_when(job_id, "its attempts to end", |job| job.tasks.is_some_and(|all| all.in_progress == 0))
+            .await;
+        let leader = story.cluster.leader().await;
+        let told = story.cluster.jobs(leader).explain_job(ExplainJobRequest { job_id }).await;
+        let told = told.expect("an explanation").into_inner();
+        assert_eq!((told.waiting_on(), told.paused_by()), (WaitingOn::Paused, PausedBy::Failure), "{told:?}");
+        assert!(told.explanation.contains(&object) && told.error.contains(&object), "{told:?}");
+        assert!(told.explanation.contains("mend the cause, then resume it"), "{told:?}");
+
+        // A resume without that only asks for the object again.
+        story.cluster.resume(job_id).await;
+        story.cluster.job_when(job_id, "its next pause", |job| job.paused).await;
+        std::fs::copy(&kept, &lost).expect("a file can be copied");
+        story.cluster.resume(job_id).await;
+        assert_eq!(story.cluster.ended(job_id).await.state(), JobState::Completed);
+        story.assert_copied(collection, job_id).await;
+        std::fs::remove_file(&lost).expect("a file can be removed");
+    }
+    let job_id = story.submit(3, JobOptions::default()).await;
+    let job = story.cluster.ended(job_id).await;
+    assert!(job.state() == JobState::Failed && job.reason.contains(&object), "without a policy it fails: {job:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 """A client that knows nothing of Ferry but an address: grpcio and reflection, no generated code.
 
-Submits through a follower, reads the job from every node, watches it to its end, reads its events, and allocates ids
-from two nodes at once. Exits with 0 only if all of it came out right.
+Submits through a follower, reads the job from every node, watches it to its end, reads its events, allocates ids from
+two nodes at once, and is refused with a hundred long violations. Exits with 0 only if all of it came out right.
 
 Usage: foreign_client.py SOURCE_URI TARGET_URI ADDRESS ADDRESS ADDRESS
 """
@@ -53,6 +53,19 @@ def allocated(node):
     return ids
 
 
+def refused(node, **fields):
+    """Sends a bad submit ten times: grpcio gives up at random on the metadata of one answer that is too large."""
+    for _ in range(10):
+        try:
+            node.call("JobService", "SubmitJob", **fields)
+            raise AssertionError("a bad submit was taken")
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
+            details = dict(error.trailing_metadata())["grpc-status-details-bin"]
+            assert len(error.details()) + len(details) < 4096, (len(error.details()), len(details))
+            assert "more" in error.details(), error.details()
+
+
 def main():
     source, target, *addresses = sys.argv[1:]
     nodes = [Node(address) for address in addresses]
@@ -97,6 +110,11 @@ def main():
     with concurrent.futures.ThreadPoolExecutor() as pool:
         left, right = pool.map(allocated, nodes[:2])
     assert len(set(left) | set(right)) == len(left) + len(right) == 700, "an id was given out twice"
+
+    uri = "s3://key:secret@bucket/" + "a" * 4000
+    bad = {"source_segment_id": -1, "target_segment_id": -1}
+    for node in (nodes[0], through):
+        refused(node, source={"uri": uri}, target={"uri": uri, "collection_id": 1}, id_mappings=[bad] * 100)
 
     try:
         through.call("JobService", "GetJob", job_id=1)

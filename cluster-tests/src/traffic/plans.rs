@@ -177,7 +177,7 @@ impl Plans {
             target: Some(TargetRef { uri: file_uri(&choice.target), collection_id, ..TargetRef::default() }),
             id_mappings: choice.mappings.iter().map(mapping).collect(),
             options: Some(choice.options.clone()),
-            dry_run: false,
+            ..SubmitJobRequest::default()
         };
         let described = Described {
             name: &name,

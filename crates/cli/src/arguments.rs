@@ -27,10 +27,34 @@ pub(crate) fn file_uri(path: &Path) -> Option<String> {
     Some(ferry_snapshot::file_uri(&absolute))
 }
 
-/// `SRC=DST`: a source partition and its target.
-pub(crate) fn partition(text: &str) -> Result<(i64, i64), String> {
-    let ids = text.split_once('=').and_then(|(source, target)| Some((id(source)?, id(target)?)));
-    ids.ok_or_else(|| "write SOURCE=TARGET with two partition ids, like 10=20".to_owned())
+/// `SOURCE=TARGET`: a source partition and its target.
+pub(crate) fn partition_target(text: &str) -> Result<(String, i64), String> {
+    let pair = text.rsplit_once('=').and_then(|(source, target)| Some((source.trim(), id(target)?)));
+    let (source, target) = pair.filter(|(source, _)| !source.is_empty()).ok_or_else(|| {
+        "write SOURCE=TARGET with the source's name or id and the target's id, like _default=20".to_owned()
+    })?;
+    Ok((source.to_owned(), target))
+}
+
+/// A source partition that is copied, or by the option's older meaning, the target of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Partition {
+    /// By name or id.
+    Chosen(String),
+    /// Source and target, by id.
+    Mapped(i64, i64),
+}
+
+/// `NAME`, `ID` or `ID=ID`. No partition's name in Milvus has an equals sign.
+pub(crate) fn partition(text: &str) -> Result<Partition, String> {
+    match text.split_once('=') {
+        None if text.trim().is_empty() => Err("write the name or the id of a partition".to_owned()),
+        None => Ok(Partition::Chosen(text.trim().to_owned())),
+        Some((source, target)) => match (id(source), id(target)) {
+            (Some(source), Some(target)) => Ok(Partition::Mapped(source, target)),
+            _ => Err(format!("to map a partition to its target, write --map-partition {text}")),
+        },
+    }
 }
 
 /// `KEY=VALUE`: a label.
@@ -47,7 +71,7 @@ fn id(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Uri, label, partition, uri};
+    use super::{Partition, Uri, label, partition, partition_target, uri};
 
     #[test]
     fn a_uri_is_taken_as_it_is() {
@@ -72,11 +96,21 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_is_chosen_by_name_or_id_and_the_older_form_maps_one() {
+        assert_eq!(partition("_default"), Ok(Partition::Chosen("_default".to_owned())));
+        assert_eq!(partition("10"), Ok(Partition::Chosen("10".to_owned())));
+        assert_eq!(partition("10=20"), Ok(Partition::Mapped(10, 20)));
+        assert_eq!(partition("a=20"), Err("to map a partition to its target, write --map-partition a=20".to_owned()));
+        assert!(partition(" ").is_err());
+    }
+
+    #[test]
     fn partitions_and_labels_are_pairs() {
-        assert_eq!(partition("10=20"), Ok((10, 20)));
+        assert_eq!(partition_target("10=20"), Ok(("10".to_owned(), 20)));
+        assert_eq!(partition_target("_default=20"), Ok(("_default".to_owned(), 20)));
         assert_eq!(label("team=a=b"), Ok(("team".to_owned(), "a=b".to_owned())));
         for bad in ["10", "10=", "=20", "a=b"] {
-            assert!(partition(bad).is_err(), "{bad}");
+            assert!(partition_target(bad).is_err(), "{bad}");
         }
         assert!(label("team").is_err() && label("=x").is_err());
     }

@@ -8,7 +8,7 @@ use crate::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, S
 use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use crate::key::Key;
 use crate::limits;
-use crate::row::{ExhaustedPolicy, Job, JobOptions, JobSpec, ManifestPin, Row, Settle, Task, Worker};
+use crate::row::{FailurePolicy, Job, JobOptions, JobSpec, ManifestPin, Row, Settle, Task, Worker};
 use crate::tables::{Memory, Read};
 use crate::time::{Stamp, Time};
 use crate::view;
@@ -254,7 +254,7 @@ fn options(manner: u16) -> JobOptions {
         segments_per_task_max: u32::from(manner % 3) + 1,
         attempts_max: u32::from(manner % 2) + 1,
         start_paused: manner.is_multiple_of(16),
-        on_exhausted: if manner.is_multiple_of(5) { ExhaustedPolicy::Pause } else { ExhaustedPolicy::Fail },
+        on_failure: if manner.is_multiple_of(5) { FailurePolicy::Pause } else { FailurePolicy::Fail },
         ..JobOptions::default()
     }
 }

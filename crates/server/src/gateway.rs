@@ -1,8 +1,9 @@
-//! What every call from outside passes: forwarding to the leader, one wording for messages that are too large, and
-//! the count of calls by outcome. Calls between nodes go straight through.
+//! What every call from outside passes: forwarding to the leader, one wording for messages that are too large, a size that
+//! every refusal keeps to, and the count of calls by outcome. Calls between nodes go straight through.
 
 use crate::forward::{Forwarder, Route};
 use crate::metrics::Metrics;
+use crate::status::fitted;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
@@ -100,9 +101,11 @@ impl GatewayLayer {
     }
 
     fn reworded(&self, response: Response<Body>) -> Response<Body> {
-        let refused = Status::from_header_map(response.headers())
-            .is_some_and(|status| status.code() == Code::OutOfRange && status.message().starts_with(TOO_LARGE));
-        if refused { self.forwarder.too_large().into_http() } else { response }
+        let Some(status) = Status::from_header_map(response.headers()) else { return response };
+        if status.code() == Code::OutOfRange && status.message().starts_with(TOO_LARGE) {
+            return self.forwarder.too_large().into_http();
+        }
+        fitted(&status).map_or(response, Status::into_http)
     }
 }
 

@@ -1,45 +1,58 @@
 //! Errors as gRPC statuses, mapped in one place; every message names the field or thing and the next step.
 
+mod fit;
+
 use ferry_machine::outcome::Rejection;
 use ferry_raft::{MembershipError, ProposeError, ReadError};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
+pub(crate) use fit::{cut, fitted};
+
 /// Metadata that names the leader, where one is known.
 pub(crate) const LEADER_ID: &str = "ferry-leader-id";
-/// Violations told in one answer: a status travels in headers, which are small.
+/// Violations told in one answer, where there is room for them.
 const VIOLATIONS_MAX: usize = 8;
 /// Characters of a user's own text that are repeated in a message.
 const ECHO_CHARS_MAX: usize = 80;
 
 /// What is wrong with a request, field by field.
 #[derive(Debug, Default)]
-pub(crate) struct Violations(Vec<FieldViolation>);
+pub(crate) struct Violations {
+    told: Vec<FieldViolation>,
+    /// Those that are only counted, too.
+    total: usize,
+}
 
 impl Violations {
-    /// Notes one; those beyond the most that are told are only counted by their absence.
+    /// Notes one; those beyond the most that are told are only counted.
     pub(crate) fn add(&mut self, field: impl Into<String>, reason: impl Into<String>) {
-        if !self.is_full() {
-            self.0.push(FieldViolation::new(field, reason));
+        self.add_with(|| (field.into(), reason.into()));
+    }
+
+    /// The same of one that is put into words only if it is told.
+    pub(crate) fn add_with(&mut self, words: impl FnOnce() -> (String, String)) {
+        self.total += 1;
+        if self.told.len() < VIOLATIONS_MAX {
+            let (field, reason) = words();
+            self.told.push(FieldViolation::new(field, reason));
         }
     }
 
     /// Notes one unless the condition holds.
     pub(crate) fn require(&mut self, holds: bool, field: &str, reason: impl FnOnce() -> String) {
         if !holds {
-            self.add(field, reason());
+            self.add_with(|| (field.to_owned(), reason()));
         }
-    }
-
-    /// Nothing more will be told.
-    pub(crate) fn is_full(&self) -> bool {
-        self.0.len() >= VIOLATIONS_MAX
     }
 
     /// INVALID_ARGUMENT if there is any.
     pub(crate) fn into_result(self) -> Result<(), Status> {
-        if self.0.is_empty() { Ok(()) } else { Err(with_violations(Code::InvalidArgument, self.0)) }
+        if self.told.is_empty() {
+            return Ok(());
+        }
+        Err(fit::with_violations(Code::InvalidArgument, &self.told, self.total))
     }
 }
 
@@ -50,13 +63,7 @@ pub(crate) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> St
 
 /// A status about one field.
 pub(crate) fn of_field(code: Code, field: impl Into<String>, reason: impl Into<String>) -> Status {
-    with_violations(code, vec![FieldViolation::new(field, reason)])
-}
-
-fn with_violations(code: Code, violations: Vec<FieldViolation>) -> Status {
-    let sentences: Vec<String> =
-        violations.iter().map(|violation| format!("{}: {}", violation.field, violation.description)).collect();
-    Status::with_error_details(code, sentences.join("; "), ErrorDetails::with_bad_request(violations))
+    fit::with_violations(code, &[FieldViolation::new(field, reason)], 1)
 }
 
 /// A user's own text, short enough and safe for a message.
@@ -139,5 +146,6 @@ pub(crate) fn of_rejection(rejection: &Rejection) -> Status {
 /// A status whose message already says which field it is about.
 fn of_message(code: Code, field: &str, message: String) -> Status {
     let details = ErrorDetails::with_bad_request_violation(field, message.clone());
-    Status::with_error_details(code, message, details)
+    let status = Status::with_error_details(code, message, details);
+    fitted(&status).unwrap_or(status)
 }

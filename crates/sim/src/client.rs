@@ -12,7 +12,7 @@ use ferry_machine::command::{Command, IdMapping, SubmitPage};
 use ferry_machine::id::{JobId, SegmentId, WorkerId};
 use ferry_machine::limits::MAPPINGS_PER_PAGE_MAX;
 use ferry_machine::outcome::Outcome;
-use ferry_machine::row::{ExhaustedPolicy, JobOptions, JobSpec};
+use ferry_machine::row::{FailurePolicy, JobOptions, JobSpec};
 use ferry_machine::view;
 
 /// A client sends a page again when it was not answered for this long.
@@ -140,7 +140,7 @@ fn spec(segments: u64, huge: bool, random: &mut Random) -> JobSpec {
         segments_per_task_max: if huge { 100 } else { u32::try_from(random.between(1, 3)).unwrap_or(1) },
         attempts_max: u32::try_from(random.between(1, 6)).unwrap_or(1),
         start_paused: random.percent(5),
-        on_exhausted: if random.percent(30) { ExhaustedPolicy::Pause } else { ExhaustedPolicy::Fail },
+        on_failure: if random.percent(30) { FailurePolicy::Pause } else { FailurePolicy::Fail },
         ..JobOptions::default()
     };
     JobSpec { build_ids: u32::try_from(random.between(0, 2)).unwrap_or_default(), options, ..bare_spec(segments) }

@@ -111,7 +111,14 @@ impl Snapshot {
     /// What the metadata alone tells.
     pub fn warnings(&self) -> Vec<Warning> {
         let collection = &self.metadata().collection;
-        let of_snapshot = |kind, text| Warning { kind, segment_id: None, text };
+        let of_snapshot = |kind: WarningKind, text| {
+            let next = if kind.needs_accept() {
+                format!("; a job has to accept it: `--accept {kind}`")
+            } else {
+                String::new()
+            };
+            Warning { kind, segment_id: None, text: format!("{text}{next}") }
+        };
         let encrypted = encryption(&collection.schema, &collection.properties)
             .map(|text| of_snapshot(WarningKind::EncryptionZone, text));
         let external = external(&collection.schema).map(|text| of_snapshot(WarningKind::ExternalTable, text));
@@ -196,8 +203,8 @@ fn encryption(schema: &Value, properties: &[Property]) -> Option<String> {
     let zone = told.iter().find(|(key, _)| key.eq_ignore_ascii_case(CIPHER_ZONE));
     let zone = zone.and_then(|(_, id)| id.parse::<i64>().ok()).map(|id| format!(" {id}")).unwrap_or_default();
     Some(format!(
-        "the collection is encrypted (property {}): its files can be read only in encryption zone{zone}; restore them into \
-         a database of that same zone",
+        "the collection is encrypted (property {}): its files can be read only in encryption zone{zone}, by a \
+         database of that same zone",
         told[0].0
     ))
 }
@@ -219,7 +226,7 @@ fn external(schema: &Value) -> Option<String> {
     let at = source.filter(|source| !source.contains(['@', '?'])).map(|source| format!(" at {source}"));
     Some(format!(
         "the collection is an external table: its rows lie{} outside of Milvus, and no copy of its segments takes them \
-         along; define the table again in the target instead",
+         along: define the table again in the target instead",
         at.unwrap_or_default()
     ))
 }

@@ -5,13 +5,13 @@ use crate::copy::FileCopy;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::{Meta, Place, with_retries};
-use ferry_proto::v1::{Assign, CopiedSegment, ManifestPin};
+use ferry_proto::v1::{self, Assign, CopiedSegment, ManifestPin};
 use ferry_snapshot::{
-    Checksum, FileKind, IndexChoice, Location, Mapping, PlannedFile, SegmentPlan, Snapshot, SnapshotFile, Stores,
-    Target,
+    Checksum, FileKind, IndexChoice, IndexKind, Location, Mapping, PlannedFile, SegmentPlan, Snapshot, SnapshotFile,
+    Stores, Target,
 };
 use futures::{StreamExt, TryStreamExt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The plans of an assignment's segments.
@@ -46,7 +46,7 @@ impl Plan {
     pub(crate) async fn of(assign: &Assign, stores: &Stores, request_timeout: Duration) -> Result<Plan, Fault> {
         let snapshot = open_source(assign, stores).await?;
         let location = open_target(assign, stores)?;
-        let target = target(assign, location);
+        let target = target(assign, location)?;
         let pins = pins(assign)?;
         let mut segments = Vec::with_capacity(assign.id_mappings.len());
         for (mapping, pin) in assign.id_mappings.iter().zip(pins) {
@@ -194,6 +194,27 @@ fn pins(assign: &Assign) -> Result<Vec<Option<Checksum>>, Fault> {
     Ok(assign.manifests.iter().map(pin).collect())
 }
 
+/// Which index files are copied; a kind that this worker does not know it cannot leave out, nor copy.
+fn indexes(assign: &Assign) -> Result<IndexChoice, Fault> {
+    let mut kinds = BTreeSet::new();
+    for value in &assign.indexes {
+        match v1::IndexKind::try_from(*value) {
+            Ok(v1::IndexKind::All) => return Ok(IndexChoice::All),
+            Ok(v1::IndexKind::None) => return Ok(IndexChoice::none()),
+            Ok(v1::IndexKind::Vector) => _ = kinds.insert(IndexKind::Vector),
+            Ok(v1::IndexKind::Scalar) => _ = kinds.insert(IndexKind::Scalar),
+            Ok(v1::IndexKind::Text) => _ = kinds.insert(IndexKind::Text),
+            Ok(v1::IndexKind::Json) => _ = kinds.insert(IndexKind::Json),
+            Ok(v1::IndexKind::Unspecified) | Err(_) => {
+                let reason =
+                    format!("the job copies indexes of kind {value}, which this worker does not know; upgrade it");
+                return Err(Fault::Transient(reason));
+            }
+        }
+    }
+    Ok(if assign.indexes.is_empty() { IndexChoice::All } else { IndexChoice::Only(kinds) })
+}
+
 /// Where the assignment's copies go.
 pub(crate) fn open_target(assign: &Assign, stores: &Stores) -> Result<Location, Fault> {
     let uri = assign.target.as_ref().map_or("", |target| target.uri.as_str());
@@ -205,15 +226,15 @@ pub(crate) fn open_target(assign: &Assign, stores: &Stores) -> Result<Location, 
 }
 
 /// Where the copies go, and under which ids.
-pub(crate) fn target(assign: &Assign, location: Location) -> Target {
+pub(crate) fn target(assign: &Assign, location: Location) -> Result<Target, Fault> {
     let target = assign.target.clone().unwrap_or_default();
-    Target {
+    Ok(Target {
         location,
         collection_id: target.collection_id,
         partition_ids: target.partition_ids.into_iter().collect(),
         build_id_base: assign.first_build_id,
         snapshot_id: assign.snapshot_id,
         is_bundle: false,
-        indexes: IndexChoice::All,
-    }
+        indexes: indexes(assign)?,
+    })
 }

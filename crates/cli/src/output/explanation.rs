@@ -60,6 +60,7 @@ fn paused_by(paused_by: PausedBy) -> &'static str {
         PausedBy::Unspecified => "-",
         PausedBy::User => "its user",
         PausedBy::ExhaustedAttempts => "a task that used up its attempts",
+        PausedBy::Failure => "a task that failed for good",
     }
 }
 

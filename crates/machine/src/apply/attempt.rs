@@ -11,7 +11,7 @@ use crate::derive;
 use crate::id::{TaskId, WorkerId};
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
-use crate::row::{CleanUp, ExhaustedPolicy, Job, JobState, Settle, Task, TaskOutcome};
+use crate::row::{CleanUp, FailurePolicy, Job, JobState, Settle, Task, TaskOutcome};
 use crate::time::Time;
 use ferry_planted::Bug;
 
@@ -53,8 +53,8 @@ enum Verdict {
     },
     /// The job is to wait for its user.
     Pauses {
-        /// The task whose attempts are used up.
-        exhausted: TaskId,
+        /// The task that no attempt can help any more.
+        by: TaskId,
     },
 }
 
@@ -106,9 +106,9 @@ fn conclude(desk: &mut Desk<'_>, job: &mut Job, verdict: Verdict) -> Result<bool
             job.settle = Settle::Tasks { after: before_first_task(job) };
             Ok(false)
         }
-        Verdict::Pauses { exhausted } => {
+        Verdict::Pauses { by } => {
             job.paused = true;
-            job.exhausted = Some(exhausted);
+            job.paused_by = Some(by);
             Ok(false)
         }
         Verdict::Fails { cause } => {
@@ -157,10 +157,10 @@ fn end_work(desk: &mut Desk<'_>, job: &mut Job, task: &mut Task, ending: &Ending
             task.queued_at = Some(desk.now.at);
             Ok(Verdict::None)
         }
-        Ending::Failed(FailureKind::Permanent, reason, _) => Ok(fail_task(desk, task, reason)),
+        Ending::Failed(FailureKind::Permanent, reason, _) => Ok(give_up(desk, job, task, reason, desk.now.at)),
         Ending::Failed(FailureKind::Refused, reason, worker) => {
             if task.refused_by.is_some_and(|first| first != *worker) {
-                return Ok(fail_task(desk, task, reason));
+                return Ok(give_up(desk, job, task, reason, desk.now.at));
             }
             task.refused_by = Some(*worker);
             let at = desk.now.at.plus(backoff_ms(task.id, task.attempt, task.failures.saturating_add(1)));
@@ -174,7 +174,7 @@ fn end_work(desk: &mut Desk<'_>, job: &mut Job, task: &mut Task, ending: &Ending
     }
 }
 
-/// Counts a failed attempt: back into the queue, or, with all attempts used up, what the job's policy says.
+/// Counts a failed attempt: back into the queue, or given up with all attempts used up.
 fn retry(desk: &Desk<'_>, job: &Job, task: &mut Task, reason: &str, at: Time) -> Verdict {
     task.failures = task.failures.saturating_add(1);
     if task.failures < job.spec.options.attempts_max {
@@ -182,22 +182,26 @@ fn retry(desk: &Desk<'_>, job: &Job, task: &mut Task, reason: &str, at: Time) ->
         task.queued_at = Some(at);
         return Verdict::None;
     }
-    match job.spec.options.on_exhausted {
-        ExhaustedPolicy::Fail => fail_task(desk, task, reason),
-        ExhaustedPolicy::Pause => {
-            task.last_error = validate::reason(reason);
-            task.failures = 0;
-            task.queued_at = Some(at);
-            Verdict::Pauses { exhausted: task.id }
-        }
-    }
+    give_up(desk, job, task, reason, at)
 }
 
-fn fail_task(desk: &Desk<'_>, task: &mut Task, reason: &str) -> Verdict {
+/// No attempt can help any more as things are: the task fails, or waits with fresh attempts for the resume of its job, of
+/// which the first begins at `at` or later.
+fn give_up(desk: &Desk<'_>, job: &Job, task: &mut Task, reason: &str, at: Time) -> Verdict {
     let reason = validate::reason(reason);
     task.last_error.clone_from(&reason);
-    task.outcome = TaskOutcome::Failed { ended: desk.now, reason: reason.clone() };
-    Verdict::Fails { cause: reason }
+    match job.spec.options.on_failure {
+        FailurePolicy::Fail => {
+            task.outcome = TaskOutcome::Failed { ended: desk.now, reason: reason.clone() };
+            Verdict::Fails { cause: reason }
+        }
+        FailurePolicy::Pause => {
+            task.failures = 0;
+            task.refused_by = None;
+            task.queued_at = Some(at);
+            Verdict::Pauses { by: task.id }
+        }
+    }
 }
 
 fn end_clean_up(desk: &Desk<'_>, job: &Job, task: &mut Task, ending: &Ending<'_>) -> Result<Verdict, Rejection> {

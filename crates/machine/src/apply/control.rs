@@ -36,7 +36,7 @@ pub(super) fn fail(desk: &mut Desk<'_>, id: JobId, reason: &str) -> Result<Outco
 pub(super) fn pause(desk: &mut Desk<'_>, id: JobId, paused: bool) -> Result<Outcome, Rejection> {
     let old = desk.job(id)?;
     must_live(&old, "only a job that has not ended can be paused or resumed")?;
-    let job = Job { paused, exhausted: old.exhausted.filter(|_| paused), ..old.clone() };
+    let job = Job { paused, paused_by: old.paused_by.filter(|_| paused), ..old.clone() };
     desk.put_job(Some(&old), job);
     Ok(Outcome::Job(id))
 }

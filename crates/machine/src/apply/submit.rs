@@ -80,7 +80,7 @@ fn draft(desk: &Desk<'_>, id: JobId, request_id: &str, spec: &JobSpec) -> Job {
         spec: spec.clone(),
         state: JobState::Draft { expires_at: desk.now.at.plus(limits::DRAFT_IDLE_MS) },
         paused: spec.options.start_paused,
-        exhausted: None,
+        paused_by: None,
         submitted: desk.now,
         started: None,
         first_task: TaskId(0),

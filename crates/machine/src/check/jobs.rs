@@ -38,8 +38,8 @@ fn check_life(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
     findings.expect(derive::ended(job).is_none_or(|ended| come(view, ended.at)), key, "ended in the future");
     findings.expect(draft || job.mappings == job.spec.segments, key, "lacks mappings");
     let own = |task: TaskId| (job.first_task.0..).contains(&task.0) && read::task(view.read, task).is_some();
-    findings.expect(job.exhausted.is_none_or(own), key, "was paused by a task that it does not have");
-    findings.expect(job.paused || job.exhausted.is_none(), key, "goes on although a task paused it");
+    findings.expect(job.paused_by.is_none_or(own), key, "was paused by a task that it does not have");
+    findings.expect(job.paused || job.paused_by.is_none(), key, "goes on although a task paused it");
     match job.state {
         JobState::Draft { .. } => findings.expect(created == 0, key, "is a draft with tasks"),
         JobState::Pending => findings.expect(created < planned, key, "is pending although all its tasks exist"),

@@ -2,13 +2,13 @@
 
 use super::dispatch::Workers;
 use super::heads::Heads;
-use super::{Connected, Explanation, WaitingOn};
+use super::{Connected, Explanation, PausedBy, WaitingOn};
 use crate::derive;
 use crate::id::JobId;
 use crate::key::Key;
 use crate::limits;
 use crate::read;
-use crate::row::{Job, JobState, Settle};
+use crate::row::{AttemptEnd, Job, JobState, Settle};
 use crate::tables::Read;
 use crate::time::Time;
 use crate::view;
@@ -43,9 +43,28 @@ fn explain_copy(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) 
         return WaitingOn::Attempts { running };
     }
     if job.paused {
-        return WaitingOn::Paused { exhausted: job.exhausted };
+        return WaitingOn::Paused { by: paused_by(read, job) };
     }
     explain_queue(read, job, now, connected)
+}
+
+/// What paused a job: its user, or a task, whose last attempt tells why.
+fn paused_by(read: &dyn Read, job: &Job) -> PausedBy {
+    let Some(id) = job.paused_by else { return PausedBy::User };
+    let last = read::task(read, id).and_then(|task| task.attempts.last().map(|attempt| attempt.end));
+    match last {
+        Some(AttemptEnd::Permanent | AttemptEnd::Refused) => PausedBy::Failure(id),
+        Some(
+            AttemptEnd::Transient
+            | AttemptEnd::Lost
+            | AttemptEnd::Copied
+            | AttemptEnd::Published
+            | AttemptEnd::CleanedUp
+            | AttemptEnd::GivenBack
+            | AttemptEnd::Stopped,
+        )
+        | None => PausedBy::ExhaustedAttempts(id),
+    }
 }
 
 /// Why no task of the job's queue is leased, be it a copy or a clean-up.

@@ -20,7 +20,7 @@ use std::ops::Bound;
 
 pub use explain::explain;
 pub use heads::Heads;
-pub use waiting::{Explanation, WaitingOn};
+pub use waiting::{Explanation, PausedBy, WaitingOn};
 
 /// How much one plan takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,8 +15,8 @@ pub enum WaitingOn {
     },
     /// It is paused; what runs goes on.
     Paused {
-        /// The task that used up its attempts; `None`: its user paused it.
-        exhausted: Option<TaskId>,
+        /// What paused it.
+        by: PausedBy,
     },
     /// No worker that may take tasks is connected.
     NoWorker {
@@ -76,6 +76,17 @@ pub enum WaitingOn {
     },
 }
 
+/// What paused a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PausedBy {
+    /// Its user, at its submit or later.
+    User,
+    /// A task that used up its attempts; a resume gives it new ones.
+    ExhaustedAttempts(TaskId),
+    /// A task that failed, and that no retry could help; a resume gives it new attempts.
+    Failure(TaskId),
+}
+
 /// What a job waits for, at a moment, with what its user needs to judge it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
@@ -123,9 +134,10 @@ impl WaitingOn {
     #[must_use]
     pub fn task(&self) -> Option<TaskId> {
         match self.innermost() {
-            Self::Paused { exhausted } => *exhausted,
+            Self::Paused { by: PausedBy::ExhaustedAttempts(task) | PausedBy::Failure(task) } => Some(*task),
             Self::Backoff { task, .. } | Self::AnotherWorker { task } => Some(*task),
             Self::CreatingTasks { .. }
+            | Self::Paused { by: PausedBy::User }
             | Self::NoWorker { .. }
             | Self::NoFreeSlot { .. }
             | Self::Turn { .. }
@@ -171,7 +183,7 @@ impl Explanation {
             WaitingOn::CreatingTasks { created, planned } => {
                 format!("its tasks are being created: {created} of {planned}")
             }
-            WaitingOn::Paused { exhausted } => self.say_paused(*exhausted),
+            WaitingOn::Paused { by } => self.say_paused(*by),
             WaitingOn::NoWorker { draining: 0 } => "no worker is connected that takes tasks: start one".to_owned(),
             WaitingOn::NoWorker { draining } => {
                 format!("{} drained, and no other is connected: undrain one, or start another", are(*draining))
@@ -211,16 +223,21 @@ impl Explanation {
         }
     }
 
-    fn say_paused(&self, exhausted: Option<TaskId>) -> String {
+    fn say_paused(&self, by: PausedBy) -> String {
         let running = if self.running > 0 {
             format!("; {} under way and will count", counted(self.running, "attempt"))
         } else {
             String::new()
         };
-        match exhausted {
-            None => format!("its user paused it: resume it{running}"),
-            Some(task) => format!(
+        match by {
+            PausedBy::User => format!("its user paused it: resume it{running}"),
+            PausedBy::ExhaustedAttempts(task) => format!(
                 "task {task} used up its attempts, which paused it: mend the cause, then resume it{running}; last error: {}",
+                self.error
+            ),
+            PausedBy::Failure(task) => format!(
+                "task {task} failed, which paused it, and no attempt can help as things are: mend the cause, then resume \
+                 it{running}; error: {}",
                 self.error
             ),
         }

@@ -36,7 +36,7 @@ pub enum Transition {
     Failed,
     /// Its user ended it; no target was or will be visible.
     Canceled,
-    /// Its user, its submit or a task that used up its attempts paused it.
+    /// Its user, its submit, or a task that failed for good or used up its attempts paused it.
     Paused,
     /// Its user resumed it.
     Resumed,

@@ -2,7 +2,7 @@
 
 use crate::id::{JobId, SegmentId, TaskId};
 use crate::time::{Stamp, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A copy-segment job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +17,9 @@ pub struct Job {
     pub state: JobState,
     /// No new attempt starts while this is set.
     pub paused: bool,
-    /// The task whose attempts were used up, which paused the job; `None` while its user alone did, or nobody.
-    pub exhausted: Option<TaskId>,
+    /// The task that failed for good or used up its attempts, which paused the job; `None` while its user alone did, or
+    /// nobody.
+    pub paused_by: Option<TaskId>,
     /// When the job was submitted: its last page committed (its first, while it is a draft).
     pub submitted: Stamp,
     /// When it began to execute.
@@ -93,8 +94,10 @@ pub struct JobOptions {
     pub start_paused: bool,
     /// How copies are verified.
     pub verify: VerifyMode,
-    /// What an exhausted task does to its job.
-    pub on_exhausted: ExhaustedPolicy,
+    /// What a task that failed for good, or used up its attempts, does to its job.
+    pub on_failure: FailurePolicy,
+    /// Which index files are copied.
+    pub indexes: Indexes,
 }
 
 impl Default for JobOptions {
@@ -108,7 +111,8 @@ impl Default for JobOptions {
             bandwidth_bytes_per_second: 0,
             start_paused: false,
             verify: VerifyMode::Standard,
-            on_exhausted: ExhaustedPolicy::Fail,
+            on_failure: FailurePolicy::Fail,
+            indexes: Indexes::All,
         }
     }
 }
@@ -122,13 +126,35 @@ pub enum VerifyMode {
     Full,
 }
 
-/// What a task that used up its attempts does to its job.
+/// What a task that no attempt can help any more does to its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExhaustedPolicy {
+pub enum FailurePolicy {
     /// The job fails.
     Fail,
-    /// The job is paused and the task waits for its resume.
+    /// The job is paused; its resume gives the task fresh attempts.
     Pause,
+}
+
+/// Which index files are copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Indexes {
+    /// Every index, of kinds that come later too.
+    All,
+    /// Those of these kinds; empty: none.
+    Only(BTreeSet<IndexKind>),
+}
+
+/// What an index is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IndexKind {
+    /// A vector field.
+    Vector,
+    /// A scalar field.
+    Scalar,
+    /// The words of a text field.
+    Text,
+    /// The keys of a JSON field.
+    Json,
 }
 
 /// Where a job stands in its life; a terminal state is final until collection.

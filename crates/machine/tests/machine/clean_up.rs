@@ -4,7 +4,7 @@ use crate::story::{Story, WRITES_FOR_MS};
 use ferry_machine::command::{Command, FailureKind, LeaseRef, TaskResult};
 use ferry_machine::limits;
 use ferry_machine::outcome::{Outcome, Rejection};
-use ferry_machine::row::{ExhaustedPolicy, JobSpec};
+use ferry_machine::row::{FailurePolicy, JobSpec};
 use ferry_machine::view::{CleanUpState, State};
 
 fn two_attempts(spec: &mut JobSpec) {
@@ -13,7 +13,7 @@ fn two_attempts(spec: &mut JobSpec) {
 
 fn patient(spec: &mut JobSpec) {
     spec.options.attempts_max = 2;
-    spec.options.on_exhausted = ExhaustedPolicy::Pause;
+    spec.options.on_failure = FailurePolicy::Pause;
 }
 
 /// Waits for the back-off of a task and leases it again.
@@ -95,6 +95,68 @@ fn a_task_that_used_up_its_attempts_pauses_its_job_where_it_shall() {
     let lease = story.lead()[0];
     story.fail(lease, FailureKind::Transient, "a new beginning");
     assert!(!story.job(job).paused, "its failures count from the beginning");
+}
+
+#[test]
+fn a_permanent_fault_pauses_its_job_where_it_shall_until_what_is_missing_is_put_back() {
+    let mut story = Story::new();
+    story.worker("w", 2);
+    let job = story.submit_with("r", 2, |spec| {
+        patient(spec);
+        spec.options.segments_per_task_max = 1;
+    });
+    let leases = story.lead();
+    story.fail(leases[0], FailureKind::Permanent, "source object file:///a/1 is missing; restore it");
+    assert_eq!(story.state(job), Some(State::Executing));
+    assert_eq!(
+        story.explain(job),
+        format!(
+            "task {} failed, which paused it, and no attempt can help as things are: mend the cause, then resume it; \
+             1 attempt under way and will count; error: source object file:///a/1 is missing; restore it",
+            leases[0].task
+        )
+    );
+    story.fail(leases[1], FailureKind::Permanent, "source object file:///a/2 is missing; restore it");
+    assert!(story.explain(job).contains("file:///a/2"), "the last fault is told: {}", story.explain(job));
+    assert_eq!(story.status(job).tasks.failed, 0);
+    story.ok(Command::PauseJob { job, paused: false });
+    let leases = story.lead();
+    assert_eq!(leases.len(), 2, "both have fresh attempts at once");
+    story.fail(leases[0], FailureKind::Transient, "throttled");
+    assert!(!story.job(job).paused, "its failures count from the beginning");
+    story.copy(leases[1]);
+    let lease = again(&mut story);
+    story.copy(lease);
+    assert_eq!(story.state(job), Some(State::Completed));
+}
+
+#[test]
+fn a_task_that_two_workers_were_refused_access_for_is_open_to_both_again_after_its_resume() {
+    let mut story = Story::new();
+    let workers = [story.worker("first", 1), story.worker("second", 1)];
+    let job = story.submit_with("r", 1, patient);
+    let lease = story.lead()[0];
+    story.fail(lease, FailureKind::Refused, "access denied");
+    let lease = again(&mut story);
+    story.fail(lease, FailureKind::Refused, "access denied");
+    assert!(story.job(job).paused);
+    assert!(story.explain(job).contains("failed, which paused it"), "{}", story.explain(job));
+    story.ok(Command::PauseJob { job, paused: false });
+    assert_eq!(story.task(lease.task).refused_by, None);
+    let lease = story.lead()[0];
+    assert!(workers.contains(&lease.worker));
+    story.fail(lease, FailureKind::Refused, "access denied");
+    assert!(!story.job(job).paused, "the other worker has not been asked again yet");
+}
+
+#[test]
+fn a_permanent_fault_fails_its_job_where_it_is_not_to_pause() {
+    let mut story = Story::new();
+    story.worker("w", 1);
+    let job = story.submit_with("r", 1, two_attempts);
+    let lease = story.lead()[0];
+    story.fail(lease, FailureKind::Permanent, "source object file:///a/1 is missing");
+    assert_eq!(story.status(job).reason, "1/1 tasks failed: source object file:///a/1 is missing");
 }
 
 #[test]

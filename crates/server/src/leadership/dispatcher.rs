@@ -2,7 +2,7 @@
 //! do not have (any more) is dropped, and told again until the worker says so; a new limit is told to what runs.
 
 use super::sessions::Session;
-use crate::wire::{id_mapping, work};
+use crate::wire::{id_mapping, indexes_to_wire, work};
 use ferry_machine::id::{JobId, TaskId, WorkerId};
 use ferry_machine::row::{Job, JobState, ManifestPin, Task, VerifyMode, Work};
 use ferry_machine::tables::Read;
@@ -159,6 +159,7 @@ fn assignment(job: &Job, task: &Task, attempt: u32) -> SessionResponse {
         uri: spec.target_uri.clone(),
         collection_id: spec.collection_id,
         partition_ids: spec.partition_ids.iter().map(|(source, target)| (*source, *target)).collect(),
+        ..v1::TargetRef::default()
     };
     let assign = v1::Assign {
         attempt: Some(v1::Attempt { task_id: task.id.0, attempt }),
@@ -175,6 +176,7 @@ fn assignment(job: &Job, task: &Task, attempt: u32) -> SessionResponse {
         verify: verify(spec.options.verify).into(),
         bandwidth_bytes_per_second: spec.options.bandwidth_bytes_per_second,
         manifests: task.manifests.iter().map(manifest).collect(),
+        indexes: indexes_to_wire(&spec.options.indexes),
     };
     SessionResponse { message: Some(Message::Assign(assign)) }
 }

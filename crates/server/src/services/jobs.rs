@@ -178,19 +178,21 @@ impl Services {
             let reading = self.reads.open(v1::Consistency::Linearizable.into(), metadata).await?;
             if let Some(id) = submit::known(&reading.view, &checked)? {
                 let job = read_job(&reading, id).map_err(|status| collected(&reading, status, &checked, id))?;
-                let response = v1::SubmitJobResponse { job: Some(job), already_existed: true, plan: None };
+                let response = v1::SubmitJobResponse { job: Some(job), already_existed: true, ..Default::default() };
                 return reading.answer(response);
             }
             reading.check()?;
         }
         let (sourced, snapshot) = submit::read_source(&checked, &self.stores).await?;
         if checked.dry_run {
-            let files = submit::count_files(&sourced, &snapshot).await?;
+            let (files, warnings) = submit::count_files(&sourced, &snapshot).await?;
             // Behind the counting, which can take long: the answer is as new as its revision says.
             let reading = self.reads.open(v1::Consistency::Linearizable.into(), metadata).await?;
-            let plan = Some(submit::plan(&sourced, files, &reading.view));
+            let plan = Some(submit::plan(&sourced, files, warnings, &reading.view));
             return reading.answer(v1::SubmitJobResponse { plan, ..v1::SubmitJobResponse::default() });
         }
+        let mut look = submit::Look::new(&snapshot);
+        look.read(&snapshot, &sourced.mappings).await;
         // Its mappings are out; what is left of a large one is not kept while they go their way.
         drop(snapshot);
         let place = match sourced.mappings.len() > limits::MAPPINGS_PER_PAGE_MAX {
@@ -199,6 +201,7 @@ impl Services {
         };
         // A caller that goes away meanwhile has asked for it all the same, and finds it by its request id.
         let raft = self.raft.clone();
+        let segments = sourced.spec.segments;
         let submitting = tokio::spawn(async move {
             let _place = place;
             submit::submit(&raft, &checked, &sourced).await
@@ -207,7 +210,13 @@ impl Services {
         let reading = self.reads.after_write();
         let job = read_job(&reading, submitted.job)?;
         let already_existed = submitted.already_existed;
-        reading.answer(v1::SubmitJobResponse { job: Some(job), already_existed, plan: None })
+        let mut response = v1::SubmitJobResponse { job: Some(job), already_existed, ..Default::default() };
+        if !already_existed {
+            response.total_warnings = wire::signed(look.warnings.total);
+            response.unchecked_segments = look.unchecked(segments);
+            response.warnings = look.warnings.told;
+        }
+        reading.answer(response)
     }
 
     /// What a submit that is streamed or of more than one page holds until it is through, whether anybody waits for it or not.

@@ -7,6 +7,7 @@ use super::Services;
 use super::jobs::{collected, read_job};
 use crate::status::{Violations, invalid};
 use crate::submit::{self, Known, Members, PageError, PageHash, Pages};
+use crate::wire;
 use ferry_machine::command::IdMapping;
 use ferry_machine::row::JobSpec;
 use ferry_proto::v1;
@@ -30,29 +31,35 @@ pub(super) async fn submit(
     reading.check()?;
     drop(reading);
     // The first job is the answer to a retry even where its snapshot is gone by now.
-    let (members, spec) = match known.is_made() {
+    let (mut members, spec) = match known.is_made() {
         true => (None, checked.spec.clone()),
         false => Members::open(&checked, &services.stores).await.map(|(members, spec)| (Some(members), spec))?,
     };
     let hash = PageHash::Grows(checked.hash.clone());
     let pages = Pages::new(&services.raft, &checked.request_id, &spec, hash, known);
-    let submitted = receive(&mut messages, pages, members, &spec).await?;
+    let submitted = receive(&mut messages, pages, members.as_mut(), &spec).await?;
     let reading = services.reads.after_write();
     let job = read_job(&reading, submitted.job);
     let job = job.map_err(|status| collected(&reading, status, &checked, submitted.job))?;
     let already_existed = submitted.already_existed;
-    reading.answer(v1::SubmitJobStreamResponse { job: Some(job), already_existed })
+    let mut response = v1::SubmitJobStreamResponse { job: Some(job), already_existed, ..Default::default() };
+    if let Some(look) = members.as_ref().map(Members::look).filter(|_| !already_existed) {
+        response.warnings.clone_from(&look.warnings.told);
+        response.total_warnings = wire::signed(look.warnings.total);
+        response.unchecked_segments = look.unchecked(spec.segments);
+    }
+    reading.answer(response)
 }
 
 async fn receive(
     messages: &mut Messages<'_>,
     mut pages: Pages<'_>,
-    mut members: Option<Members>,
+    mut members: Option<&mut Members>,
     spec: &JobSpec,
 ) -> Result<submit::Submitted, Status> {
     let mut received = 0;
     while let Some(page) = messages.page().await? {
-        let mappings = match check(&page.id_mappings, received, spec, members.as_mut()).await {
+        let mappings = match check(&page.id_mappings, received, spec, members.as_deref_mut()).await {
             Ok(mappings) => mappings,
             Err(status) => {
                 pages.abandon().await;

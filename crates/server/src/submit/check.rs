@@ -1,7 +1,9 @@
 //! Everything about a submit that can be told from the request alone, told at once and before anything is changed.
 
+use super::choice::Choice;
 use super::hash::RequestHash;
 use super::pages::PageHash;
+use super::warnings::accepted;
 use crate::config::JobOptions as Defaults;
 use crate::config::milliseconds;
 use crate::status::{Violations, echoed};
@@ -9,10 +11,10 @@ use crate::wire;
 use ferry_machine::command::IdMapping;
 use ferry_machine::id::SegmentId;
 use ferry_machine::limits;
-use ferry_machine::row::{JobOptions, JobSpec};
+use ferry_machine::row::{FailurePolicy, JobOptions, JobSpec};
 use ferry_proto::v1;
-use ferry_snapshot::Stores;
-use std::collections::{BTreeMap, HashMap};
+use ferry_snapshot::{Stores, WarningKind};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tonic::Status;
 
 /// Where a job's labels are given.
@@ -31,8 +33,14 @@ pub(crate) struct CheckedSubmit {
     pub(crate) hash: RequestHash,
     /// What is asked for, but for what the snapshot says.
     pub(crate) spec: JobSpec,
-    /// As given; none: every segment of the snapshot.
+    /// As given; none: what is chosen of the snapshot.
     pub(crate) mappings: Vec<IdMapping>,
+    /// What the job is to copy where no mappings say it.
+    pub(crate) choice: Choice,
+    /// Target partitions by source partitions' names or ids, to be looked up in the snapshot.
+    pub(crate) named_partitions: BTreeMap<String, i64>,
+    /// Warnings of the snapshot that the submit is not to be refused for.
+    pub(crate) accepted: BTreeSet<WarningKind>,
     /// Check and plan only.
     pub(crate) dry_run: bool,
 }
@@ -63,9 +71,12 @@ fn check_counted(
     check_uri("source.uri", &source.uri, "the snapshot's metadata file or prefix", stores, &mut violations);
     check_uri("target.uri", &target.uri, "the root the copies go to", stores, &mut violations);
     check_target(&target, &mut violations);
+    check_named_partitions(&target, &mut violations);
     check_labels(&options.labels, &mut violations);
     let resolved = resolve(&options, defaults, &mut violations);
     check_mappings(&request.id_mappings, &mut violations);
+    let choice = Choice::of(request.select, mappings > 0, &mut violations);
+    let accepted = accepted(&request.accept, &mut violations);
     violations.into_result()?;
     let request_id_given = !request.request_id.is_empty();
     let mappings: Vec<IdMapping> = request.id_mappings.iter().map(mapping).collect();
@@ -85,6 +96,9 @@ fn check_counted(
             ..JobSpec::default()
         },
         mappings,
+        choice,
+        named_partitions: target.partitions.into_iter().collect(),
+        accepted,
         dry_run: request.dry_run,
     })
 }
@@ -112,6 +126,9 @@ pub(crate) fn check_header(
     });
     violations.require(request.id_mappings.is_empty(), "header.request.id_mappings", || {
         "are set: send the mappings in pages behind the header".to_owned()
+    });
+    violations.require(request.select.is_none(), "header.request.select", || {
+        "is set: the mappings behind the header say what is copied".to_owned()
     });
     violations.require(!request.dry_run, "header.request.dry_run", || {
         "is set: SubmitJob plans without changing anything".to_owned()
@@ -177,6 +194,20 @@ fn check_target(target: &v1::TargetRef, violations: &mut Violations) {
     }
 }
 
+fn check_named_partitions(target: &v1::TargetRef, violations: &mut Violations) {
+    let named = target.partitions.len();
+    violations.require(named <= limits::PARTITIONS_PER_JOB_MAX, "target.partitions", || {
+        format!("has {named} entries: name at most {}", limits::PARTITIONS_PER_JOB_MAX)
+    });
+    let ordered: BTreeMap<_, _> = target.partitions.iter().collect();
+    for (source, target) in ordered {
+        check_text("target.partitions", source, violations);
+        violations.require(*target > 0, "target.partitions", || {
+            format!("maps {} to {target}: target partitions have positive ids", echoed(source))
+        });
+    }
+}
+
 fn check_labels(labels: &HashMap<String, String>, violations: &mut Violations) {
     violations.require(labels.len() <= limits::LABELS_MAX, LABELS, || {
         format!("has {} entries: use at most {}", labels.len(), limits::LABELS_MAX)
@@ -218,8 +249,21 @@ fn resolve(options: &v1::JobOptions, defaults: &Defaults, violations: &mut Viola
         bandwidth_bytes_per_second: options.bandwidth_bytes_per_second,
         start_paused: options.start_paused,
         verify: wire::verify_mode(options.verify, "options.verify", violations),
-        on_exhausted: wire::exhausted_policy(options.on_exhausted, "options.on_exhausted", violations),
+        on_failure: failure_policy(options, violations),
+        indexes: wire::indexes(&options.indexes, "options.indexes", violations),
     }
+}
+
+/// What both fields say of it, which may be set alone or alike.
+fn failure_policy(options: &v1::JobOptions, violations: &mut Violations) -> FailurePolicy {
+    let on_failure = wire::failure_policy(options.on_failure, "options.on_failure", violations);
+    let on_exhausted = wire::exhausted_policy(options.on_exhausted, "options.on_exhausted", violations);
+    if let (Some(one), Some(other)) = (on_failure, on_exhausted) {
+        violations.require(one == other, "options.on_failure", || {
+            "differs from options.on_exhausted, which means the same: set one of the two".to_owned()
+        });
+    }
+    on_failure.or(on_exhausted).unwrap_or(FailurePolicy::Fail)
 }
 
 fn or_default(given: u32, default: u32) -> u32 {
@@ -241,40 +285,38 @@ fn check_mappings(mappings: &[v1::IdMapping], violations: &mut Violations) {
     let mut sources = HashMap::with_capacity(mappings.len());
     let mut targets = HashMap::with_capacity(mappings.len());
     for (index, mapping) in mappings.iter().enumerate() {
-        if violations.is_full() {
-            return;
-        }
         let (source, target) = (mapping.source_segment_id, mapping.target_segment_id);
-        let field = |name: &str| format!("id_mappings[{index}].{name}");
-        check_ids(index as u64, mapping, violations);
+        let mut twice = |name: &str, id: i64, first: usize| {
+            let reason = || format!("is {id}, as in id_mappings[{first}]: name each {} once", name.replace('_', " "));
+            violations.add_with(|| (format!("id_mappings[{index}].{name}_id"), reason()));
+        };
         if source > 0
             && let Some(first) = sources.insert(source, index)
         {
-            let reason = format!("is {source}, as in id_mappings[{first}]: name each source segment once");
-            violations.add(field("source_segment_id"), reason);
+            twice("source_segment", source, first);
         }
         if target > 0
             && let Some(first) = targets.insert(target, index)
         {
-            let reason = format!("is {target}, as in id_mappings[{first}]: name each target segment once");
-            violations.add(field("target_segment_id"), reason);
+            twice("target_segment", target, first);
         }
+        check_ids(index as u64, mapping, violations);
     }
 }
 
 /// The ids of one mapping, each for itself; `index` is its place in the request.
 pub(crate) fn check_ids(index: u64, mapping: &v1::IdMapping, violations: &mut Violations) {
-    let field = |name: &str| format!("id_mappings[{index}].{name}");
     let (source, target, partition) = (mapping.source_segment_id, mapping.target_segment_id, mapping.partition_id);
+    let mut bad = |name: &str, id: i64, next: &str| {
+        violations.add_with(|| (format!("id_mappings[{index}].{name}"), format!("is {id}: {next}")));
+    };
     if source <= 0 {
-        violations.add(field("source_segment_id"), format!("is {source}: name a segment by its positive id"));
+        bad("source_segment_id", source, "name a segment by its positive id");
     }
     if target < 0 {
-        let reason = format!("is {target}: use a positive id, or 0 to have one chosen");
-        violations.add(field("target_segment_id"), reason);
+        bad("target_segment_id", target, "use a positive id, or 0 to have one chosen");
     }
     if partition < 0 {
-        let reason = format!("is {partition}: use a positive id, or 0 for target.partition_ids or the source's own");
-        violations.add(field("partition_id"), reason);
+        bad("partition_id", partition, "use a positive id, or 0 for target.partition_ids or the source's own");
     }
 }

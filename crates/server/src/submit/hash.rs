@@ -23,10 +23,16 @@ impl RequestHash {
             id_mappings: Vec::new(),
             options: request.options.clone(),
             dry_run: false,
+            select: request.select.clone(),
+            // What is accepted says nothing of what is asked for.
+            accept: Vec::new(),
         };
         // Left out and empty are the same request.
         let labels = std::mem::take(&mut request.options.get_or_insert_default().labels);
-        let partitions = std::mem::take(&mut request.target.get_or_insert_default().partition_ids);
+        let target = request.target.get_or_insert_default();
+        let partitions = std::mem::take(&mut target.partition_ids);
+        let named_partitions = std::mem::take(&mut target.partitions);
+        in_any_order(&mut request);
         request.source.get_or_insert_default();
         let mut hash = Sha256::new();
         part(&mut hash, &request.encode_to_vec());
@@ -38,6 +44,13 @@ impl RequestHash {
         hash.update(b"partitions");
         for (source, target) in partitions.into_iter().collect::<BTreeMap<_, _>>() {
             part(&mut hash, &source.to_be_bytes());
+            part(&mut hash, &target.to_be_bytes());
+        }
+        if !named_partitions.is_empty() {
+            hash.update(b"named partitions");
+        }
+        for (source, target) in named_partitions.into_iter().collect::<BTreeMap<_, _>>() {
+            part(&mut hash, source.as_bytes());
             part(&mut hash, &target.to_be_bytes());
         }
         Self(hash.finalize().into())
@@ -65,6 +78,20 @@ impl RequestHash {
     }
 }
 
+/// Lists that mean the same in any order, and left out as empty, become the same.
+fn in_any_order(request: &mut v1::SubmitJobRequest) {
+    if let Some(select) = &mut request.select {
+        select.partitions.sort_unstable();
+        select.partitions.dedup();
+        select.segment_ids.sort_unstable();
+        select.segment_ids.dedup();
+    }
+    request.select.take_if(|select| *select == v1::Selection::default());
+    let indexes = &mut request.options.get_or_insert_default().indexes;
+    indexes.sort_unstable();
+    indexes.dedup();
+}
+
 /// Parts carry their length, so that no two lists of parts look alike.
 fn part(hash: &mut Sha256, bytes: &[u8]) {
     hash.update((bytes.len() as u64).to_be_bytes());
@@ -83,6 +110,7 @@ mod tests {
                 uri: "file:///b".into(),
                 collection_id: 7,
                 partition_ids: partitions.iter().copied().collect(),
+                ..v1::TargetRef::default()
             }),
             options: Some(v1::JobOptions {
                 labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
@@ -106,6 +134,46 @@ mod tests {
             again.dry_run = true;
             assert_eq!(RequestHash::of_header(&again, 7), first);
         }
+    }
+
+    fn selection(partitions: &[&str], segment_ids: &[i64]) -> Option<v1::Selection> {
+        let partitions = partitions.iter().map(|name| (*name).into()).collect();
+        Some(v1::Selection { partitions, segment_ids: segment_ids.to_vec() })
+    }
+
+    #[test]
+    fn the_order_of_what_is_chosen_and_what_is_accepted_do_not_change_the_hash() {
+        let of = |partitions: &[&str], segments: &[i64], indexes: &[v1::IndexKind], accept: &[&str]| {
+            let mut request = request(&[], &[]);
+            request.select = selection(partitions, segments);
+            request.accept = accept.iter().map(|name| (*name).into()).collect();
+            let options = request.options.as_mut().expect("options");
+            options.indexes = indexes.iter().map(|kind| i32::from(*kind)).collect();
+            RequestHash::of_header(&request, 0)
+        };
+        let (text, json) = (v1::IndexKind::Text, v1::IndexKind::Json);
+        assert_eq!(of(&["a", "b"], &[], &[text, json], &[]), of(&["b", "a", "b"], &[], &[json, text], &["no-rows"]));
+        assert_eq!(of(&[], &[1, 2], &[], &[]), of(&[], &[2, 1], &[], &[]));
+        assert_eq!(of(&[], &[], &[], &[]), RequestHash::of_header(&request(&[], &[]), 0));
+        assert_ne!(of(&["a"], &[], &[], &[]), of(&["b"], &[], &[], &[]));
+        assert_ne!(of(&[], &[1], &[], &[]), of(&[], &[2], &[], &[]));
+        assert_ne!(of(&[], &[], &[text], &[]), of(&[], &[], &[json], &[]));
+    }
+
+    #[test]
+    fn partitions_by_name_are_a_part_of_the_request_in_any_order() {
+        let of = |partitions: &[(&str, i64)]| {
+            let mut request = request(&[], &[]);
+            let target = request.target.as_mut().expect("a target");
+            target.partitions = partitions.iter().map(|(name, id)| ((*name).into(), *id)).collect();
+            RequestHash::of_header(&request, 0)
+        };
+        for _ in 0..20 {
+            assert_eq!(of(&[("a", 1), ("b", 2), ("c", 3)]), of(&[("c", 3), ("b", 2), ("a", 1)]));
+        }
+        assert_ne!(of(&[("a", 1)]), of(&[("a", 2)]));
+        assert_ne!(of(&[("a", 1)]), of(&[("b", 1)]));
+        assert_ne!(of(&[("a", 1)]), of(&[]));
     }
 
     #[test]

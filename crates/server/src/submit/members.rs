@@ -2,7 +2,8 @@
 //! comes.
 
 use super::CheckedSubmit;
-use super::source::{check_member, check_partitions, named_partitions, open, pinned};
+use super::source::{check_member, check_partitions, named_partitions, open};
+use super::warnings::Look;
 use crate::status::Violations;
 use ferry_machine::command::IdMapping;
 use ferry_machine::row::JobSpec;
@@ -16,15 +17,15 @@ pub(crate) struct Members {
     named: Vec<u64>,
     /// Partitions named by mappings and by the target so far: these are compared in the manifests.
     compared: usize,
+    look: Look,
 }
 
 impl Members {
     /// Opens the snapshot of a submit; says what is asked for, of this very snapshot.
     pub(crate) async fn open(checked: &CheckedSubmit, stores: &Stores) -> Result<(Self, JobSpec), Status> {
-        let snapshot = open(&checked.spec, stores).await?;
-        let spec = pinned(&snapshot, &checked.spec)?;
+        let (snapshot, spec) = open(checked, stores).await?;
         let named = vec![0; snapshot.segment_ids().len().div_ceil(64)];
-        let members = Self { snapshot, named, compared: 0 };
+        let members = Self { look: Look::new(&snapshot), snapshot, named, compared: 0 };
         Ok((members, spec))
     }
 
@@ -37,7 +38,14 @@ impl Members {
         violations.into_result()?;
         let named: Vec<(u64, IdMapping)> = named_partitions(spec, first, mappings).collect();
         self.compared += named.len();
-        check_partitions(&self.snapshot, spec, &named, self.compared).await
+        check_partitions(&self.snapshot, spec, &named, self.compared).await?;
+        self.look.read(&self.snapshot, mappings).await;
+        Ok(())
+    }
+
+    /// What the snapshot warns of.
+    pub(crate) fn look(&self) -> &Look {
+        &self.look
     }
 
     fn name(&mut self, index: u64, mapping: &IdMapping, violations: &mut Violations) {

@@ -1,7 +1,7 @@
 //! Dry runs: what a submit would do, as far as the snapshot and the rows tell; nothing is changed.
 
-use super::Sourced;
 use super::source::{MANIFESTS_AT_ONCE, MANIFESTS_MAX, refused_files};
+use super::{Sourced, Warnings};
 use crate::wire;
 use ferry_machine::outcome::Rejection;
 use ferry_machine::tables::Read;
@@ -22,25 +22,28 @@ pub(crate) struct Files {
     bytes: u64,
 }
 
-/// Counts them; a manifest that the job would fail on is refused here already.
-pub(crate) async fn count_files(sourced: &Sourced, snapshot: &Snapshot) -> Result<Files, Status> {
+/// Counts them, and collects what the snapshot warns of; a manifest that the job would fail on is refused here already.
+pub(crate) async fn count_files(sourced: &Sourced, snapshot: &Snapshot) -> Result<(Files, Warnings), Status> {
     let segments = sourced.mappings.len().min(MANIFESTS_MAX);
     let ids: Vec<i64> = sourced.mappings[..segments].iter().map(|mapping| mapping.source.0).collect();
     let counted = stream::iter(ids).map(|id| async move {
         let manifest = snapshot.manifest(id).await?;
         let files = snapshot.files(&manifest).await?;
-        Ok::<_, FilesError>((files.files.len() as u64, files.bytes))
+        Ok::<_, FilesError>((manifest, files.files.len() as u64, files.bytes))
     });
-    let sum = |(count, bytes): (u64, u64), one: (u64, u64)| async move {
-        Ok((count.saturating_add(one.0), bytes.saturating_add(one.1)))
-    };
-    let counted = counted.buffer_unordered(MANIFESTS_AT_ONCE).try_fold((0, 0), sum).await;
-    let (count, bytes) = counted.map_err(|error| refused_files(&error))?;
-    Ok(Files { segments, count, bytes })
+    let mut counted = counted.buffered(MANIFESTS_AT_ONCE);
+    let mut files = Files { segments, count: 0, bytes: 0 };
+    let mut warnings = Warnings::of_metadata(snapshot);
+    while let Some((manifest, count, bytes)) = counted.try_next().await.map_err(|error| refused_files(&error))? {
+        files.count = files.count.saturating_add(count);
+        files.bytes = files.bytes.saturating_add(bytes);
+        warnings.add_manifest(snapshot, &manifest);
+    }
+    Ok((files, warnings))
 }
 
 /// What a checked submit would do.
-pub(crate) fn plan(sourced: &Sourced, files: Files, read: &impl Read) -> v1::Plan {
+pub(crate) fn plan(sourced: &Sourced, files: Files, warnings: Warnings, read: &impl Read) -> v1::Plan {
     let segments = sourced.spec.segments;
     let (conflicts, total_conflicts) = conflicts(sourced, read);
     v1::Plan {
@@ -52,6 +55,8 @@ pub(crate) fn plan(sourced: &Sourced, files: Files, read: &impl Read) -> v1::Pla
         uncounted_segments: wire::signed(segments - files.segments as u64),
         conflicts,
         total_conflicts: wire::signed(total_conflicts),
+        warnings: warnings.told,
+        total_warnings: wire::signed(warnings.total),
     }
 }
 

@@ -1,6 +1,9 @@
-//! What the snapshot's one metadata file says about a submit; manifests are read only where partitions are named twice.
+//! What the snapshot's one metadata file says about a submit; manifests are read only where partitions are named twice, or
+//! chosen.
 
 use super::CheckedSubmit;
+use super::choice::with_named_partitions;
+use super::warnings::check_accepted;
 use crate::status::{Violations, invalid, of_field};
 use ferry_machine::command::IdMapping;
 use ferry_machine::id::SegmentId;
@@ -11,7 +14,6 @@ use ferry_snapshot::{
     target_partition,
 };
 use futures::{TryStreamExt, stream};
-use std::collections::BTreeSet;
 use tonic::{Code, Status};
 
 const FIELD: &str = "source.uri";
@@ -31,28 +33,39 @@ pub(crate) struct Sourced {
 
 /// Opens the snapshot and holds the submit against it, all of its mappings at once.
 pub(crate) async fn read_source(checked: &CheckedSubmit, stores: &Stores) -> Result<(Sourced, Snapshot), Status> {
-    let snapshot = open(&checked.spec, stores).await?;
+    let (snapshot, asked) = open(checked, stores).await?;
     check_members(&snapshot, &checked.mappings)?;
-    let named: Vec<(u64, IdMapping)> = named_partitions(&checked.spec, 0, &checked.mappings).collect();
-    check_partitions(&snapshot, &checked.spec, &named, named.len()).await?;
-    let mappings = if checked.mappings.is_empty() { whole(&snapshot) } else { checked.mappings.clone() };
+    let named: Vec<(u64, IdMapping)> = named_partitions(&asked, 0, &checked.mappings).collect();
+    check_partitions(&snapshot, &asked, &named, named.len()).await?;
+    let mappings = match checked.mappings.is_empty() {
+        true => checked.choice.mappings(&snapshot).await?,
+        false => checked.mappings.clone(),
+    };
     if mappings.len() as u64 > limits::MAPPINGS_PER_JOB_MAX {
         return Err(Status::resource_exhausted(format!(
-            "the snapshot has {} segments, and a job can copy {}: name those of each job in id_mappings",
+            "the snapshot has {} segments, and a job can copy {}: name those of each job in select.segment_ids",
             mappings.len(),
             limits::MAPPINGS_PER_JOB_MAX
         )));
     }
-    let spec = JobSpec { segments: mappings.len() as u64, ..pinned(&snapshot, &checked.spec)? };
+    let spec = JobSpec { segments: mappings.len() as u64, ..asked };
     Ok((Sourced { spec, mappings }, snapshot))
 }
 
-pub(super) async fn open(spec: &JobSpec, stores: &Stores) -> Result<Snapshot, Status> {
-    Snapshot::open(stores, &spec.source_uri).await.map_err(|error| refused_snapshot(&error))
+/// Opens the snapshot of a submit; says what is asked for, of this very snapshot. A dry run tells the warnings that a
+/// submit has to accept.
+pub(super) async fn open(checked: &CheckedSubmit, stores: &Stores) -> Result<(Snapshot, JobSpec), Status> {
+    let opened = Snapshot::open(stores, &checked.spec.source_uri).await;
+    let snapshot = opened.map_err(|error| refused_snapshot(&error))?;
+    if !checked.dry_run {
+        check_accepted(&snapshot, &checked.accepted)?;
+    }
+    let spec = with_named_partitions(&snapshot, &checked.named_partitions, &checked.spec)?;
+    let spec = pinned(&snapshot, &spec)?;
+    Ok((snapshot, spec))
 }
 
-/// What is asked for, of this very snapshot.
-pub(super) fn pinned(snapshot: &Snapshot, spec: &JobSpec) -> Result<JobSpec, Status> {
+fn pinned(snapshot: &Snapshot, spec: &JobSpec) -> Result<JobSpec, Status> {
     let build_ids = u32::try_from(snapshot.build_ids().len())
         .map_err(|_| invalid(FIELD, "has more index builds than can be counted: take smaller snapshots"))?;
     let pin = snapshot.pin();
@@ -65,35 +78,29 @@ pub(super) fn pinned(snapshot: &Snapshot, spec: &JobSpec) -> Result<JobSpec, Sta
     })
 }
 
-/// Every segment of a snapshot, in the order of the ids, with targets and partitions left open; but for those that were
-/// growing, which have no files yet: a warning tells of them.
-fn whole(snapshot: &Snapshot) -> Vec<IdMapping> {
-    let growing: BTreeSet<i64> = snapshot.growing_segment_ids().collect();
-    let ids = snapshot.segment_ids().filter(|id| !growing.contains(id));
-    ids.map(|id| IdMapping { source: SegmentId(id), ..IdMapping::default() }).collect()
-}
-
 fn check_members(snapshot: &Snapshot, mappings: &[IdMapping]) -> Result<(), Status> {
     let mut violations = Violations::default();
     for (index, mapping) in mappings.iter().enumerate() {
-        if !violations.is_full() {
-            check_member(snapshot, index as u64, mapping.source, &mut violations);
-        }
+        check_member(snapshot, index as u64, mapping.source, &mut violations);
     }
     violations.into_result()
 }
 
 /// A mapping must name a segment that the snapshot has, with its files.
 pub(super) fn check_member(snapshot: &Snapshot, index: u64, source: SegmentId, violations: &mut Violations) {
-    let fault = match (snapshot.has_segment(source.0), snapshot.is_growing(source.0)) {
-        (false, _) => format!(
-            "is {source}, which the snapshot {} does not have: see `ferry snapshot inspect` for those it has",
-            snapshot.uri()
-        ),
-        (true, true) => format!("is {source}: {}", FilesError::Growing(source.0)),
-        (true, false) => return,
-    };
-    violations.add(format!("id_mappings[{index}].source_segment_id"), fault);
+    let (is_member, is_growing) = (snapshot.has_segment(source.0), snapshot.is_growing(source.0));
+    if is_member && !is_growing {
+        return;
+    }
+    violations.add_with(|| {
+        let fault = if is_growing {
+            format!("is {source}: {}", FilesError::Growing(source.0))
+        } else {
+            let uri = snapshot.uri();
+            format!("is {source}, which the snapshot {uri} does not have: see `ferry snapshot inspect`")
+        };
+        (format!("id_mappings[{index}].source_segment_id"), fault)
+    });
 }
 
 /// Mappings that name a partition beside the target's map, with their places in the request, of which the first is
@@ -157,7 +164,7 @@ fn refused_snapshot(error: &OpenError) -> Status {
     of_field(code, FIELD, error.to_string())
 }
 
-fn refused_manifest(error: &ReadError) -> Status {
+pub(super) fn refused_manifest(error: &ReadError) -> Status {
     let code = match error {
         ReadError::Store(error) => store_code(error),
         ReadError::NoSegment { .. }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{JobOptions as Defaults, Timeout};
 use ferry_machine::limits;
-use ferry_machine::row::{ExhaustedPolicy, VerifyMode};
+use ferry_machine::row::{FailurePolicy, Indexes, VerifyMode};
 use ferry_proto::v1;
 use ferry_snapshot::Stores;
 use std::time::Duration;
@@ -38,7 +38,7 @@ fn target(request: &mut v1::SubmitJobRequest) -> &mut v1::TargetRef {
     request.target.as_mut().unwrap()
 }
 
-const TABLE: [Bad; 33] = [
+const TABLE: [Bad; 41] = [
     Bad(|request| request.request_id = "r".repeat(257), "request_id", "has 257 bytes: use at most 256"),
     Bad(|request| request.request_id = "a\u{1b}[2J".into(), "request_id", "control character"),
     Bad(|request| request.name = "n".repeat(257), "name", "has 257 bytes: use at most 256"),
@@ -93,6 +93,41 @@ const TABLE: [Bad; 33] = [
     Bad(|request| options(request).attempts_max = 1_001, "options.attempts_max", "use 1 to 1000"),
     Bad(|request| options(request).verify = 99, "options.verify", "is 99, which is no value of its enum"),
     Bad(|request| options(request).on_exhausted = -1, "options.on_exhausted", "is -1"),
+    Bad(|request| options(request).on_failure = 9, "options.on_failure", "is 9, which is no value of its enum"),
+    Bad(
+        |request| {
+            options(request).set_on_failure(v1::FailurePolicy::Pause);
+            options(request).set_on_exhausted(v1::ExhaustedPolicy::Fail);
+        },
+        "options.on_failure",
+        "differs from options.on_exhausted, which means the same: set one of the two",
+    ),
+    Bad(
+        |request| {
+            options(request).set_on_failure(v1::FailurePolicy::Fail);
+            options(request).set_on_exhausted(v1::ExhaustedPolicy::Pause);
+        },
+        "options.on_failure",
+        "differs from options.on_exhausted",
+    ),
+    Bad(|request| options(request).indexes = vec![9], "options.indexes", "is 9"),
+    Bad(|request| options(request).indexes = vec![1, 3], "options.indexes", "stands alone"),
+    Bad(|request| request.accept = vec!["all".into()], "accept[0]", "there are rows-beyond-snapshot, encryption-zone"),
+    Bad(
+        |request| {
+            request.select = Some(v1::Selection { partitions: vec!["a".into()], segment_ids: vec![1] });
+        },
+        "select.segment_ids",
+        "choose by one of the two",
+    ),
+    Bad(
+        |request| {
+            request.id_mappings = vec![mapping(1, 5, 0)];
+            request.select = Some(v1::Selection { segment_ids: vec![1], ..v1::Selection::default() });
+        },
+        "select",
+        "leave out one of the two",
+    ),
     Bad(
         |request| {
             options(request).no_timeout = true;
@@ -135,6 +170,9 @@ fn everything_that_is_wrong_is_told_at_once_but_fits_into_headers() {
     request.id_mappings = (0..10_000).map(|_| mapping(-1, -1, -1)).collect();
     let status = checked(request).unwrap_err();
     assert!(status.message().len() + status.details().len() < 4_096, "{}", status.message().len());
+    let told = status.get_details_bad_request().unwrap().field_violations;
+    let more = 2 + 30_000 - (told.len() - 1);
+    assert_eq!(told.last().unwrap().description, format!("and {more} more"));
 }
 
 #[test]
@@ -151,7 +189,8 @@ fn options_that_are_left_open_are_taken_from_the_configuration() {
     let options = check(request.clone(), &defaults, &Stores::new()).unwrap().spec.options;
     assert_eq!((options.timeout_ms, options.retention_ms, options.priority), (None, 7_000, 33));
     assert_eq!((options.segments_per_task_max, options.attempts_max), (44, 5));
-    assert_eq!((options.verify, options.on_exhausted), (VerifyMode::Standard, ExhaustedPolicy::Fail));
+    assert_eq!((options.verify, options.on_failure), (VerifyMode::Standard, FailurePolicy::Fail));
+    assert_eq!(options.indexes, Indexes::All);
     request.options = Some(v1::JobOptions {
         timeout_ms: 1,
         retention_ms: 2,
@@ -165,7 +204,24 @@ fn options_that_are_left_open_are_taken_from_the_configuration() {
     let options = check(request, &defaults, &Stores::new()).unwrap().spec.options;
     assert_eq!((options.timeout_ms, options.retention_ms, options.priority), (Some(1), 2, 0));
     assert_eq!((options.segments_per_task_max, options.attempts_max), (3, 4));
-    assert_eq!((options.verify, options.on_exhausted), (VerifyMode::Full, ExhaustedPolicy::Pause));
+    assert_eq!((options.verify, options.on_failure), (VerifyMode::Full, FailurePolicy::Pause));
+}
+
+#[test]
+fn either_name_of_the_policy_for_failures_says_both() {
+    use v1::{ExhaustedPolicy, FailurePolicy as Wire};
+    for (on_failure, on_exhausted, expected) in [
+        (Wire::Unspecified, ExhaustedPolicy::Unspecified, FailurePolicy::Fail),
+        (Wire::Unspecified, ExhaustedPolicy::Pause, FailurePolicy::Pause),
+        (Wire::Pause, ExhaustedPolicy::Unspecified, FailurePolicy::Pause),
+        (Wire::Pause, ExhaustedPolicy::Pause, FailurePolicy::Pause),
+        (Wire::Fail, ExhaustedPolicy::Fail, FailurePolicy::Fail),
+    ] {
+        let mut request = good();
+        options(&mut request).set_on_failure(on_failure);
+        options(&mut request).set_on_exhausted(on_exhausted);
+        assert_eq!(checked(request).unwrap().spec.options.on_failure, expected);
+    }
 }
 
 #[test]

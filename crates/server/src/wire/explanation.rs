@@ -1,6 +1,6 @@
 //! What a job waits for, on the wire.
 
-use ferry_machine::plan::{Explanation, WaitingOn};
+use ferry_machine::plan::{Explanation, PausedBy, WaitingOn};
 use ferry_proto::v1;
 
 /// An explanation at a moment of the leader's wall clock.
@@ -67,8 +67,9 @@ fn remaining_tasks(waiting: &WaitingOn) -> u64 {
 
 fn paused_by(waiting: &WaitingOn) -> v1::PausedBy {
     match waiting {
-        WaitingOn::Paused { exhausted: None } => v1::PausedBy::User,
-        WaitingOn::Paused { exhausted: Some(_) } => v1::PausedBy::ExhaustedAttempts,
+        WaitingOn::Paused { by: PausedBy::User } => v1::PausedBy::User,
+        WaitingOn::Paused { by: PausedBy::ExhaustedAttempts(_) } => v1::PausedBy::ExhaustedAttempts,
+        WaitingOn::Paused { by: PausedBy::Failure(_) } => v1::PausedBy::Failure,
         WaitingOn::CreatingTasks { .. }
         | WaitingOn::NoWorker { .. }
         | WaitingOn::NoFreeSlot { .. }

@@ -1,9 +1,10 @@
 //! Jobs on the wire.
 
+use super::options::options_to_wire;
 use super::signed;
 use crate::status::invalid;
 use ferry_machine::id::{EventId, JobId};
-use ferry_machine::row::{Event, ExhaustedPolicy, Job, JobOptions, TaskCounts, Transition, VerifyMode};
+use ferry_machine::row::{Event, Job, TaskCounts, Transition};
 use ferry_machine::time::{Stamp, Time};
 use ferry_machine::view::{self, CleanUpState, State};
 use ferry_proto::v1;
@@ -43,7 +44,7 @@ pub(crate) fn job(job: &Job, now: Time) -> Option<v1::Job> {
         source_uri: spec.source_uri.clone(),
         target_uri: spec.target_uri.clone(),
         labels: labels.clone(),
-        options: Some(v1::JobOptions { labels, ..options(&spec.options) }),
+        options: Some(v1::JobOptions { labels, ..options_to_wire(&spec.options) }),
         progress_percent: status.progress_percent.into(),
         duration_ms: until.since(job.submitted.at),
         snapshot_uri: if status.state == State::Completed { snapshot_uri(job) } else { String::new() },
@@ -90,30 +91,6 @@ fn clean_up(state: CleanUpState) -> v1::CleanupState {
         CleanUpState::Running => v1::CleanupState::Running,
         CleanUpState::Done => v1::CleanupState::Done,
         CleanUpState::LeftOver => v1::CleanupState::LeftOver,
-    }
-}
-
-fn options(options: &JobOptions) -> v1::JobOptions {
-    v1::JobOptions {
-        timeout_ms: options.timeout_ms.unwrap_or(0),
-        no_timeout: options.timeout_ms.is_none(),
-        retention_ms: options.retention_ms,
-        priority: Some(options.priority.into()),
-        segments_per_task_max: options.segments_per_task_max,
-        attempts_max: options.attempts_max,
-        bandwidth_bytes_per_second: options.bandwidth_bytes_per_second,
-        start_paused: options.start_paused,
-        verify: match options.verify {
-            VerifyMode::Standard => v1::VerifyMode::Standard,
-            VerifyMode::Full => v1::VerifyMode::Full,
-        }
-        .into(),
-        on_exhausted: match options.on_exhausted {
-            ExhaustedPolicy::Fail => v1::ExhaustedPolicy::Fail,
-            ExhaustedPolicy::Pause => v1::ExhaustedPolicy::Pause,
-        }
-        .into(),
-        labels: HashMap::new(),
     }
 }
 

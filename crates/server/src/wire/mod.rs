@@ -2,14 +2,15 @@
 
 mod explanation;
 mod job;
+mod options;
 mod rows;
 
 pub(crate) use explanation::explanation;
 pub(crate) use job::{job, job_event, job_id};
+pub(crate) use options::{exhausted_policy, failure_policy, indexes, indexes_to_wire, verify_mode};
 pub(crate) use rows::{id_mapping, segment, task, work, worker};
 
 use crate::status::Violations;
-use ferry_machine::row::{ExhaustedPolicy, VerifyMode};
 use ferry_machine::view::SegmentState;
 use ferry_machine::view::{State, TaskState};
 use ferry_proto::v1;
@@ -25,22 +26,6 @@ fn known<T: TryFrom<i32>>(value: i32, field: &str, violations: &mut Violations) 
     let known = T::try_from(value).ok();
     violations.require(known.is_some(), field, || format!("is {value}, which is no value of its enum: see the API"));
     known
-}
-
-/// How copies are verified.
-pub(crate) fn verify_mode(value: i32, field: &str, violations: &mut Violations) -> VerifyMode {
-    match known(value, field, violations) {
-        Some(v1::VerifyMode::Full) => VerifyMode::Full,
-        Some(v1::VerifyMode::Standard | v1::VerifyMode::Unspecified) | None => VerifyMode::Standard,
-    }
-}
-
-/// What an exhausted task does to its job.
-pub(crate) fn exhausted_policy(value: i32, field: &str, violations: &mut Violations) -> ExhaustedPolicy {
-    match known(value, field, violations) {
-        Some(v1::ExhaustedPolicy::Pause) => ExhaustedPolicy::Pause,
-        Some(v1::ExhaustedPolicy::Fail | v1::ExhaustedPolicy::Unspecified) | None => ExhaustedPolicy::Fail,
-    }
 }
 
 /// A filter by states: any of them, or all where there are none.

@@ -2,6 +2,7 @@
 
 mod backups;
 mod bad_input;
+mod choices;
 mod claims;
 mod cluster;
 mod events;

@@ -8,7 +8,7 @@ use ferry_machine::id::EventId;
 use ferry_machine::row;
 use ferry_machine::time::{Stamp, Time};
 use ferry_proto::internal::v1 as wire;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The value of a field that must be there.
 pub(super) fn required<T>(value: Option<T>, what: &'static str, field: &'static str) -> Result<T, CodecError> {
@@ -91,9 +91,9 @@ fn options_to_wire(options: &row::JobOptions) -> wire::JobOptions {
         row::VerifyMode::Standard => wire::VerifyMode::Standard,
         row::VerifyMode::Full => wire::VerifyMode::Full,
     };
-    let on_exhausted = match options.on_exhausted {
-        row::ExhaustedPolicy::Fail => wire::ExhaustedPolicy::Fail,
-        row::ExhaustedPolicy::Pause => wire::ExhaustedPolicy::Pause,
+    let on_failure = match options.on_failure {
+        row::FailurePolicy::Fail => wire::FailurePolicy::Fail,
+        row::FailurePolicy::Pause => wire::FailurePolicy::Pause,
     };
     wire::JobOptions {
         timeout_ms: options.timeout_ms,
@@ -104,7 +104,8 @@ fn options_to_wire(options: &row::JobOptions) -> wire::JobOptions {
         bandwidth_bytes_per_second: options.bandwidth_bytes_per_second,
         start_paused: options.start_paused,
         verify: verify.into(),
-        on_exhausted: on_exhausted.into(),
+        on_failure: on_failure.into(),
+        indexes: indexes_to_wire(&options.indexes),
     }
 }
 
@@ -116,11 +117,11 @@ fn options_from_wire(options: &wire::JobOptions) -> Result<row::JobOptions, Code
             return Err(CodecError::Field { what: "job", field: "verify mode" });
         }
     };
-    let on_exhausted = match wire::ExhaustedPolicy::try_from(options.on_exhausted) {
-        Ok(wire::ExhaustedPolicy::Fail) => row::ExhaustedPolicy::Fail,
-        Ok(wire::ExhaustedPolicy::Pause) => row::ExhaustedPolicy::Pause,
-        Ok(wire::ExhaustedPolicy::Unspecified) | Err(_) => {
-            return Err(CodecError::Field { what: "job", field: "policy for exhausted tasks" });
+    let on_failure = match wire::FailurePolicy::try_from(options.on_failure) {
+        Ok(wire::FailurePolicy::Fail) => row::FailurePolicy::Fail,
+        Ok(wire::FailurePolicy::Pause) => row::FailurePolicy::Pause,
+        Ok(wire::FailurePolicy::Unspecified) | Err(_) => {
+            return Err(CodecError::Field { what: "job", field: "policy for failed tasks" });
         }
     };
     Ok(row::JobOptions {
@@ -132,8 +133,40 @@ fn options_from_wire(options: &wire::JobOptions) -> Result<row::JobOptions, Code
         bandwidth_bytes_per_second: options.bandwidth_bytes_per_second,
         start_paused: options.start_paused,
         verify,
-        on_exhausted,
+        on_failure,
+        indexes: indexes_from_wire(&options.indexes)?,
     })
+}
+
+fn indexes_to_wire(indexes: &row::Indexes) -> Vec<i32> {
+    let kind = |kind: &row::IndexKind| match kind {
+        row::IndexKind::Vector => wire::IndexKind::Vector,
+        row::IndexKind::Scalar => wire::IndexKind::Scalar,
+        row::IndexKind::Text => wire::IndexKind::Text,
+        row::IndexKind::Json => wire::IndexKind::Json,
+    };
+    match indexes {
+        row::Indexes::All => Vec::new(),
+        row::Indexes::Only(kinds) if kinds.is_empty() => vec![wire::IndexKind::None.into()],
+        row::Indexes::Only(kinds) => kinds.iter().map(|one| kind(one).into()).collect(),
+    }
+}
+
+fn indexes_from_wire(kinds: &[i32]) -> Result<row::Indexes, CodecError> {
+    let kind = |kind: &i32| match wire::IndexKind::try_from(*kind) {
+        Ok(wire::IndexKind::Vector) => Ok(row::IndexKind::Vector),
+        Ok(wire::IndexKind::Scalar) => Ok(row::IndexKind::Scalar),
+        Ok(wire::IndexKind::Text) => Ok(row::IndexKind::Text),
+        Ok(wire::IndexKind::Json) => Ok(row::IndexKind::Json),
+        Ok(wire::IndexKind::None | wire::IndexKind::Unspecified) | Err(_) => {
+            Err(CodecError::Field { what: "job", field: "kind of index" })
+        }
+    };
+    match kinds {
+        [] => Ok(row::Indexes::All),
+        [only] if *only == i32::from(wire::IndexKind::None) => Ok(row::Indexes::Only(BTreeSet::new())),
+        kinds => kinds.iter().map(kind).collect::<Result<_, _>>().map(row::Indexes::Only),
+    }
 }
 
 pub(super) fn settle_to_wire(settle: row::Settle) -> wire::Settle {

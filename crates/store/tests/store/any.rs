@@ -3,9 +3,9 @@
 use ferry_machine::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::key::{DueItem, Key, Stage};
 use ferry_machine::row::{
-    AttemptEnd, CleanUp, Cluster, Copied, EndedAttempt, EventLog, ExhaustedPolicy, Job, JobCounts, JobOptions, JobSpec,
-    JobState, JobTotals, Lease, ManifestPin, Mapping, Published, PublishedSegment, Request, Row, Settle, Targets, Task,
-    TaskCounts, TaskOutcome, TaskSegment, VerifyMode, Work, Worker, WorkerState,
+    AttemptEnd, CleanUp, Cluster, Copied, EndedAttempt, EventLog, FailurePolicy, IndexKind, Indexes, Job, JobCounts,
+    JobOptions, JobSpec, JobState, JobTotals, Lease, ManifestPin, Mapping, Published, PublishedSegment, Request, Row,
+    Settle, Targets, Task, TaskCounts, TaskOutcome, TaskSegment, VerifyMode, Work, Worker, WorkerState,
 };
 use ferry_machine::time::{Stamp, Time};
 use std::collections::BTreeMap;
@@ -169,7 +169,7 @@ impl Dice {
             spec: self.spec(),
             state: self.job_state(),
             paused: self.coin(),
-            exhausted: self.option(|dice| TaskId(dice.id())),
+            paused_by: self.option(|dice| TaskId(dice.id())),
             submitted: self.stamp(),
             started: self.option(Self::stamp),
             first_task: TaskId(self.id()),
@@ -216,10 +216,16 @@ impl Dice {
                 bandwidth_bytes_per_second: self.number(),
                 start_paused: self.coin(),
                 verify: self.pick(&[VerifyMode::Standard, VerifyMode::Full]),
-                on_exhausted: self.pick(&[ExhaustedPolicy::Fail, ExhaustedPolicy::Pause]),
+                on_failure: self.pick(&[FailurePolicy::Fail, FailurePolicy::Pause]),
+                indexes: self.indexes(),
             },
             labels: self.labels(),
         }
+    }
+
+    fn indexes(&mut self) -> Indexes {
+        let kinds = [IndexKind::Vector, IndexKind::Scalar, IndexKind::Text, IndexKind::Json];
+        if self.coin() { Indexes::All } else { Indexes::Only((0..self.below(4)).map(|_| self.pick(&kinds)).collect()) }
     }
 
     fn job_state(&mut self) -> JobState {

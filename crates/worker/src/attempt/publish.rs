@@ -49,7 +49,7 @@ async fn metadata(
         target_segment_id: segment.segment_id,
         partition_id: segment.partition_id,
     });
-    let target = plan::target(assign, target.location().clone());
+    let target = plan::target(assign, target.location().clone())?;
     let file = snapshot.metadata_of_copy(&target, copied.collect()).await;
     file.map_err(|error| Fault::of_class(error.class(), error.to_string()))
 }

@@ -1,7 +1,10 @@
 //! `ferry job submit`: a job from arguments and, if need be, a file of mappings, which is streamed where it is large.
 
+mod options;
+
+use self::options::Options;
 use super::{wait, watch};
-use crate::arguments::{self, Uri};
+use crate::arguments::{self, Partition, Uri};
 use crate::command::Context;
 use crate::exit::{Exit, Failure, exit_of, must_be_completed};
 use crate::mappings::{MESSAGE_MAPPINGS_MAX, Mappings};
@@ -9,12 +12,15 @@ use crate::output::note;
 use crate::progress::MappingProgress;
 use crate::units::show_bytes;
 use crate::{mappings, output, units};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use ferry_client::{Client, MappingSource};
 use ferry_proto::v1::{
-    ExhaustedPolicy, IdMapping, Job, JobOptions, Plan, SnapshotRef, SubmitJobRequest, SubmitJobResponse,
-    SubmitJobStreamResponse, TargetRef, VerifyMode,
+    IdMapping, Job, JobOptions, Plan, Selection, SnapshotRef, SubmitJobRequest, SubmitJobResponse,
+    SubmitJobStreamResponse, TargetRef, Warning,
 };
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,9 +41,20 @@ pub(crate) struct Submit {
     /// streamed, however large; what comes over a pipe is held. Without it every segment of the snapshot gets a new id.
     #[arg(long, value_name = "FILE")]
     mappings: Option<PathBuf>,
-    /// The target of a source partition; those that are not named keep their ids.
-    #[arg(long = "partition", value_name = "SOURCE=TARGET", value_parser = arguments::partition)]
-    partitions: Vec<(i64, i64)>,
+    /// Copy only the segments of this partition, and the deletions that concern every partition; can be repeated. With
+    /// SOURCE=TARGET, two ids, it does what --map-partition does.
+    #[arg(long = "partition", value_name = "NAME|ID", value_parser = arguments::partition)]
+    partitions: Vec<Partition>,
+    /// Copy only these segments; name level-0 segments too, where their deletions are wanted.
+    #[arg(long, value_name = "ID,...", value_delimiter = ',', conflicts_with = "mappings")]
+    segments: Vec<i64>,
+    /// The target of a source partition, which is given by its name or id in the snapshot; partitions that are not named
+    /// keep their ids. Can be repeated.
+    #[arg(long = "map-partition", value_name = "SOURCE=TARGET", value_parser = arguments::partition_target)]
+    partition_targets: Vec<(String, i64)>,
+    /// Submit in spite of this warning, like encryption-zone or external-table; can be repeated.
+    #[arg(long = "accept", value_name = "WARNING")]
+    accepted: Vec<String>,
     /// For people.
     #[arg(long, default_value = "", hide_default_value = true)]
     name: String,
@@ -66,67 +83,6 @@ pub(crate) struct Submit {
     call_timeout: Option<Duration>,
 }
 
-/// How the job is to be done; what is not given is as the cluster has it.
-#[derive(Debug, Args)]
-struct Options {
-    /// Its share of the workers, 0 to 100.
-    #[arg(long, allow_negative_numbers = true)]
-    priority: Option<i32>,
-    /// The job fails when it has not ended this long after its submit; none: it has all the time.
-    #[arg(long, value_name = "DURATION|none", value_parser = job_timeout)]
-    timeout: Option<JobTimeout>,
-    /// How long the job can be read after its end.
-    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
-    retention: Option<Duration>,
-    /// How many segments a worker gets at once, 1 to 100.
-    #[arg(long, value_name = "N")]
-    segments_per_task: Option<u32>,
-    /// How often a task may fail before it counts as exhausted.
-    #[arg(long, value_name = "N")]
-    attempts: Option<u32>,
-    /// The most a worker may read for the job in a second, like 100MiB.
-    #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
-    bandwidth: Option<u64>,
-    /// How copies are verified.
-    #[arg(long, value_enum)]
-    verify: Option<Verify>,
-    /// What an exhausted task does to the job.
-    #[arg(long, value_enum)]
-    on_exhausted: Option<OnExhausted>,
-    /// The job starts paused.
-    #[arg(long)]
-    paused: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum JobTimeout {
-    None,
-    After(Duration),
-}
-
-fn job_timeout(text: &str) -> Result<JobTimeout, String> {
-    match text {
-        "none" => Ok(JobTimeout::None),
-        text => units::duration(text).map(JobTimeout::After).map_err(|error| format!("{error}, or none")),
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Verify {
-    /// Sizes always, checksums where the store or the snapshot has them.
-    Standard,
-    /// The same, and every copy is read back.
-    Full,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OnExhausted {
-    /// The job fails.
-    Fail,
-    /// The job is paused.
-    Pause,
-}
-
 impl Submit {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let client = context.connection.client(self.call_timeout)?;
@@ -141,10 +97,16 @@ impl Submit {
         if let Some(plan) = &response.plan
             && self.dry_run
         {
+            note_warnings(&plan.warnings, plan.total_warnings);
             note_plan(plan);
             return context
                 .output
                 .answer(&response, |response| response.plan.as_ref().map(output::plan).unwrap_or_default());
+        }
+        note_warnings(&response.warnings, response.total_warnings);
+        if response.unchecked_segments > 0 {
+            let count = response.unchecked_segments;
+            note(&format!("{count} segments were not looked at for warnings; `ferry snapshot inspect` does"));
         }
         let ended = self.ended(&client, response.job.as_ref()).await?;
         let is_awaited = ended.is_some();
@@ -195,8 +157,9 @@ impl Submit {
         {
             note(&format!("what is in of it is kept for 60 s: to go on, repeat this with --request-id {request_id}"));
         }
-        let SubmitJobStreamResponse { job, already_existed } = answer?.message;
-        Ok(SubmitJobResponse { job, already_existed, plan: None })
+        let SubmitJobStreamResponse { job, already_existed, warnings, total_warnings, unchecked_segments } =
+            answer?.message;
+        Ok(SubmitJobResponse { job, already_existed, plan: None, warnings, total_warnings, unchecked_segments })
     }
 
     fn request(&self, id_mappings: Vec<IdMapping>) -> anyhow::Result<SubmitJobRequest> {
@@ -204,6 +167,7 @@ impl Submit {
             uri: self.target.0.clone(),
             collection_id: self.collection,
             partition_ids: self.partition_ids()?,
+            partitions: self.named_partitions()?,
         };
         Ok(SubmitJobRequest {
             request_id: self.request_id.clone(),
@@ -213,56 +177,62 @@ impl Submit {
             id_mappings,
             options: Some(JobOptions { labels: self.labels.iter().cloned().collect(), ..self.options.wire() }),
             dry_run: self.dry_run,
+            select: self.selection(),
+            accept: self.accepted.clone(),
         })
     }
 
-    /// One target for each source partition: the wire could not tell a second from the first.
-    fn partition_ids(&self) -> Result<std::collections::HashMap<i64, i64>, Failure> {
-        let mut ids = std::collections::HashMap::new();
-        for (source, target) in &self.partitions {
-            if ids.insert(*source, *target).is_some_and(|other| other != *target) {
-                let message = format!("--partition: source partition {source} has two targets; name one");
-                return Err(Failure::Usage(message));
-            }
-        }
-        Ok(ids)
+    /// The part of the snapshot that is copied, if it is not all of it.
+    fn selection(&self) -> Option<Selection> {
+        let chosen = self.partitions.iter().filter_map(|partition| match partition {
+            Partition::Chosen(name) => Some(name.clone()),
+            Partition::Mapped(..) => None,
+        });
+        let selection = Selection { partitions: chosen.collect(), segment_ids: self.segments.clone() };
+        (selection != Selection::default()).then_some(selection)
+    }
+
+    fn partition_ids(&self) -> Result<HashMap<i64, i64>, Failure> {
+        let mapped = self.partitions.iter().filter_map(|partition| match partition {
+            Partition::Mapped(source, target) => Some((*source, *target)),
+            Partition::Chosen(_) => None,
+        });
+        one_target_each("--partition", mapped)
+    }
+
+    fn named_partitions(&self) -> Result<HashMap<String, i64>, Failure> {
+        one_target_each("--map-partition", self.partition_targets.iter().cloned())
     }
 }
 
-impl Options {
-    fn wire(&self) -> JobOptions {
-        let verify = match self.verify {
-            None => VerifyMode::Unspecified,
-            Some(Verify::Standard) => VerifyMode::Standard,
-            Some(Verify::Full) => VerifyMode::Full,
-        };
-        let on_exhausted = match self.on_exhausted {
-            None => ExhaustedPolicy::Unspecified,
-            Some(OnExhausted::Fail) => ExhaustedPolicy::Fail,
-            Some(OnExhausted::Pause) => ExhaustedPolicy::Pause,
-        };
-        let timeout_ms = match self.timeout {
-            Some(JobTimeout::After(duration)) => units::milliseconds(duration),
-            Some(JobTimeout::None) | None => 0,
-        };
-        JobOptions {
-            timeout_ms,
-            no_timeout: self.timeout == Some(JobTimeout::None),
-            retention_ms: self.retention.map(units::milliseconds).unwrap_or_default(),
-            priority: self.priority,
-            segments_per_task_max: self.segments_per_task.unwrap_or_default(),
-            attempts_max: self.attempts.unwrap_or_default(),
-            bandwidth_bytes_per_second: self.bandwidth.unwrap_or_default(),
-            start_paused: self.paused,
-            verify: verify.into(),
-            on_exhausted: on_exhausted.into(),
-            ..JobOptions::default()
+/// One target for each source partition: the wire could not tell a second from the first.
+fn one_target_each<K: Eq + Hash + Display + Clone>(
+    option: &str,
+    pairs: impl Iterator<Item = (K, i64)>,
+) -> Result<HashMap<K, i64>, Failure> {
+    let mut targets = HashMap::new();
+    for (source, target) in pairs {
+        if targets.insert(source.clone(), target).is_some_and(|other| other != target) {
+            let message = format!("{option}: source partition {source} has two targets; name one");
+            return Err(Failure::Usage(message));
         }
     }
+    Ok(targets)
 }
 
 fn load_mappings(file: &Path) -> Result<Mappings, Failure> {
     mappings::load(file).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// What the snapshot warns of, as far as it was told.
+fn note_warnings(warnings: &[Warning], total: i64) {
+    for warning in warnings {
+        note(&format!("warning: {}", warning.text));
+    }
+    let untold = total - i64::try_from(warnings.len()).unwrap_or_default();
+    if untold > 0 {
+        note(&format!("warning: and {untold} more warnings; `ferry snapshot inspect` tells all of them"));
+    }
 }
 
 /// What a dry run found, and what would keep the job from being submitted.
@@ -293,10 +263,9 @@ fn show(context: &Context, response: &SubmitJobResponse) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{JobTimeout, Submit, job_timeout};
+    use super::Submit;
     use clap::Parser;
     use ferry_proto::v1::{ExhaustedPolicy, SubmitJobRequest, VerifyMode};
-    use std::time::Duration;
 
     #[derive(Parser)]
     struct Line {
@@ -336,17 +305,26 @@ mod tests {
     }
 
     #[test]
-    fn a_job_may_have_all_the_time() {
-        assert_eq!(job_timeout("none"), Ok(JobTimeout::None));
-        assert_eq!(job_timeout("2h"), Ok(JobTimeout::After(Duration::from_secs(7200))));
-        let options = request(&["--timeout", "none"]).expect("a request").options.expect("options");
-        assert!(options.no_timeout && options.timeout_ms == 0);
-    }
-
-    #[test]
     fn a_partition_with_two_targets_is_refused() {
         assert!(request(&["--partition", "1=2", "--partition", "1=2"]).is_ok());
         let error = request(&["--partition", "1=2", "--partition", "1=3"]).expect_err("two targets");
         assert_eq!(error.to_string(), "--partition: source partition 1 has two targets; name one");
+        let error = request(&["--map-partition", "a=2", "--map-partition", "a=3"]).expect_err("two targets");
+        assert_eq!(error.to_string(), "--map-partition: source partition a has two targets; name one");
+    }
+
+    #[test]
+    fn a_part_of_the_snapshot_and_the_targets_of_its_partitions_reach_the_request() {
+        let line = "--partition p1 --partition 7 --partition 1=2 --map-partition p1=30 --accept encryption-zone";
+        let request = request(&line.split_whitespace().collect::<Vec<_>>()).expect("a request");
+        let select = request.select.expect("a selection");
+        assert_eq!((select.partitions, select.segment_ids), (vec!["p1".to_owned(), "7".to_owned()], vec![]));
+        let target = request.target.expect("a target");
+        assert_eq!((target.partition_ids[&1], target.partitions["p1"]), (2, 30));
+        assert_eq!(request.accept, ["encryption-zone"]);
+        let chosen = super::tests::request(&["--segments", "5,6"]).expect("a request").select.expect("a selection");
+        assert_eq!(chosen.segment_ids, [5, 6]);
+        assert_eq!(super::tests::request(&["--partition", "1=2"]).expect("a request").select, None);
+        assert!(super::tests::request(&["--segments", "5", "--mappings", "f"]).is_err());
     }
 }

@@ -5,8 +5,12 @@ use crate::command::Context;
 use crate::output::{self, note};
 use crate::units::show_bytes;
 use clap::Args;
-use ferry_snapshot::{SegmentSummary, Snapshot, Stores, Summary};
+use ferry_snapshot::{SegmentSummary, Snapshot, Stores, Summary, Warning};
+use serde::Serialize;
 use std::collections::BTreeMap;
+
+/// Warnings that people are told one by one.
+const WARNINGS_TOLD_MAX: usize = 100;
 
 /// Show what is in a snapshot.
 #[derive(Debug, Args)]
@@ -19,12 +23,27 @@ pub(crate) struct Inspect {
 impl Inspect {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let snapshot = Snapshot::open(&Stores::new(), &self.snapshot.0).await?;
+        let warnings = snapshot.read_warnings().await?;
+        for warning in warnings.iter().take(WARNINGS_TOLD_MAX) {
+            note(&format!("warning: {}", warning.text));
+        }
+        if let Some(untold @ 1..) = warnings.len().checked_sub(WARNINGS_TOLD_MAX) {
+            note(&format!("warning: and {untold} more warnings; with -o json all of them are told"));
+        }
         let summary = snapshot.inspect().await?;
         if !context.output.is_json() {
             note(&headline(&summary));
         }
-        context.output.value(&summary, table)
+        context.output.value(&Inspected { summary, warnings }, |inspected| table(&inspected.summary))
     }
+}
+
+/// What is in a snapshot, and what it warns of.
+#[derive(Debug, Serialize)]
+struct Inspected {
+    #[serde(flatten)]
+    summary: Summary,
+    warnings: Vec<Warning>,
 }
 
 fn headline(summary: &Summary) -> String {

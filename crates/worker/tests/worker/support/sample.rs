@@ -59,6 +59,7 @@ impl Sample {
                 uri: file_uri(&self.target()),
                 collection_id: TARGET_COLLECTION,
                 partition_ids: [(PARTITION.parse().unwrap(), 300)].into(),
+                ..TargetRef::default()
             }),
             id_mappings: SEGMENTS.iter().zip(&TARGET_SEGMENTS).map(mapping).collect(),
             first_build_id: 5_000,
