@@ -9,7 +9,7 @@ use crate::status::{no_leader, of_propose};
 use ferry_machine::command::Command;
 use ferry_machine::view;
 use ferry_raft::{ProposeError, Proposed, Raft, Role};
-use ferry_snapshot::Stores;
+use ferry_snapshot::Snapshots;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
@@ -25,7 +25,7 @@ pub(crate) struct Node {
     pub(crate) raft: Raft,
     pub(crate) leader: Leader,
     pub(crate) reads: Reads,
-    pub(crate) stores: Stores,
+    pub(crate) snapshots: Snapshots,
     pub(crate) channels: Channels,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) config: Config,

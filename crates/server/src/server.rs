@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::reads::Reads;
 use crate::services::{BACKUPS_MAX, CHECKS_AT_ONCE_MAX, LONG_SUBMITS_MAX};
 use ferry_raft::Raft;
-use ferry_snapshot::Stores;
+use ferry_snapshot::{Snapshots, Stores};
 use ferry_store::Store;
 use ferry_store::disk::Pending;
 use std::net::SocketAddr;
@@ -30,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+/// Memory for the snapshots that are kept open for submits to come: one of 300,000 segments takes some 12 MB.
+const SNAPSHOTS_BYTES_MAX: u64 = 64 << 20;
 /// How long the transport gets to close its connections once no call is open.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -135,7 +137,7 @@ impl Server {
             leader: Leader::start(raft.clone(), leadership, webhook, Arc::clone(&metrics)),
             reads: Reads::new(raft.clone(), config.limits.request_timeout),
             raft,
-            stores: Stores::new(),
+            snapshots: Snapshots::new(Stores::new(), SNAPSHOTS_BYTES_MAX),
             channels: Channels::default(),
             metrics,
             changing: Arc::default(),

@@ -115,7 +115,19 @@ mod tests {
         ] {
             assert_eq!(schema.may_be_added_later(&logs), expected, "{logs:?}");
         }
-        assert_eq!([100, 101, 102, 999].map(|id| schema.is_vector(id)), [Some(false), Some(true), Some(false), None]);
+        let index = |field_id, kind: &str| IndexFiles {
+            field_id,
+            index_params: vec![KeyValue { key: "index_type".into(), value: kind.into() }],
+            ..IndexFiles::default()
+        };
+        for (index, expected) in [
+            (index(100, "AUTOINDEX"), false),
+            (index(101, "AUTOINDEX"), true),
+            (index(999, "HNSW"), true),
+            (index(999, "STL_SORT"), false),
+        ] {
+            assert_eq!(schema.is_over_vectors(&index), expected, "{index:?}");
+        }
         assert_eq!(Schema::of(&Value::Null), Schema::default());
     }
 

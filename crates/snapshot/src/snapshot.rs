@@ -1,10 +1,11 @@
 //! An opened snapshot: its checked metadata, pinned by length and CRC, and its manifests, each read when asked for.
 
+mod open;
+
 use thiserror::Error;
 
 use crate::checksums::{Checksum, Checksums, ChecksumsError};
 use crate::failure::Class;
-use crate::key::join;
 use crate::location::{Location, StoreError};
 use crate::manifest::{Manifest, ManifestError};
 use crate::metadata::{Metadata, MetadataError};
@@ -14,75 +15,13 @@ use crate::schema::Schema;
 use crate::storage_entries::{EntryError, StorageEntries};
 use crate::storage_manifest::Entry;
 use crate::stores::Stores;
-use crate::uri::UriError;
+pub use open::OpenError;
+pub(crate) use open::{METADATA_BYTES_MAX, Unparsed};
 
-/// The largest metadata file that is read: room for ten million segments.
-pub(crate) const METADATA_BYTES_MAX: u64 = 2 << 30;
 /// The largest manifest that is read.
 const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 /// The largest checksum file that is read.
 const CHECKSUMS_BYTES_MAX: u64 = 256 << 20;
-/// How many of several snapshots an error names.
-const NAMED_MAX: usize = 5;
-
-/// Why a snapshot cannot be opened.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// The URI names no place.
-    #[error(transparent)]
-    Uri(#[from] UriError),
-    /// The store did not give it.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A `.json` file elsewhere.
-    #[error(
-        "{0} is not at snapshots/{{collection}}/metadata/{{snapshot}}.json; name the metadata file where its writer put it"
-    )]
-    NotAMetadataKey(String),
-    /// No snapshot below the prefix.
-    #[error(
-        "there is no snapshots/*/metadata/*.json below {0}; name the snapshot's metadata file or the root above 'snapshots'"
-    )]
-    None(String),
-    /// More than one snapshot below the prefix.
-    #[error("there are {count} snapshots below {uri}; name one of them: {names}")]
-    Several {
-        /// The prefix.
-        uri: String,
-        /// How many.
-        count: usize,
-        /// The first of them.
-        names: String,
-    },
-    /// The file is not good.
-    #[error("{uri}: {source}")]
-    Metadata {
-        /// The file.
-        uri: String,
-        /// What is wrong with it.
-        source: MetadataError,
-    },
-    /// The file has changed since it was pinned.
-    #[error("{0} has changed since the job was submitted; submit a new job")]
-    Altered(String),
-}
-
-impl OpenError {
-    /// What a caller should do about it.
-    pub fn class(&self) -> Class {
-        match self {
-            // Another process may have the settings that this one lacks.
-            OpenError::Uri(UriError::Store { .. }) => Class::Refused,
-            OpenError::Store(error) => error.class(),
-            OpenError::Uri(_)
-            | OpenError::NotAMetadataKey(_)
-            | OpenError::None(_)
-            | OpenError::Several { .. }
-            | OpenError::Metadata { .. }
-            | OpenError::Altered(_) => Class::Permanent,
-        }
-    }
-}
 
 /// Why a part of an opened snapshot cannot be read.
 #[derive(Debug, Error)]
@@ -149,6 +88,8 @@ pub struct Snapshot {
     metadata_key: String,
     pin: Checksum,
     metadata: Metadata,
+    /// The metadata's size as JSON, without its lists.
+    schema_bytes: u64,
     schema: Schema,
     segment_ids: Vec<i64>,
     storage_entries: StorageEntries,
@@ -168,20 +109,12 @@ impl Snapshot {
     }
 
     async fn open_if(stores: &Stores, uri: &str, wanted: Option<Checksum>) -> Result<Snapshot, OpenError> {
-        let (location, metadata_key) = find(&stores.open(uri)?).await?;
-        let content = location.read(&metadata_key, METADATA_BYTES_MAX).await?;
-        let uri = location.object_uri(&metadata_key);
-        // A large file takes long enough to hold up everything else on the thread.
-        let parsed = tokio::task::spawn_blocking(move || {
-            let pin = Checksum::of(&content);
-            (pin, Snapshot::parse(location, metadata_key, pin, &content))
-        });
-        let (pin, parsed) = parsed.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let unparsed = Unparsed::read(stores, uri).await?;
         // The pin decides before the content does: an altered file need not be well formed.
-        if wanted.is_some_and(|wanted| wanted != pin) {
-            return Err(OpenError::Altered(uri));
+        if wanted.is_some_and(|wanted| wanted != unparsed.pin()) {
+            return Err(OpenError::Altered(unparsed.uri()));
         }
-        parsed.map_err(|source| OpenError::Metadata { uri, source })
+        unparsed.parse().await
     }
 
     fn parse(
@@ -213,6 +146,7 @@ impl Snapshot {
             metadata_key,
             pin,
             schema: Schema::of(&metadata.collection.schema),
+            schema_bytes: metadata.to_json().len() as u64,
             segment_ids: manifests.into_keys().collect(),
             storage_entries,
             metadata,
@@ -244,6 +178,12 @@ impl Snapshot {
     /// Length and CRC32C of the metadata file as it was read.
     pub fn pin(&self) -> Checksum {
         self.pin
+    }
+
+    /// How much memory it takes, roughly.
+    pub fn memory_bytes(&self) -> u64 {
+        let lists = (self.segment_ids.len() + self.build_ids.len()) * size_of::<i64>();
+        lists as u64 + self.storage_entries.memory_bytes() + self.schema_bytes
     }
 
     /// The snapshot's id.
@@ -350,48 +290,4 @@ impl Snapshot {
 
 fn same(field: &'static str, inside: i64, path: i64) -> Result<(), MetadataError> {
     if inside == path { Ok(()) } else { Err(MetadataError::Misplaced { field, inside, path }) }
-}
-
-/// The root of the tree and the key of the one metadata file that `place` names.
-async fn find(place: &Location) -> Result<(Location, String), OpenError> {
-    if place.root().ends_with(".json") {
-        let (root, ids) = paths::metadata_ids(place.root()).ok_or_else(|| OpenError::NotAMetadataKey(place.uri()))?;
-        return Ok((place.with_root(&root), paths::metadata_key(ids)));
-    }
-    let candidates = metadata_keys(place).await?;
-    match candidates.as_slice() {
-        [] => Err(OpenError::None(place.uri())),
-        [key] => {
-            let full = join(place.root(), key);
-            let (root, ids) = paths::metadata_ids(&full).ok_or_else(|| OpenError::NotAMetadataKey(place.uri()))?;
-            Ok((place.with_root(&root), paths::metadata_key(ids)))
-        }
-        several => {
-            let names: Vec<String> = several.iter().take(NAMED_MAX).map(|key| place.object_uri(key)).collect();
-            let names = names.join(", ") + if several.len() > NAMED_MAX { ", ..." } else { "" };
-            Err(OpenError::Several { uri: place.uri(), count: several.len(), names })
-        }
-    }
-}
-
-/// Keys of the metadata files below `place`, which may be a root or a folder on the way to them.
-async fn metadata_keys(place: &Location) -> Result<Vec<String>, StoreError> {
-    let parts: Vec<&str> = place.root().split('/').collect();
-    let collections = match parts.as_slice() {
-        [.., paths::FOLDER, _, "metadata"] => return json_keys(place, "").await,
-        [.., paths::FOLDER, _] => vec![String::new()],
-        [.., paths::FOLDER] => place.list_folder("").await?.folders,
-        _ => place.list_folder(paths::FOLDER).await?.folders,
-    };
-    let mut keys = Vec::new();
-    for collection in collections {
-        keys.extend(json_keys(place, &join(&collection, "metadata")).await?);
-    }
-    Ok(keys)
-}
-
-async fn json_keys(place: &Location, folder: &str) -> Result<Vec<String>, StoreError> {
-    let folder = place.list_folder(folder).await?;
-    let keys = folder.objects.into_iter().map(|object| object.key);
-    Ok(keys.filter(|key| paths::metadata_ids(&join(place.root(), key)).is_some()).collect())
 }

@@ -67,6 +67,15 @@ impl StorageEntries {
         self.entries.iter().filter(move |(_, stored)| is_growing(stored)).map(|(segment_id, _)| *segment_id)
     }
 
+    /// How much memory they take, roughly.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let named = self.entries.iter().map(|(_, stored)| match stored {
+            Stored::InOwnFolder { .. } => 0,
+            Stored::AsNamed(text) => text.len() as u64,
+        });
+        named.sum::<u64>() + (self.entries.len() * size_of::<(i64, Stored)>()) as u64
+    }
+
     fn stored(&self, segment_id: i64, text: &str, roots: &Roots) -> Stored {
         let own = resolve(text, roots).ok().and_then(|entry| {
             let partition_id = entry.base_path.rsplit('/').nth(1).and_then(paths::id)?;

@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::permit::Permit;
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::{Assign, Claim, ManifestPin, TaskWork};
-use ferry_snapshot::Stores;
+use ferry_snapshot::Snapshots;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -92,7 +92,7 @@ impl Reports {
 /// What all attempts of a worker share.
 #[derive(Debug)]
 pub(crate) struct Runner {
-    pub(crate) stores: Stores,
+    pub(crate) snapshots: Snapshots,
     pub(crate) leader: Leader,
     pub(crate) bandwidths: Bandwidths,
     pub(crate) metrics: Arc<Metrics>,

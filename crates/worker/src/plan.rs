@@ -8,10 +8,11 @@ use crate::place::{Meta, Place, with_retries};
 use ferry_proto::v1::{self, Assign, CopiedSegment, ManifestPin};
 use ferry_snapshot::{
     Checksum, FileKind, IndexChoice, IndexKind, Location, Mapping, PlannedFile, SegmentPlan, Snapshot, SnapshotFile,
-    Stores, Target,
+    Snapshots, Stores, Target,
 };
 use futures::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The plans of an assignment's segments.
@@ -43,9 +44,9 @@ impl Measured {
 impl Plan {
     /// Reads the snapshot, if it is still the one that was submitted, and the manifests of the mapped segments, if they
     /// are still those that the targets were claimed by.
-    pub(crate) async fn of(assign: &Assign, stores: &Stores, request_timeout: Duration) -> Result<Plan, Fault> {
-        let snapshot = open_source(assign, stores).await?;
-        let location = open_target(assign, stores)?;
+    pub(crate) async fn of(assign: &Assign, snapshots: &Snapshots, request_timeout: Duration) -> Result<Plan, Fault> {
+        let snapshot = open_source(assign, snapshots).await?;
+        let location = open_target(assign, snapshots.stores())?;
         let target = target(assign, location)?;
         let pins = pins(assign)?;
         let mut segments = Vec::with_capacity(assign.id_mappings.len());
@@ -174,9 +175,9 @@ fn check_size(uri: &str, file: &PlannedFile, size_bytes: u64) -> Result<(), Faul
 }
 
 /// The snapshot, if it is still the one that was submitted.
-pub(crate) async fn open_source(assign: &Assign, stores: &Stores) -> Result<Snapshot, Fault> {
+pub(crate) async fn open_source(assign: &Assign, snapshots: &Snapshots) -> Result<Arc<Snapshot>, Fault> {
     let pin = Checksum { size_bytes: assign.metadata_bytes, crc32c: assign.metadata_crc32c };
-    let snapshot = Snapshot::open_pinned(stores, &assign.source_uri, pin).await;
+    let snapshot = snapshots.open_pinned(&assign.source_uri, pin).await;
     snapshot.map_err(|error| Fault::of_class(error.class(), error.to_string()))
 }
 

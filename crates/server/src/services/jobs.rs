@@ -172,7 +172,7 @@ impl Services {
         metadata: &MetadataMap,
         request: v1::SubmitJobRequest,
     ) -> Result<Response<v1::SubmitJobResponse>, Status> {
-        let checked = submit::check(request, &self.config.job, &self.stores)?;
+        let checked = submit::check(request, &self.config.job, self.snapshots.stores())?;
         if checked.request_id_given {
             // The first job is the answer to a retry even where its snapshot is gone by now.
             let reading = self.reads.open(v1::Consistency::Linearizable.into(), metadata).await?;
@@ -183,7 +183,7 @@ impl Services {
             }
             reading.check()?;
         }
-        let (sourced, snapshot) = submit::read_source(&checked, &self.stores).await?;
+        let (sourced, snapshot) = submit::read_source(&checked, &self.snapshots).await?;
         if checked.dry_run {
             let (files, warnings) = submit::count_files(&sourced, &snapshot).await?;
             // Behind the counting, which can take long: the answer is as new as its revision says.

@@ -25,7 +25,7 @@ pub(super) async fn submit(
     let _place = services.place_for_long_submit()?;
     let (metadata, _, messages) = request.into_parts();
     let mut messages = Messages { services, messages };
-    let checked = submit::check_header(messages.header().await?, &services.config.job, &services.stores)?;
+    let checked = submit::check_header(messages.header().await?, &services.config.job, services.snapshots.stores())?;
     let reading = services.reads.open(v1::Consistency::Linearizable.into(), &metadata).await?;
     let known = Known::look(&reading.view, &checked.request_id);
     reading.check()?;
@@ -33,7 +33,7 @@ pub(super) async fn submit(
     // The first job is the answer to a retry even where its snapshot is gone by now.
     let (mut members, spec) = match known.is_made() {
         true => (None, checked.spec.clone()),
-        false => Members::open(&checked, &services.stores).await.map(|(members, spec)| (Some(members), spec))?,
+        false => Members::open(&checked, &services.snapshots).await.map(|(members, spec)| (Some(members), spec))?,
     };
     let hash = PageHash::Grows(checked.hash.clone());
     let pages = Pages::new(&services.raft, &checked.request_id, &spec, hash, known);

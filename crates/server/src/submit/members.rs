@@ -7,12 +7,13 @@ use super::warnings::Look;
 use crate::status::Violations;
 use ferry_machine::command::IdMapping;
 use ferry_machine::row::JobSpec;
-use ferry_snapshot::{Snapshot, Stores};
+use ferry_snapshot::{Snapshot, Snapshots};
+use std::sync::Arc;
 use tonic::Status;
 
 /// The segments of a snapshot, and which of them the stream has named.
 pub(crate) struct Members {
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     /// One bit a segment, in the order of the ids.
     named: Vec<u64>,
     /// Partitions named by mappings and by the target so far: these are compared in the manifests.
@@ -22,8 +23,8 @@ pub(crate) struct Members {
 
 impl Members {
     /// Opens the snapshot of a submit; says what is asked for, of this very snapshot.
-    pub(crate) async fn open(checked: &CheckedSubmit, stores: &Stores) -> Result<(Self, JobSpec), Status> {
-        let (snapshot, spec) = open(checked, stores).await?;
+    pub(crate) async fn open(checked: &CheckedSubmit, snapshots: &Snapshots) -> Result<(Self, JobSpec), Status> {
+        let (snapshot, spec) = open(checked, snapshots).await?;
         let named = vec![0; snapshot.segment_ids().len().div_ceil(64)];
         let members = Self { look: Look::new(&snapshot), snapshot, named, compared: 0 };
         Ok((members, spec))

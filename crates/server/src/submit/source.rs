@@ -10,10 +10,11 @@ use ferry_machine::id::SegmentId;
 use ferry_machine::limits;
 use ferry_machine::row::JobSpec;
 use ferry_snapshot::{
-    Class, FilesError, MetadataError, OpenError, PlanError, ReadError, Snapshot, StoreError, Stores, UriError,
+    Class, FilesError, MetadataError, OpenError, PlanError, ReadError, Snapshot, Snapshots, StoreError, UriError,
     target_partition,
 };
 use futures::{TryStreamExt, stream};
+use std::sync::Arc;
 use tonic::{Code, Status};
 
 const FIELD: &str = "source.uri";
@@ -32,8 +33,11 @@ pub(crate) struct Sourced {
 }
 
 /// Opens the snapshot and holds the submit against it, all of its mappings at once.
-pub(crate) async fn read_source(checked: &CheckedSubmit, stores: &Stores) -> Result<(Sourced, Snapshot), Status> {
-    let (snapshot, asked) = open(checked, stores).await?;
+pub(crate) async fn read_source(
+    checked: &CheckedSubmit,
+    snapshots: &Snapshots,
+) -> Result<(Sourced, Arc<Snapshot>), Status> {
+    let (snapshot, asked) = open(checked, snapshots).await?;
     check_members(&snapshot, &checked.mappings)?;
     let named: Vec<(u64, IdMapping)> = named_partitions(&asked, 0, &checked.mappings).collect();
     check_partitions(&snapshot, &asked, &named, named.len()).await?;
@@ -54,8 +58,8 @@ pub(crate) async fn read_source(checked: &CheckedSubmit, stores: &Stores) -> Res
 
 /// Opens the snapshot of a submit; says what is asked for, of this very snapshot. A dry run tells the warnings that a
 /// submit has to accept.
-pub(super) async fn open(checked: &CheckedSubmit, stores: &Stores) -> Result<(Snapshot, JobSpec), Status> {
-    let opened = Snapshot::open(stores, &checked.spec.source_uri).await;
+pub(super) async fn open(checked: &CheckedSubmit, snapshots: &Snapshots) -> Result<(Arc<Snapshot>, JobSpec), Status> {
+    let opened = snapshots.open(&checked.spec.source_uri).await;
     let snapshot = opened.map_err(|error| refused_snapshot(&error))?;
     if !checked.dry_run {
         check_accepted(&snapshot, &checked.accepted)?;

@@ -24,7 +24,7 @@ pub(super) async fn run(runner: &Runner, assign: &Assign, key: Key, permit: &Per
     if assign.id_mappings.is_empty() {
         return clean_publication_up(runner, assign, key, permit).await;
     }
-    let plan = permit.unless_ended(Plan::of(assign, &runner.stores, runner.request_timeout)).await?;
+    let plan = permit.unless_ended(Plan::of(assign, &runner.snapshots, runner.request_timeout)).await?;
     let plan = plan.map_err(underivable)?;
     for shared in plan.shared_target_keys() {
         tracing::warn!(object = %plan.target.uri(shared), "left over: other segments may share it");

@@ -21,7 +21,7 @@ pub(super) async fn run(
     permit: Permit,
     mut reports: Reports,
 ) -> Result<Outcome, Fault> {
-    let plan = permit.unless_ended(Plan::of(assign, &runner.stores, runner.request_timeout)).await??;
+    let plan = permit.unless_ended(Plan::of(assign, &runner.snapshots, runner.request_timeout)).await??;
     let mut measured = permit.unless_ended(plan.measure(&permit, runner.files_at_once)).await??;
     if !assign.claimed {
         check_free(&plan, &permit, runner.files_at_once).await?;

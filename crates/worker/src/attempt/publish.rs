@@ -43,7 +43,7 @@ async fn metadata(
     target: &Place,
     segments: &[Segment],
 ) -> Result<SnapshotFile, Fault> {
-    let snapshot = open_source(assign, &runner.stores).await?;
+    let snapshot = open_source(assign, &runner.snapshots).await?;
     let copied = segments.iter().map(|segment| CopiedSegment {
         source_segment_id: segment.source_segment_id,
         target_segment_id: segment.segment_id,
@@ -56,7 +56,7 @@ async fn metadata(
 
 /// Where the copies went, and the snapshot of them goes.
 pub(super) fn target(runner: &Runner, assign: &Assign) -> Result<Place, Fault> {
-    Ok(Place::new(open_target(assign, &runner.stores)?, Side::Target, runner.request_timeout))
+    Ok(Place::new(open_target(assign, runner.snapshots.stores())?, Side::Target, runner.request_timeout))
 }
 
 /// The one key that a publication writes.
