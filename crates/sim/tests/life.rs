@@ -78,17 +78,19 @@ fn s30_the_leader_dies_between_any_two_entries_of_a_job_that_fails() {
     let life = every_place_once(
         Ending::Fails,
         &expect![[r#"
-        Failed "1/3 tasks failed: object 0 of segment 104 is damaged", clean-up Done
-        4 of 5 segments, 20 rows
-        task 0 of 2 segments: Completed, clean-up Done, busy false
-        task 1 of 2 segments: Completed, clean-up Done, busy false
-        task 2 of 1 segments: Failed, clean-up Done, busy false
-        target 1 of 100: Dropped, 5 rows
-        target 2 of 101: Dropped, 5 rows
-        target 3 of 102: Dropped, 5 rows
-        target 4 of 103: Dropped, 5 rows
-        target 5 of 104: Dropped, 0 rows
-    "#]],
+            Failed "1/4 tasks failed: object 0 of segment 104 is damaged", clean-up Done
+            4 of 5 segments, 20 rows
+            task 0 of 2 segments: Completed, clean-up Done, busy false
+            task 1 of 2 segments: Completed, clean-up Done, busy false
+            task 2 of 1 segments: Failed, clean-up Done, busy false
+            task 3 of 0 segments: Failed, clean-up NotNeeded, busy false
+            target 1 of 100: Dropped, 5 rows
+            target 2 of 101: Dropped, 5 rows
+            target 3 of 102: Dropped, 5 rows
+            target 4 of 103: Dropped, 5 rows
+            target 5 of 104: Dropped, 0 rows
+            snapshot: false
+        "#]],
     );
     must_have(&life, &OF_EVERY_LIFE);
     must_have(&life, &["command: report failed", "command: report cleaned up"]);
@@ -99,16 +101,18 @@ fn s30_the_leader_dies_between_any_two_entries_of_a_job_that_is_canceled() {
     let life = every_place_once(
         Ending::IsCanceled,
         &expect![[r#"
-        Canceled "canceled", clean-up Done
-        task 0 of 2 segments: ended, busy false
-        task 1 of 2 segments: ended, busy false
-        task 2 of 1 segments: ended, busy false
-        target 1 of 100: Dropped
-        target 2 of 101: Dropped
-        target 3 of 102: Dropped
-        target 4 of 103: Dropped
-        target 5 of 104: Dropped
-    "#]],
+            Canceled "canceled", clean-up Done
+            task 0 of 2 segments: ended, busy false
+            task 1 of 2 segments: ended, busy false
+            task 2 of 1 segments: ended, busy false
+            task 3 of 0 segments: ended, busy false
+            target 1 of 100: Dropped
+            target 2 of 101: Dropped
+            target 3 of 102: Dropped
+            target 4 of 103: Dropped
+            target 5 of 104: Dropped
+            snapshot: false
+        "#]],
     );
     must_have(&life, &OF_EVERY_LIFE);
     must_have(&life, &["command: cancel job", "command: release task", "command: report cleaned up"]);
