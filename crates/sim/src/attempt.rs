@@ -143,7 +143,10 @@ impl World {
                 self.store.objects.insert(write.key, object);
             }
             None => {
-                self.store.objects.remove(&write.key);
+                let removed = self.store.objects.remove(&write.key);
+                if removed.is_some() && crate::store::is_metadata(write.key) {
+                    self.count("a snapshot is deleted before the copies");
+                }
             }
         }
         self.landed(write.process, write.run);

@@ -64,6 +64,11 @@ pub(crate) fn metadata(snapshot_id: i64) -> Key {
     (SegmentId(snapshot_id), METADATA)
 }
 
+/// Whether an object is the metadata file of a snapshot.
+pub(crate) fn is_metadata(key: Key) -> bool {
+    key.1 == METADATA
+}
+
 /// The manifest of each mapping's source, which follows from what the source was made with.
 pub(crate) fn manifests(mappings: &[IdMapping]) -> Vec<ManifestPin> {
     let manifest = |mapping: &IdMapping| {

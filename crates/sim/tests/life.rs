@@ -71,6 +71,7 @@ fn s30_the_leader_dies_between_any_two_entries_of_a_job_that_completes() {
     "#]],
     );
     must_have(&life, &OF_EVERY_LIFE);
+    must_have(&life, &["command: report published"]);
 }
 
 #[test]
