@@ -96,7 +96,11 @@ async fn a_job_can_be_looked_at_from_every_side() {
         assert!(String::from_utf8_lossy(&shown.stdout).contains("Completed"), "{arguments:?}");
     }
     let tasks = json(&run(&cluster, &["task", "list", "--job", &id, "-o", "json"]));
-    assert_eq!(tasks["tasks"].as_array().map(Vec::len), Some(1));
+    assert_eq!(tasks["tasks"].as_array().map(Vec::len), Some(2), "one copies, one publishes");
+    let snapshot = job["snapshot_uri"].as_str().expect("the copy is a snapshot");
+    assert!(snapshot.starts_with("file://") && snapshot.contains("/target/snapshots/"), "{snapshot}");
+    let shown = String::from_utf8(run(&cluster, &["job", "get", &id]).stdout).expect("text");
+    assert!(shown.contains(snapshot), "{shown}");
     let allocated = json(&run(&cluster, &["id", "allocate", "--count", "5", "-o", "json"]));
     assert_eq!(allocated["count"], 5);
     for arguments in
@@ -267,7 +271,7 @@ async fn a_missing_truncated_or_foreign_manifest_fails_the_job_at_once_and_is_na
         let said = String::from_utf8_lossy(&failed.stderr);
         assert_eq!(failed.status.code(), Some(7), "{what}: {said}");
         assert!(said.contains("1000.avro"), "{what}: the manifest is named: {said}");
-        assert!(said.contains("1/1 tasks failed"), "{what}: it failed at once: {said}");
+        assert!(said.contains("1/2 tasks failed"), "{what}: it failed at once: {said}");
     };
     std::fs::remove_file(&first).expect("the manifest can be removed");
     fails("missing");

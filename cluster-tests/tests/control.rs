@@ -77,7 +77,7 @@ async fn a_paused_job_begins_nothing_keeps_what_it_has_and_goes_on_when_it_is_re
     story.cluster.resume(job_id).await;
     assert_eq!(story.cluster.ended(job_id).await.state(), JobState::Completed);
     story.assert_copied(1, job_id).await;
-    for task in story.cluster.tasks(job_id).await {
+    for task in story.cluster.copies(job_id).await {
         assert_eq!((task.attempt, task.attempts[0].end()), (1, AttemptEnd::Copied), "each ran once: {task:?}");
     }
 }
@@ -113,7 +113,7 @@ async fn a_job_that_used_up_its_attempts_pauses_and_completes_once_the_cause_is_
     })
     .await;
     story.assert_copied(1, job_id).await;
-    for task in story.cluster.tasks(job_id).await {
+    for task in story.cluster.copies(job_id).await {
         let last = task.attempts.last().expect("every task had an attempt");
         assert_eq!((last.end(), last.attempt, last.error.as_str()), (AttemptEnd::Copied, task.attempt, ""));
     }
@@ -200,7 +200,7 @@ async fn a_new_bandwidth_limit_reaches_the_attempts_that_run() {
     let job = story.cluster.ended(job_id).await;
     assert_eq!((job.state(), job.copied_bytes), (JobState::Completed, bytes));
     assert!(job.options.is_some_and(|options| options.bandwidth_bytes_per_second == 0));
-    for task in story.cluster.tasks(job_id).await {
+    for task in story.cluster.copies(job_id).await {
         assert_eq!(task.attempt, 1, "the attempts that stood still went on: {task:?}");
     }
 }

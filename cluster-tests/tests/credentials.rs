@@ -27,7 +27,7 @@ async fn begun() -> (Cluster, i64) {
     let job_id = cluster.submit(SubmitJobRequest { options: Some(options), ..request }).await;
     let refused = |task: &Task| task.attempts.iter().any(|attempt| attempt.end() == AttemptEnd::Refused);
     cluster_tests::eventually("each task to be refused to the worker", || async {
-        let tasks = cluster.tasks(job_id).await;
+        let tasks = cluster.copies(job_id).await;
         (tasks.len() == 4 && tasks.iter().all(refused)).then_some(())
     })
     .await;
@@ -50,7 +50,7 @@ async fn s42_the_tasks_of_a_worker_with_bad_credentials_go_to_another_which_copi
     cluster.start_worker("good", SLOTS);
     let job = cluster.ended(job_id).await;
     assert_eq!((job.state(), job.copied_segments), (JobState::Completed, SEGMENTS), "{job:?}");
-    for task in cluster.tasks(job_id).await {
+    for task in cluster.copies(job_id).await {
         let told = told(&task);
         let (last, refused) = told.split_last().expect("it was tried");
         assert!(refused.iter().all(|attempt| *attempt == ("barred", AttemptEnd::Refused)), "{task:?}");
@@ -79,7 +79,7 @@ async fn s42_what_a_second_worker_is_refused_too_fails_the_job_and_is_named() {
     let named = ["source/insert_log", "ermission denied"].iter().all(|words| job.reason.contains(words));
     assert!(named, "{}", job.reason);
     let by_both = |task: &Task| told(task).last() == Some(&("barred-too", AttemptEnd::Refused));
-    assert!(cluster.tasks(job_id).await.iter().any(by_both), "the second refusal decided, not the attempts");
+    assert!(cluster.copies(job_id).await.iter().any(by_both), "the second refusal decided, not the attempts");
     let clean = |job: &Job| [CleanupState::NotNeeded, CleanupState::Done].contains(&job.cleanup());
     cluster.job_when(job_id, "no clean-up that waits", clean).await;
     assert!(tree::files(&cluster.path("target")).is_empty(), "nothing is left in the target");

@@ -37,7 +37,7 @@ impl Story {
     async fn starts(&self, jobs: &[i64]) -> Vec<Vec<i64>> {
         let mut starts: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
         for job_id in jobs {
-            let tasks = self.cluster.tasks(*job_id).await;
+            let tasks = self.cluster.copies(*job_id).await;
             for task in tasks.iter().filter(|task| task.started_at_ms > 0) {
                 assert!(task.attempt <= 1, "every task runs once: {task:?}");
                 starts.entry(task.started_at_ms).or_default().push(*job_id);
@@ -98,7 +98,7 @@ async fn s26_ten_equal_jobs_on_two_workers_begin_their_tasks_in_turn() {
     assert!(begun.values().all(|count| *count == 12), "{begun:?}");
     let mut workers: Vec<i64> = Vec::new();
     for job in &jobs {
-        workers.extend(story.cluster.tasks(*job).await.iter().map(|task| task.attempts[0].worker_id));
+        workers.extend(story.cluster.copies(*job).await.iter().map(|task| task.attempts[0].worker_id));
     }
     workers.sort_unstable();
     workers.dedup();

@@ -109,12 +109,12 @@ async fn s18_workers_that_neither_answer_nor_read_block_nobody_and_lose_their_ta
         let job = cluster.ended(job_id).await;
         assert_eq!(job.state(), JobState::Completed, "{job:?}");
     }
-    assert_eq!(lost(&cluster.tasks(of_deaf).await, "deaf"), 3, "it had as many tasks as slots");
-    assert_eq!(lost(&cluster.tasks(job_id).await, "frozen"), 3);
-    let tasks = cluster.tasks(other).await;
+    assert_eq!(lost(&cluster.copies(of_deaf).await, "deaf"), 3, "it had as many tasks as slots");
+    assert_eq!(lost(&cluster.copies(job_id).await, "frozen"), 3);
+    let tasks = cluster.copies(other).await;
     assert!(tasks.iter().all(|task| task.attempt == 1), "another job never met the silent ones: {tasks:?}");
     let last = tasks.iter().map(|task| task.completed_at_ms).max();
-    let first_ends: Vec<_> = cluster.tasks(job_id).await.into_iter().map(|task| task.attempts[0].clone()).collect();
+    let first_ends: Vec<_> = cluster.copies(job_id).await.into_iter().map(|task| task.attempts[0].clone()).collect();
     let losses = first_ends.iter().filter(|attempt| attempt.end() == AttemptEnd::Lost);
     let first_loss = losses.map(|attempt| attempt.ended_at_ms).min();
     assert!(last < first_loss, "and was done while the frozen one still had its lease: {last:?}, {first_loss:?}");

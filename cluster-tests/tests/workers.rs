@@ -60,7 +60,7 @@ async fn all_slots_write(cluster: &Cluster, job_id: i64) {
     cluster.job_when(job_id, "attempts that write", run).await;
 }
 
-/// Takes the limit away and waits for the end; the tasks, all of whose copies equal their sources.
+/// Takes the limit away and waits for the end; the tasks that copied, and all copies equal their sources.
 async fn completed(cluster: &Cluster, job_id: i64) -> Vec<Task> {
     let change = UpdateJobRequest { job_id, bandwidth_bytes_per_second: Some(0), ..Default::default() };
     cluster.update(change).await;
@@ -72,7 +72,7 @@ async fn completed(cluster: &Cluster, job_id: i64) -> Vec<Task> {
         tree::assert_copied(&source, &to, target.source_segment_id, target.segment_id, COLLECTION);
     }
     cluster.assert_sound().await;
-    cluster.tasks(job_id).await
+    cluster.copies(job_id).await
 }
 
 /// Number and end of each attempt of a task, by the name of its worker.

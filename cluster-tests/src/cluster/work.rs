@@ -82,6 +82,16 @@ impl Cluster {
         self.jobs(leader).update_job(request).await.expect("the job is changed");
     }
 
+    /// The tasks of a job that copy, but not the one that publishes.
+    ///
+    /// # Panics
+    /// When no node answers in time.
+    pub async fn copies(&self, job_id: i64) -> Vec<Task> {
+        let mut tasks = self.tasks(job_id).await;
+        tasks.retain(|task| !task.id_mappings.is_empty());
+        tasks
+    }
+
     /// The tasks of a job, at most a page of them.
     ///
     /// # Panics

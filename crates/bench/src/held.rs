@@ -111,9 +111,9 @@ impl Held {
         Ok(())
     }
 
-    /// Tasks of one job.
+    /// Tasks of one job: its copies and its publication.
     fn tasks(&self) -> usize {
-        self.held_segments.div_ceil(SEGMENTS_PER_TASK)
+        self.held_segments.div_ceil(SEGMENTS_PER_TASK) + 1
     }
 
     fn note(&self, report: &mut Report) {
@@ -260,8 +260,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_task_of_a_job_may_be_smaller() {
+    fn the_last_copy_of_a_job_may_be_smaller_and_one_task_publishes() {
         let tasks = |held_segments| Held { held: 1, held_segments }.tasks();
-        assert_eq!((tasks(1), tasks(10), tasks(11), tasks(1_000_000)), (1, 1, 2, 100_000));
+        assert_eq!((tasks(1), tasks(10), tasks(11), tasks(1_000_000)), (2, 2, 3, 100_001));
     }
 }

@@ -36,9 +36,9 @@ pub(crate) struct Worker {
 pub(crate) struct Seen {
     /// Attempts whose claim was answered.
     pub(crate) claimed: usize,
-    /// From each report to its acknowledgement.
+    /// From each report of a copy to its acknowledgement.
     pub(crate) latencies: Vec<Duration>,
-    /// When the first acknowledgement came, and the last one.
+    /// When the first of these acknowledgements came, and the last one.
     pub(crate) acknowledged_at: Option<(Instant, Instant)>,
     /// Why its session ended.
     failure: Option<String>,
@@ -129,8 +129,8 @@ struct Working {
     claiming: HashMap<i64, v1::Assign>,
     /// Attempts that may be reported.
     claimed: VecDeque<v1::Assign>,
-    /// When an attempt was reported that is not acknowledged, by task.
-    reported: HashMap<i64, Instant>,
+    /// When an attempt was reported that is not acknowledged, and what it did, by task.
+    reported: HashMap<i64, (Instant, v1::TaskWork)>,
     at_once: watch::Receiver<usize>,
     seen: Arc<Mutex<Seen>>,
 }
@@ -163,7 +163,8 @@ impl Working {
                 lock(&self.seen).claimed += 1;
             }
             Hear::Acknowledged(acknowledged) => {
-                if let Some(reported_at) = self.reported.remove(&task_of(acknowledged.attempt)) {
+                let reported = self.reported.remove(&task_of(acknowledged.attempt));
+                if let Some((reported_at, v1::TaskWork::Copy)) = reported {
                     let now = Instant::now();
                     let mut seen = lock(&self.seen);
                     seen.latencies.push(now - reported_at);
@@ -199,7 +200,7 @@ impl Working {
         while self.reported.len() < at_once
             && let Some(assign) = self.claimed.pop_front()
         {
-            self.reported.insert(task_of(assign.attempt), Instant::now());
+            self.reported.insert(task_of(assign.attempt), (Instant::now(), assign.work()));
             self.session.send(Say::Result(result(&assign))).await?;
         }
         Ok(())

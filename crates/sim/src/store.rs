@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 /// An object's name: its segment, and which of the segment's files it is.
 pub(crate) type Key = (SegmentId, u64);
 
-/// Which file a snapshot's metadata is; no segment has as many.
-pub(crate) const METADATA: u64 = u64::MAX;
-
 /// Most files of one segment.
 const FILES_MAX: u64 = 3;
+/// Which file a snapshot's metadata is: none of a segment's.
+const METADATA: u64 = FILES_MAX;
 
 /// What has become of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -50,25 +50,27 @@ fn s30_the_leader_dies_between_any_two_entries_of_a_job_that_completes() {
     let life = every_place_once(
         Ending::Completes,
         &expect![[r#"
-        Completed "", clean-up None
-        5 of 5 segments, 25 rows
-        task 0 of 2 segments: Completed, clean-up NotNeeded, busy false
-        task 1 of 2 segments: Completed, clean-up NotNeeded, busy false
-        task 2 of 1 segments: Completed, clean-up NotNeeded, busy false
-        target 1 of 100: Flushed, 5 rows
-        target 2 of 101: Flushed, 5 rows
-        target 3 of 102: Flushed, 5 rows
-        target 4 of 103: Flushed, 5 rows
-        target 5 of 104: Flushed, 5 rows
-        file 0 of target 1: b4cb9836e80a7528
-        file 0 of target 2: c22084d951604715
-        file 0 of target 3: 597fb0df87abe13f
-        file 1 of target 3: 672bfab8bd1bab45
-        file 0 of target 4: 88b2fd4ba17aba22
-        file 0 of target 5: a6a764529d4a8ffd
-        file 1 of target 5: 9b23051bf39b26f6
-        file 2 of target 5: e45c803d492999b5
-    "#]],
+            Completed "", clean-up None
+            5 of 5 segments, 25 rows
+            task 0 of 2 segments: Completed, clean-up NotNeeded, busy false
+            task 1 of 2 segments: Completed, clean-up NotNeeded, busy false
+            task 2 of 1 segments: Completed, clean-up NotNeeded, busy false
+            task 3 of 0 segments: Completed, clean-up NotNeeded, busy false
+            target 1 of 100: Flushed, 5 rows
+            target 2 of 101: Flushed, 5 rows
+            target 3 of 102: Flushed, 5 rows
+            target 4 of 103: Flushed, 5 rows
+            target 5 of 104: Flushed, 5 rows
+            snapshot: true
+            file 0 of target 1: b4cb9836e80a7528
+            file 0 of target 2: c22084d951604715
+            file 0 of target 3: 597fb0df87abe13f
+            file 1 of target 3: 672bfab8bd1bab45
+            file 0 of target 4: 88b2fd4ba17aba22
+            file 0 of target 5: a6a764529d4a8ffd
+            file 1 of target 5: 9b23051bf39b26f6
+            file 2 of target 5: e45c803d492999b5
+        "#]],
     );
     must_have(&life, &OF_EVERY_LIFE);
     must_have(&life, &["command: report published"]);

@@ -9,7 +9,7 @@ mod tasks;
 use crate::derive;
 use crate::id::{EventId, JobId, WorkerId};
 use crate::read;
-use crate::row::{Cluster, Event, Job, JobState, Request, Settle, TaskCounts, Worker};
+use crate::row::{Cluster, Event, Job, JobSpec, JobState, Request, Settle, TaskCounts, Worker};
 use crate::tables::Read;
 use crate::time::Stamp;
 
@@ -119,10 +119,10 @@ pub fn worker_named(read: &dyn Read, name: &str) -> Option<Worker> {
     read::worker(read, read::worker_named(read, name)?)
 }
 
-/// How many tasks a job has once all are created.
+/// How many tasks a job has once all are created, its publication included.
 #[must_use]
-pub fn tasks_planned(job: &Job) -> u64 {
-    derive::tasks_planned(&job.spec)
+pub fn tasks_planned(spec: &JobSpec) -> u64 {
+    derive::tasks_planned(spec)
 }
 
 /// A job's state; `None` for a hidden one.

@@ -1,17 +1,19 @@
 //! The publication: a job completes by the one task that writes the copy's snapshot metadata file, and a job that ends
 //! otherwise deletes that file before any of its copies.
 
-use crate::story::{Story, WRITES_FOR_MS, mapping, page, submit};
+use crate::story::{SEGMENT_ROWS, Story, WRITES_FOR_MS, mapping, page, submit};
 use ferry_machine::check;
 use ferry_machine::command::{Command, FailureKind, LeaseRef};
-use ferry_machine::id::JobId;
+use ferry_machine::id::{JobId, SegmentId, TaskId};
 use ferry_machine::key::Key;
 use ferry_machine::limits;
 use ferry_machine::outcome::{Outcome, Rejection};
 use ferry_machine::restore::{Restore, Step, restore};
 use ferry_machine::row::{ExhaustedPolicy, JobSpec, Row, Settle, Work};
-use ferry_machine::tables::{Read, Tables};
-use ferry_machine::view::{self, CleanUpState, State};
+use ferry_machine::tables::{Memory, Read, Tables};
+use ferry_machine::view::{self, CleanUpState, SegmentState, State};
+use std::cell::Cell;
+use std::ops::Bound;
 
 fn two_copies(spec: &mut JobSpec) {
     spec.options.segments_per_task_max = 1;
@@ -52,7 +54,7 @@ fn a_job_with_segments_has_a_snapshot_id_and_one_task_more_than_it_has_copies() 
         let job = story.submit_with(&format!("{segments} by {width}"), segments, |spec| {
             spec.options.segments_per_task_max = width;
         });
-        assert_eq!(view::tasks_planned(&story.job(job)), tasks);
+        assert_eq!(view::tasks_planned(&story.job(job).spec), tasks);
         story.lead();
         assert_eq!(story.state(job), Some(State::Executing));
         let (row, rows) = (story.job(job), story.tasks(job));
@@ -65,7 +67,7 @@ fn a_job_with_segments_has_a_snapshot_id_and_one_task_more_than_it_has_copies() 
         assert!(row.snapshot_id > 0);
     }
     let empty = story.submit("empty", 0);
-    assert_eq!((story.job(empty).snapshot_id, view::tasks_planned(&story.job(empty))), (0, 0));
+    assert_eq!((story.job(empty).snapshot_id, view::tasks_planned(&story.job(empty).spec)), (0, 0));
 }
 
 #[test]
@@ -237,9 +239,9 @@ fn a_metadata_file_that_cannot_be_deleted_is_left_over_after_all_attempts_and_th
 fn a_repeated_or_early_page_of_settling_changes_nothing_while_the_metadata_file_is_deleted() {
     let mut story = Story::new();
     let (job, first) = canceled(&mut story);
-    let before_first = ferry_machine::id::TaskId(story.job(job).first_task.0 - 1);
+    let before_first = TaskId(story.job(job).first_task.0 - 1);
     let cursors = [
-        Settle::Segments { after: ferry_machine::id::SegmentId(0) },
+        Settle::Segments { after: SegmentId(0) },
         Settle::Metadata,
         Settle::Tasks { after: before_first },
         Settle::Done,
@@ -301,7 +303,7 @@ fn copies_that_are_cleaned_up_before_the_metadata_file_and_a_publication_before_
         row.settle = settle;
         row
     };
-    for settle in [Settle::Segments { after: ferry_machine::id::SegmentId(0) }, Settle::Done] {
+    for settle in [Settle::Segments { after: SegmentId(0) }, Settle::Done] {
         let mut rows = story.rows.clone();
         rows.put(Key::Job(job), Row::Job(alter_job(settle)));
         let told = check(&rows);
@@ -319,4 +321,58 @@ fn copies_that_are_cleaned_up_before_the_metadata_file_and_a_publication_before_
     story.rows.put(Key::Task(publication), Row::Task(row));
     let told: Vec<_> = check(&story.rows).iter().map(|violation| violation.problem.clone()).collect();
     assert!(told.contains(&"publishes before every copy is complete".to_owned()), "{told:?}");
+}
+
+/// Rows of a story, and how often they were looked at.
+struct Looks<'a> {
+    rows: &'a Memory,
+    looks: Cell<usize>,
+}
+
+impl Read for Looks<'_> {
+    fn get(&self, key: &Key) -> Option<Row> {
+        self.looks.update(|looks| looks + 1);
+        self.rows.get(key)
+    }
+
+    fn scan(&self, from: Bound<Key>, to: &Key, rows_max: usize) -> Vec<(Key, Row)> {
+        let rows = self.rows.scan(from, to, rows_max);
+        self.looks.update(|looks| looks + rows.len());
+        rows
+    }
+}
+
+#[test]
+fn what_a_publication_names_is_listed_in_pages_that_look_at_each_task_once() {
+    let (segments, width, page_max) = (20_000_u64, 10, 1_000);
+    let mut story = Story::new();
+    story.checks_always = false;
+    story.worker("w", 1_000);
+    let job = story.submit_with("r", segments, |spec| spec.options.segments_per_task_max = width);
+    for _ in 0..2 {
+        for lease in story.lead() {
+            story.copy(lease);
+        }
+    }
+    story.publication(job);
+    let (row, mut after, mut count) = (story.job(job), SegmentId(0), 0);
+    loop {
+        let read = Looks { rows: &story.rows, looks: Cell::new(0) };
+        let page = view::list_job_segments(&read, &row, after, page_max);
+        // The tasks of the page, and a few for its runs of mappings and the search for the first of these tasks.
+        let most = page_max / width as usize + 60;
+        assert!(read.looks.get() <= most, "{} looks for a page of {page_max}", read.looks.get());
+        for segment in &page.items {
+            count += 1;
+            assert_eq!((segment.source.0, segment.partition_id, segment.rows), (count, 1, SEGMENT_ROWS), "{segment:?}");
+            assert!(segment.id > after && segment.state == SegmentState::Importing, "{segment:?}");
+            after = segment.id;
+        }
+        match page.next {
+            Some(next) => assert_eq!(next, after),
+            None => break,
+        }
+    }
+    assert_eq!(count.unsigned_abs(), segments);
+    assert_eq!(check(&story.rows), []);
 }

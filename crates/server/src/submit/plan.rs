@@ -49,7 +49,7 @@ pub(crate) fn plan(sourced: &Sourced, files: Files, warnings: Warnings, read: &i
     v1::Plan {
         id_mappings: sourced.mappings.iter().copied().map(wire::id_mapping).collect(),
         total_segments: wire::signed(segments),
-        total_tasks: wire::signed(segments.div_ceil(u64::from(sourced.spec.options.segments_per_task_max.max(1)))),
+        total_tasks: wire::signed(view::tasks_planned(&sourced.spec)),
         total_files: wire::signed(files.count),
         total_bytes: files.bytes,
         uncounted_segments: wire::signed(segments - files.segments as u64),

@@ -1,9 +1,9 @@
 //! What the leader keeps of a claim, and what it tells the attempts that come after it.
 
 use crate::support::{Cluster, ScriptedWorker, sample, submit};
-use ferry_proto::v1;
 use ferry_proto::v1::session_request::Message as Say;
 use ferry_proto::v1::session_response::Message as Hear;
+use ferry_proto::v1::{self, TaskWork};
 
 /// The manifests of the sample's three segments, as a worker reads them.
 fn manifests() -> Vec<v1::ManifestPin> {
@@ -33,13 +33,13 @@ async fn later_attempts_and_clean_ups_are_told_the_manifests_of_the_claim() {
     let outcome = Some(v1::result::Outcome::Failure(failure));
     worker.send(Say::Result(v1::Result { attempt: first.attempt, outcome })).await;
     let second = worker.assigned().await;
-    assert_eq!((second.attempt.unwrap().attempt, second.claimed, second.clean_up), (2, true, false));
+    assert_eq!((second.attempt.unwrap().attempt, second.claimed, second.work()), (2, true, TaskWork::Copy));
     assert_eq!(second.manifests, manifests());
     node.jobs().cancel_job(v1::CancelJobRequest { job_id }).await.unwrap();
     let dropped = worker.wait(|message| if let Hear::Drop(drop) = message { drop.attempt } else { None }).await;
     worker.send(Say::Dropped(v1::Dropped { attempt: Some(dropped) })).await;
     let clean_up = worker.assigned().await;
-    assert!(clean_up.clean_up && clean_up.claimed);
+    assert_eq!((clean_up.work(), clean_up.claimed), (TaskWork::CleanUp, true));
     assert_eq!(clean_up.manifests, manifests());
     cluster.stop_all().await;
 }

@@ -55,7 +55,7 @@ async fn a_watch_on_every_node_sees_a_job_to_its_end_and_the_leader_counts_it() 
     let explained = explained.clone().explain_job(v1::ExplainJobRequest { job_id }).await.unwrap().into_inner();
     assert!(!explained.explanation.is_empty());
     let mut worker = ScriptedWorker::open(leader.workers(), "scripted", 4).await;
-    worker.work(3).await;
+    worker.work(4).await;
     for mut watch in watches {
         let (mut copied, mut revision, mut last) = (0, 0, None);
         while let Some(state) = watch.message().await.unwrap() {
@@ -66,6 +66,9 @@ async fn a_watch_on_every_node_sees_a_job_to_its_end_and_the_leader_counts_it() 
         let last = last.unwrap();
         assert_eq!((last.state(), last.progress_percent), (v1::JobState::Completed, 100));
         assert_eq!(last.total_rows, 3 * ROWS);
+        let (before, id) = last.snapshot_uri.split_once("/snapshots/200/metadata/").expect("the copy is a snapshot");
+        assert_eq!(before, last.target_uri.trim_end_matches('/'));
+        assert!(id.strip_suffix(".json").is_some_and(|id| id.parse::<i64>().is_ok_and(|id| id > job_id)), "{id}");
     }
     for node in &cluster.nodes {
         let request = v1::WaitJobRequest { job_id, ..v1::WaitJobRequest::default() };
@@ -80,13 +83,14 @@ async fn a_watch_on_every_node_sees_a_job_to_its_end_and_the_leader_counts_it() 
         assert_eq!(checked.violations, Vec::<String>::new());
         assert!(checked.rows_checked > 10, "{}", checked.rows_checked);
     }
-    let request = v1::ListTasksRequest { job_id, page_size: 2, ..v1::ListTasksRequest::default() };
+    let request = v1::ListTasksRequest { job_id, page_size: 3, ..v1::ListTasksRequest::default() };
     let page = leader.jobs().list_tasks(request.clone()).await.unwrap().into_inner();
-    assert_eq!((page.tasks.len(), page.next_page_token.is_empty()), (2, false));
+    assert_eq!((page.tasks.len(), page.next_page_token.is_empty()), (3, false));
+    assert!(page.tasks.iter().all(|task| task.work() == v1::TaskWork::Copy), "{page:?}");
     let request = v1::ListTasksRequest { page_token: page.next_page_token, ..request };
     let page = leader.jobs().list_tasks(request).await.unwrap().into_inner();
     assert_eq!((page.tasks.len(), page.next_page_token.as_str()), (1, ""));
-    assert_eq!(page.tasks[0].state(), v1::TaskState::Completed);
+    assert_eq!((page.tasks[0].state(), page.tasks[0].work()), (v1::TaskState::Completed, v1::TaskWork::Publish));
     metrics_tell_the_job(&cluster).await;
     cluster.stop_all().await;
 }
@@ -97,9 +101,9 @@ async fn metrics_tell_the_job(cluster: &Cluster) {
         let (code, text) = get(&node.admin, "/metrics").await;
         assert_eq!(code, 200);
         assert_eq!(text.contains("ferry_copy_segment_jobs{state=\"completed\"} 1"), place == leader, "{text}");
-        assert_eq!(text.contains("ferry_copy_segment_tasks{state=\"completed\"} 3"), place == leader, "{text}");
+        assert_eq!(text.contains("ferry_copy_segment_tasks{state=\"completed\"} 4"), place == leader, "{text}");
         assert_eq!(text.contains("ferry_copy_segment_job_latency_seconds_count 1"), place == leader, "{text}");
-        let task = "ferry_copy_segment_task_latency_seconds_count{stage=\"executing\"} 3";
+        let task = "ferry_copy_segment_task_latency_seconds_count{stage=\"executing\"} 4";
         assert_eq!(text.contains(task), place == leader, "{text}");
         assert!(
             text.contains("ferry_grpc_requests_total{code=\"Ok\",method=\"ferry.v1.JobService/WaitJob\"} 1"),

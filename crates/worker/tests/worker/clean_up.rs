@@ -4,10 +4,10 @@ use crate::support::leader::{LONG_LEASE_MS, Node};
 use crate::support::sample::{Sample, attempt, copied_segments, failure, tree};
 use crate::support::worker::{Worker, config};
 use ferry_proto::v1::result::Outcome;
-use ferry_proto::v1::{Assign, FailureKind};
+use ferry_proto::v1::{Assign, FailureKind, TaskWork};
 
 fn clean_up(sample: &Sample, number: u32) -> Assign {
-    Assign { clean_up: true, ..sample.assign_claimed(attempt(1, number)) }
+    Assign { work: TaskWork::CleanUp.into(), ..sample.assign_claimed(attempt(1, number)) }
 }
 
 fn put(sample: &Sample, key: &str) {
@@ -59,7 +59,7 @@ async fn s41_what_the_task_never_claimed_is_not_deleted() {
     let key = "insert_log/200/300/9001/101/470636907273850242";
     put(&sample, key);
     let mut talk = node.welcome(LONG_LEASE_MS).await;
-    let assign = Assign { clean_up: true, ..sample.assign(attempt(1, 2)) };
+    let assign = Assign { work: TaskWork::CleanUp.into(), ..sample.assign(attempt(1, 2)) };
     talk.assign(assign);
     assert!(matches!(talk.result(attempt(1, 2)).await, Outcome::CleanedUp(_)));
     assert_eq!(tree(&sample.target()).into_keys().collect::<Vec<_>>(), [key]);

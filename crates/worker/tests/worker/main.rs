@@ -6,4 +6,5 @@ mod copies;
 mod faults;
 mod lease;
 mod operation;
+mod publication;
 mod support;

@@ -70,7 +70,10 @@ impl ScriptedWorker {
                 size_bytes: BYTES,
             })
             .collect();
-        let outcome = v1::result::Outcome::Copied(v1::Copied { segments });
+        let outcome = match assign.work() {
+            v1::TaskWork::Publish => v1::result::Outcome::Published(v1::Published {}),
+            _ => v1::result::Outcome::Copied(v1::Copied { segments }),
+        };
         self.send(Say::Result(v1::Result { attempt: Some(attempt), outcome: Some(outcome) })).await;
     }
 

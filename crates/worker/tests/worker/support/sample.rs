@@ -1,7 +1,7 @@
 //! The sample that a real Milvus wrote, in folders of the test's own, and assignments over it.
 
 use ferry_proto::v1::{
-    Assign, Attempt, CopiedSegment, Failure, FailureKind, IdMapping, ManifestPin, TargetRef, result,
+    Assign, Attempt, CopiedSegment, Failure, FailureKind, IdMapping, ManifestPin, TargetRef, TaskWork, result,
 };
 use ferry_snapshot::{Checksum, file_uri};
 use std::collections::BTreeMap;
@@ -11,6 +11,8 @@ pub(crate) const COLLECTION: &str = "470636907273650226";
 pub(crate) const PARTITION: &str = "470636907273650227";
 pub(crate) const SEGMENTS: [i64; 3] = [470636907273850237, 470636907274050255, 470636907274050273];
 pub(crate) const TARGET_COLLECTION: i64 = 200;
+/// The copy's own snapshot.
+pub(crate) const SNAPSHOT: i64 = 8_000;
 pub(crate) const TARGET_SEGMENTS: [i64; 3] = [9001, 9002, 9003];
 /// The sample's largest plain file of its first segment.
 pub(crate) const VECTORS: &str =
@@ -63,8 +65,15 @@ impl Sample {
             }),
             id_mappings: SEGMENTS.iter().zip(&TARGET_SEGMENTS).map(mapping).collect(),
             first_build_id: 5_000,
+            work: TaskWork::Copy.into(),
+            snapshot_id: SNAPSHOT,
             ..Assign::default()
         }
+    }
+
+    /// An attempt that publishes the copy.
+    pub(crate) fn assign_publication(&self, attempt: Attempt) -> Assign {
+        Assign { work: TaskWork::Publish.into(), id_mappings: Vec::new(), ..self.assign(attempt) }
     }
 
     /// A later attempt: the targets are claimed, by the manifests as they are now.
