@@ -100,7 +100,7 @@ async fn an_encryption_zone_is_found_in_the_schema_and_in_the_collection_and_its
         json!([{"key": "cipher.key", "value": "secret"}, {"key": "cipher.ezID", "value": "42"}]);
     let mut of_collection = metadata(&[10]);
     of_collection["collection"]["properties"] = json!([{"key": "cipher.enabled", "value": "true"}]);
-    for (metadata, words) in [(of_schema, "encryption zone 42;"), (of_collection, "(property cipher.enabled)")] {
+    for (metadata, words) in [(of_schema, "encryption zone 42,"), (of_collection, "(property cipher.enabled)")] {
         let warnings = told(&metadata, &[segment(10)]).await;
         assert_eq!((warnings.len(), warnings[0].kind, warnings[0].segment_id), (1, WarningKind::EncryptionZone, None));
         assert!(warnings[0].text.contains(words) && !warnings[0].text.contains("secret"), "{}", warnings[0].text);
