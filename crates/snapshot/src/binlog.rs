@@ -1,9 +1,11 @@
 //! What the head and tail of a Milvus log file tell: the ids it was written for, the time it covers and its rows.
-//! Only that is read; the rows themselves stay opaque.
+//! Only that is read; the rows themselves stay opaque here.
 //!
 //! A log is a magic number and events. Each event has a header (timestamp, type, length, position of the next); the
 //! first describes the file, each further one carries a Parquet file whose footer counts its rows. Newer storage
 //! formats drop the events and leave the bare Parquet file.
+
+use std::ops::Range;
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -66,14 +68,33 @@ pub(crate) fn read_log(content: &[u8]) -> Result<LogFacts, LogError> {
         memory_bytes: description.memory_bytes,
         ..LogFacts::default()
     };
-    let mut at = description.next;
-    while at < content.len() {
-        let next = next_event(content, at)?;
-        let payload = content.get(at + EVENT_HEADER_BYTES + EVENT_TIMES_BYTES..next).ok_or(LogError::Damaged(at))?;
-        facts.rows = facts.rows.saturating_add(rows_of_parquet(payload).ok_or(LogError::Footer)?);
-        at = next;
+    for payload in event_payloads(content, description.next)? {
+        facts.rows = facts.rows.saturating_add(rows_of_parquet(&content[payload]).ok_or(LogError::Footer)?);
     }
     Ok(facts)
+}
+
+/// Where the Parquet files lie in a log: in each of its events, or the log is one itself.
+pub(crate) fn payloads(content: &[u8]) -> Result<Vec<Range<usize>>, LogError> {
+    if content.starts_with(b"PAR1") {
+        return Ok(vec![0..content.len()]);
+    }
+    event_payloads(content, read_description(content)?.next)
+}
+
+/// The payloads of the events from byte `at` on.
+fn event_payloads(content: &[u8], mut at: usize) -> Result<Vec<Range<usize>>, LogError> {
+    let mut payloads = Vec::new();
+    while at < content.len() {
+        let next = next_event(content, at)?;
+        let payload = at + EVENT_HEADER_BYTES + EVENT_TIMES_BYTES..next;
+        if content.get(payload.clone()).is_none() {
+            return Err(LogError::Damaged(at));
+        }
+        payloads.push(payload);
+        at = next;
+    }
+    Ok(payloads)
 }
 
 /// Reads the description at the head of a log or index file.

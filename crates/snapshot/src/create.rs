@@ -5,28 +5,38 @@
 //! the logs, an index' field from the head of its files. What it does not tell stays empty, as Milvus' own database
 //! alone knows it: names of partitions (their ids stand in), the schema (unless given), channels and positions,
 //! index ids, names and parameters.
+//!
+//! Segments that compaction replaced are left out where the rows tell it; where they do not, no snapshot is made until
+//! its segments are chosen.
 
+mod columns;
+mod compaction;
+mod error;
+mod replaced;
+mod row_ids;
 mod survey;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::{Value, json};
-use thiserror::Error;
 
-use crate::binlog::LogError;
 use crate::checksums::Checksums;
-use crate::location::{Location, StoreError};
-use crate::manifest::{Manifest, ManifestError};
-use crate::metadata::{Collection, FORMAT_VERSION_MAX, Layout, Metadata, MetadataError, SnapshotInfo, State};
+use crate::location::Location;
+use crate::manifest::Manifest;
+use crate::metadata::{Collection, FORMAT_VERSION_MAX, Layout, Metadata, SnapshotInfo, State};
 use crate::paths::{self, ManifestIds, MetadataIds};
 use crate::progress::Progress;
+pub use columns::RowsError;
+pub use error::CreateError;
 use survey::{Segment, Survey};
 
 /// How many objects are read or written at a time.
 const CONCURRENCY: usize = 8;
+/// How many of what was left out are named.
+const EXAMPLES_MAX: usize = 5;
 
 /// What to make the snapshot of, and what the tree cannot tell.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +57,8 @@ pub struct CreateOptions {
     pub rows: BTreeMap<i64, u64>,
     /// Rows of all other such segments.
     pub rows_default: Option<u64>,
+    /// The segments to take, exactly; none means all but those that compaction replaced.
+    pub segments: BTreeSet<i64>,
 }
 
 /// What was made.
@@ -67,85 +79,33 @@ pub struct Created {
     /// Rows of all segments.
     pub rows: i64,
     /// Keys in the folders of segments that belong to no segment of the collection and are left out.
-    pub left_out: Vec<String>,
+    pub left_out: Examples<String>,
+    /// Segments that are left out, as compaction replaced them.
+    pub replaced: Examples<Replaced>,
 }
 
-/// Why no snapshot was made.
-#[derive(Debug, Error)]
-pub enum CreateError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Nothing to take a snapshot of.
-    #[error("there are no segments below {0}; name the folder that contains insert_log")]
-    Empty(String),
-    /// More than one collection.
-    #[error("there are several collections below {uri}: {ids}; choose one with --collection")]
-    Several {
-        /// The tree.
-        uri: String,
-        /// Their ids.
-        ids: String,
-    },
-    /// Not the collection asked for.
-    #[error("there is no collection {collection_id} below {uri}; it has {ids}")]
-    NoCollection {
-        /// The tree.
-        uri: String,
-        /// The collection.
-        collection_id: i64,
-        /// Those there are.
-        ids: String,
-    },
-    /// A segment in two partitions.
-    #[error("segment {segment_id} lies in two partitions, {one} and {other}; remove the files that do not belong")]
-    TwoPartitions {
-        /// The segment.
-        segment_id: i64,
-        /// One partition.
-        one: i64,
-        /// The other.
-        other: i64,
-    },
-    /// A file that no manifest can describe.
-    #[error("{0} is in a storage format that lists its files in a manifest of its own; take this snapshot with Milvus")]
-    Unsupported(String),
-    /// A log whose rows cannot be counted.
-    #[error("the rows of {uri} cannot be counted: {source}; give them with --rows")]
-    Log {
-        /// The log.
-        uri: String,
-        /// Why.
-        source: LogError,
-    },
-    /// Fields of a segment disagree about its rows.
-    #[error(
-        "segment {segment_id}: field {field_id} has {rows} rows, but others have {expected}; remove the files that do not belong"
-    )]
-    Rows {
-        /// The segment.
-        segment_id: i64,
-        /// The field.
-        field_id: i64,
-        /// Its rows.
-        rows: i64,
-        /// The other fields' rows.
-        expected: i64,
-    },
-    /// The id is taken.
-    #[error("{0} already exists; choose another snapshot id")]
-    Exists(String),
-    /// A manifest cannot be written.
-    #[error("the manifest of segment {segment_id} cannot be written: {source}")]
-    Manifest {
-        /// The segment.
-        segment_id: i64,
-        /// Why.
-        source: ManifestError,
-    },
-    /// The metadata would be refused by its reader.
-    #[error("the metadata cannot be written: {0}")]
-    Metadata(#[from] MetadataError),
+/// How many there are, and the first of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Examples<T> {
+    /// How many there are.
+    pub count: u64,
+    /// At most five.
+    pub examples: Vec<T>,
+}
+
+/// A segment that compaction replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Replaced {
+    /// The segment.
+    pub segment_id: i64,
+    /// Segments that hold its rows, at most five; none when all its rows are deleted.
+    pub held_by: Vec<i64>,
+}
+
+impl<T> Examples<T> {
+    fn of(all: impl ExactSizeIterator<Item = T>) -> Self {
+        Self { count: all.len() as u64, examples: all.take(EXAMPLES_MAX).collect() }
+    }
 }
 
 /// Makes a snapshot over the tree at `root`. `progress` hears of every file that has been read.
@@ -154,7 +114,13 @@ pub async fn create(
     options: &CreateOptions,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Created, CreateError> {
-    let survey = Survey::of(root, options.collection_id).await?;
+    let mut survey = Survey::of(root, options.collection_id).await?;
+    let replaced = if options.segments.is_empty() {
+        compaction::leave_out(root, &mut survey).await?
+    } else {
+        survey.take_only(root, &options.segments)?;
+        BTreeMap::new()
+    };
     let ids = MetadataIds {
         collection_id: survey.collection_id,
         snapshot_id: snapshot_id(root, survey.collection_id, options.snapshot_id).await?,
@@ -185,7 +151,11 @@ pub async fn create(
         files: counting.now.files_done,
         bytes: counting.now.bytes_done,
         rows: described.iter().map(|(manifest, _)| manifest.num_of_rows).sum(),
-        left_out: survey.left_out,
+        left_out: Examples::of(survey.left_out.into_iter()),
+        replaced: Examples::of(replaced.into_iter().map(|(segment_id, holders)| Replaced {
+            segment_id,
+            held_by: holders.into_iter().take(EXAMPLES_MAX).collect(),
+        })),
     })
 }
 

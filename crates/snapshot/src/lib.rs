@@ -35,7 +35,7 @@ mod warning;
 pub use binlog::LogError;
 pub use checksums::{Checksum, Checksums, ChecksumsError};
 pub use copied::{CopiedSegment, MetadataOfCopyError, SnapshotFile};
-pub use create::{CreateError, CreateOptions, Created, create};
+pub use create::{CreateError, CreateOptions, Created, Examples, Replaced, RowsError, create};
 pub use failure::Class;
 pub use files::{FilesError, SegmentFiles, SourceFile};
 pub use indexes::{IndexChoice, IndexChoiceError, IndexKind};

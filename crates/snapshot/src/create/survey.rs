@@ -15,11 +15,13 @@ use crate::manifest::{
 use crate::paths;
 
 /// The largest log that is read to count its rows; Milvus flushes far smaller ones.
-const LOG_BYTES_MAX: u64 = 1 << 30;
+pub(super) const LOG_BYTES_MAX: u64 = 1 << 30;
 /// Milvus' level of a segment that holds rows.
 const LEVEL_ONE: i64 = 2;
 /// The storage version of bare Parquet files.
 const STORAGE_PACKED: i64 = 2;
+/// The name of the merged stats log, in place of a log id.
+const MERGED_STATS: i64 = 1;
 /// The layout version of keys that start with `index_v1`.
 const INDEX_V1: i32 = 1;
 
@@ -33,7 +35,7 @@ pub(super) struct Survey {
 /// The files of one segment, by kind and then by field or build.
 #[derive(Default)]
 pub(super) struct Segment {
-    partition_id: i64,
+    pub(super) partition_id: i64,
     files: BTreeMap<(FileKind, i64), Vec<Object>>,
 }
 
@@ -101,6 +103,18 @@ impl Survey {
         }
     }
 
+    /// Keeps the segments with these ids, and no others.
+    pub(super) fn take_only(&mut self, root: &Location, ids: &BTreeSet<i64>) -> Result<(), CreateError> {
+        let missing: Vec<String> =
+            ids.iter().filter(|id| !self.segments.contains_key(id)).map(i64::to_string).collect();
+        if !missing.is_empty() {
+            let (uri, collection_id, ids) = (root.uri(), self.collection_id, missing.join(", "));
+            return Err(CreateError::NoSegments { uri, collection_id, ids });
+        }
+        self.segments.retain(|segment_id, _| ids.contains(segment_id));
+        Ok(())
+    }
+
     /// The partitions of all segments.
     pub(super) fn partition_ids(&self) -> Vec<i64> {
         let ids: BTreeSet<i64> = self.segments.values().map(|segment| segment.partition_id).collect();
@@ -119,6 +133,45 @@ impl Segment {
     pub(super) fn files(&self) -> impl Iterator<Item = &Object> {
         self.files.values().flatten()
     }
+
+    fn of_kind(&self, kind: FileKind) -> impl Iterator<Item = (i64, &Vec<Object>)> {
+        self.files.range((kind, i64::MIN)..=(kind, i64::MAX)).map(|((_, group), objects)| (*group, objects))
+    }
+
+    /// Whether it has more than deletes.
+    pub(super) fn has_rows(&self) -> bool {
+        self.of_kind(FileKind::Insert).next().is_some()
+    }
+
+    /// The fields, or groups of fields, that it has insert logs of.
+    pub(super) fn fields(&self) -> BTreeSet<i64> {
+        self.of_kind(FileKind::Insert).map(|(field, _)| field).collect()
+    }
+
+    /// The insert logs of a field or group, in the order in which they were written.
+    pub(super) fn insert_logs(&self, field: i64) -> Vec<&Object> {
+        let mut logs: Vec<&Object> = self.files.get(&(FileKind::Insert, field)).into_iter().flatten().collect();
+        logs.sort_by_key(|log| (log_id(log), &log.key));
+        logs
+    }
+
+    pub(super) fn delta_logs(&self) -> impl Iterator<Item = &Object> {
+        self.of_kind(FileKind::Delta).flat_map(|(_, objects)| objects)
+    }
+
+    /// The fields that have stats logs: only primary keys do.
+    pub(super) fn key_fields(&self) -> impl Iterator<Item = i64> {
+        self.of_kind(FileKind::Stats).map(|(field, _)| field)
+    }
+
+    /// Whether it has the stats log that a flush merges at its end, and a compaction does not.
+    pub(super) fn is_merged(&self) -> bool {
+        self.of_kind(FileKind::Stats).flat_map(|(_, objects)| objects).any(|log| log_id(log) == Some(MERGED_STATS))
+    }
+}
+
+fn log_id(log: &Object) -> Option<i64> {
+    log.key.rsplit('/').next().and_then(paths::id)
 }
 
 async fn listed(root: &Location, keyword: &str) -> Result<Vec<Object>, CreateError> {
@@ -245,7 +298,7 @@ impl Reading<'_> {
                 timestamp_to: facts.timestamp_to,
                 log_path: object.key.clone(),
                 log_size: signed(object.size_bytes),
-                log_id: object.key.rsplit('/').next().and_then(paths::id).unwrap_or_default(),
+                log_id: log_id(object).unwrap_or_default(),
                 memory_size: facts.memory_bytes,
             });
         }
