@@ -77,7 +77,7 @@ pub(crate) fn read_log(content: &[u8]) -> Result<LogFacts, LogError> {
 /// Where the Parquet files lie in a log: in each of its events, or the log is one itself.
 pub(crate) fn payloads(content: &[u8]) -> Result<Vec<Range<usize>>, LogError> {
     if content.starts_with(b"PAR1") {
-        return Ok(vec![0..content.len()]);
+        return Ok(std::iter::once(0..content.len()).collect());
     }
     event_payloads(content, read_description(content)?.next)
 }

@@ -8,7 +8,7 @@ use crate::progress::FileProgress;
 use crate::units::show_bytes;
 use anyhow::Context as _;
 use clap::Args;
-use ferry_snapshot::{CreateOptions, Created, Stores};
+use ferry_snapshot::{CreateOptions, Created, Examples, Replaced, Stores};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -39,6 +39,9 @@ pub(crate) struct Create {
     /// Rows of a segment whose logs are not in Milvus' formats, or of every such segment.
     #[arg(long, value_name = "[SEGMENT=]N", value_parser = rows)]
     rows: Vec<(Option<i64>, u64)>,
+    /// Take exactly these segments [default: all but those that compaction replaced].
+    #[arg(long, value_name = "ID,ID,...", value_delimiter = ',')]
+    segments: Vec<i64>,
 }
 
 fn partition_name(text: &str) -> Result<(i64, String), String> {
@@ -62,8 +65,8 @@ impl Create {
         let created = ferry_snapshot::create(&root, &options, &|now| progress.show(now)).await;
         progress.end();
         let created = created.context("no snapshot was made")?;
-        if !created.left_out.is_empty() {
-            note(&format!("left out, as they belong to no segment of the collection: {}", created.left_out.join(", ")));
+        for text in notes(&created) {
+            note(&text);
         }
         context.output.value(&created, table)
     }
@@ -85,8 +88,40 @@ impl Create {
             partition_names: self.partition_names.iter().cloned().collect(),
             rows,
             rows_default: self.rows.iter().find(|(segment, _)| segment.is_none()).map(|(_, rows)| *rows),
+            segments: self.segments.iter().copied().collect(),
         })
     }
+}
+
+/// What was left out, in words: how much, and the first of it.
+fn notes(created: &Created) -> Vec<String> {
+    let (files, segments) = (&created.left_out, &created.replaced);
+    let mut notes = Vec::new();
+    if files.count > 0 {
+        let all = listed(files, String::clone);
+        notes.push(format!("files left out, as they belong to no segment of the collection: {all}"));
+    }
+    if segments.count > 0 {
+        let all = listed(segments, replaced);
+        notes.push(format!("segments left out, as compaction replaced them: {all}"));
+    }
+    notes
+}
+
+fn replaced(segment: &Replaced) -> String {
+    let holders: Vec<String> = segment.held_by.iter().map(i64::to_string).collect();
+    match holders.as_slice() {
+        [] => format!("{} (all rows are deleted)", segment.segment_id),
+        _ => format!("{} (its rows are in {})", segment.segment_id, holders.join(", ")),
+    }
+}
+
+/// `7: a, b and 5 more`.
+fn listed<T>(examples: &Examples<T>, show: impl Fn(&T) -> String) -> String {
+    let named: Vec<String> = examples.examples.iter().map(show).collect();
+    let more = examples.count - named.len() as u64;
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}: {}{rest}", examples.count, named.join(", "))
 }
 
 fn table(created: &Created) -> comfy_table::Table {
@@ -102,7 +137,49 @@ fn table(created: &Created) -> comfy_table::Table {
 
 #[cfg(test)]
 mod tests {
-    use super::{partition_name, rows};
+    use super::{Create, notes, partition_name, rows};
+    use clap::{Args, FromArgMatches};
+    use ferry_snapshot::{Created, Examples, Replaced};
+
+    fn created(files: Examples<String>, segments: Examples<Replaced>) -> Created {
+        Created {
+            uri: "file:///tree/snapshots/1/metadata/1.json".to_owned(),
+            snapshot_id: 1,
+            collection_id: 1,
+            segments: 1,
+            files: 1,
+            bytes: 1,
+            rows: 1,
+            left_out: files,
+            replaced: segments,
+        }
+    }
+
+    #[test]
+    fn what_was_left_out_is_counted_and_the_first_of_it_named() {
+        let files = Examples { count: 7, examples: vec!["insert_log/a".to_owned(), "insert_log/b".to_owned()] };
+        let held = Replaced { segment_id: 5, held_by: vec![8, 9] };
+        let deleted = Replaced { segment_id: 6, held_by: Vec::new() };
+        let segments = Examples { count: 2, examples: vec![held, deleted] };
+        assert_eq!(
+            notes(&created(files, segments)),
+            [
+                "files left out, as they belong to no segment of the collection: 7: insert_log/a, insert_log/b and 5 \
+                 more",
+                "segments left out, as compaction replaced them: 2: 5 (its rows are in 8, 9), 6 (all rows are deleted)",
+            ]
+        );
+        let nothing = created(Examples { count: 0, examples: Vec::new() }, Examples { count: 0, examples: Vec::new() });
+        assert!(notes(&nothing).is_empty());
+    }
+
+    #[test]
+    fn segments_are_chosen_by_a_list_of_ids() {
+        let command = Create::augment_args(clap::Command::new("create"));
+        let matches = command.try_get_matches_from(["create", "--root", "file:///tree", "--segments", "7,9"]).unwrap();
+        let options = Create::from_arg_matches(&matches).unwrap().options().unwrap();
+        assert_eq!(options.segments.into_iter().collect::<Vec<_>>(), [7, 9]);
+    }
 
     #[test]
     fn rows_are_given_for_one_segment_or_for_all() {
