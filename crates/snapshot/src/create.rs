@@ -14,6 +14,7 @@ mod compaction;
 mod error;
 mod replaced;
 mod row_ids;
+mod segment;
 mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +32,8 @@ use crate::paths::{self, ManifestIds, MetadataIds};
 use crate::progress::Progress;
 pub use columns::RowsError;
 pub use error::CreateError;
-use survey::{Segment, Survey};
+use segment::Segment;
+use survey::Survey;
 
 /// How many objects are read or written at a time.
 const CONCURRENCY: usize = 8;

@@ -13,7 +13,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::columns::{self, Column, Deletes, ENTRIES_MAX, Picked, RowsError};
 use super::replaced::{Rows, replaced};
 use super::row_ids::{Gathering, RowIds, shared};
-use super::survey::{LOG_BYTES_MAX, Segment, Survey};
+use super::segment::Segment;
+use super::survey::{LOG_BYTES_MAX, Survey};
 use super::{CONCURRENCY, CreateError};
 use crate::location::{Location, Object};
 
