@@ -13,7 +13,7 @@ warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
 import objects
 import server
 from answers import Answers, queries
-from ferry import Ferry
+from ferry import Ferry, Refused
 from google.protobuf import json_format
 from kinds import KINDS
 from pymilvus import utility
@@ -27,7 +27,7 @@ class Judged:
     def __init__(self, kind, milvus, ferry, folder):
         self.kind, self.milvus, self.ferry, self.folder = kind, milvus, ferry, folder
         self.source, self.copy = kind.name, f"{kind.name}_copy"
-        self.complaints = []
+        self.complaints, self.copied = [], ""
 
     def make(self):
         """The collection as its users made it; returns what it answers."""
@@ -52,14 +52,12 @@ class Judged:
         partitions = {old[name]: new[name] for name in old}
         schema = self.folder / f"{self.source}.json"
         schema.write_text(json_format.MessageToJson(source.schema, preserving_proto_field_name=True))
-        created = self.ferry.run(
-            "snapshot", "create", "--root", self.milvus.storage.as_uri(), "--collection", source.collectionID, "--schema", schema
-        )
-        target = self.folder / self.copy
-        mapped = [word for pair in partitions.items() for word in ("--partition", "{}={}".format(*pair))]
-        self.ferry.run(
-            "job", "submit", "--source", created["uri"], "--target", target.as_uri(), "--collection", copy.collectionID, *mapped, "--wait"
-        )
+        root, target = self.milvus.storage, self.folder / self.copy
+        made_of = ["--root", root.as_uri(), "--collection", source.collectionID, "--schema", schema]
+        created = self.ferry.run("snapshot", "create", *made_of)
+        goes_to = ["--target", target.as_uri(), "--collection", copy.collectionID]
+        goes_to += [word for pair in partitions.items() for word in ("--partition", "{}={}".format(*pair))]
+        self.ferry.run("job", "submit", "--source", created["uri"], *goes_to, "--wait")
         self.check_segments(source.collectionID, copy.collectionID, target, partitions)
         return target, copy.collectionID, new
 
@@ -78,9 +76,10 @@ class Judged:
                 self.complaints.append(f"{len(ids)} {state} segments are {what}: {sorted(ids)}; {len(live)} are live")
         differences = objects.differences(self.milvus.storage, target, source_id, copy_id, segments, partitions)
         self.complaints.extend(differences)
-        self.copied = objects.counts(target)
-        if lacking := {"insert_log", "delta_log", "stats_log", "index_files"} - self.copied.keys():
-            raise RuntimeError(f"{self.source}: nothing was copied of {lacking}, so this collection judges less than it should")
+        counts = objects.counts(target)
+        self.copied = "; objects: " + ", ".join(f"{number} {keyword}" for keyword, number in counts.items())
+        if lacking := self.kind.keywords - counts.keys():
+            raise RuntimeError(f"{self.source}: nothing was copied of {lacking}: it judges less than it should")
 
     def answer_again(self, target, copy_id, partitions):
         """Imports the copy and returns what it answers."""
@@ -98,20 +97,29 @@ class Judged:
         return answers
 
     def judge(self):
+        """Says how the copy differs, and whether it is equal."""
         begin = time.monotonic()
         before = self.make()
-        after = self.answer_again(*self.restore())
-        self.complaints.extend(before.differences(after))
-        seconds = time.monotonic() - begin
-        said = "equal" if not self.complaints else "DIFFERENT"
+        try:
+            self.complaints.extend(before.differences(self.answer_again(*self.restore())))
+        except Refused as refused:
+            self.complaints.append(str(refused))
+        said = "DIFFERENT" if self.complaints else "equal"
         segments = len(server.live_segments(self.milvus, self.source))
-        copied = ", ".join(f"{number} {keyword}" for keyword, number in self.copied.items())
-        print(f"{self.source:<18} {before.count:>6} rows {segments:>3} segments {seconds:>4.0f} s  {said}  ({copied})", flush=True)
+        seconds = time.monotonic() - begin
+        figures = f"{before.count:>6} rows {segments:>3} segments {seconds:>4.0f} s"
+        print(f"{self.source:<18} {figures}  {said}{self.copied}", flush=True)
         for complaint in self.complaints[:COMPLAINTS_SHOWN]:
             print(f"    {complaint}", flush=True)
         if more := self.complaints[COMPLAINTS_SHOWN:]:
             print(f"    and {len(more)} more", flush=True)
         return not self.complaints
+
+
+def memory_peak_mib(process):
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) // 1024
 
 
 def main():
@@ -125,8 +133,10 @@ def main():
         print(f"Milvus {utility.get_server_version()}", flush=True)
         chosen = [kind for kind in KINDS if not names or kind.name in names]
         right = [Judged(kind(), milvus, ferry, folder).judge() for kind in chosen]
-        peak = milvus.memory_peak_mib()
-    print(f"{sum(right)} of {len(right)} collections equal, {time.monotonic() - begin:.0f} s, Milvus' memory {peak} MiB at most")
+        milvus_mib, ferry_mib = memory_peak_mib(milvus.server.server_proc), memory_peak_mib(ferry.process)
+    seconds = time.monotonic() - begin
+    memory = f"memory at most {milvus_mib} MiB of Milvus, {ferry_mib} MiB of ferry dev"
+    print(f"{sum(right)} of {len(right)} collections equal; {seconds:.0f} s; {memory}")
     sys.exit(0 if all(right) else 1)
 
 

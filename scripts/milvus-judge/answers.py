@@ -1,4 +1,4 @@
-"""What a collection answers: how many rows it has, each row, and its searches; and whether two collections answer the same."""
+"""What a collection answers: how many rows it has, each row, and its searches; and whether two answer the same."""
 
 import json
 
@@ -51,7 +51,7 @@ def plain(value):
 
 
 def queries(kind):
-    """Half of the searches look at everything, half of them through each of the filters in turn, where that is exact."""
+    """Half of the searches look at everything, half of them through the filters in turn, where that is exact."""
     for number in range(SEARCHES):
         filtered = number % 2 and kind.index is not HNSW
         expression = kind.filters[number // 2 % len(kind.filters)] if filtered else None
@@ -120,8 +120,10 @@ def row_differences(ours, theirs):
         if keys:
             yield f"{len(keys)} rows are {what}, as {keys[:DIFFERENCES_SHOWN]}"
     for key in groups["different"][:DIFFERENCES_SHOWN]:
-        fields = [name for name in ours[key] if ours[key][name] != theirs[key].get(name)]
-        yield f"row {key!r}: " + ", ".join(f"{name} is {theirs[key].get(name)!r} in place of {ours[key][name]!r}" for name in fields)
+        our, their = ours[key], theirs[key]
+        names = sorted(name for name in our.keys() | their.keys() if our.get(name) != their.get(name))
+        told = [f"{name} is {their.get(name)!r} in place of {our.get(name)!r}" for name in names]
+        yield f"row {key!r}: {', '.join(told)}"
 
 
 def same_hits(ours, theirs):

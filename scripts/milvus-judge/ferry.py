@@ -8,6 +8,10 @@ import subprocess
 PREFIX = "export FERRY_ENDPOINTS="
 
 
+class Refused(Exception):
+    """A command did not do what it was asked."""
+
+
 class Ferry:
     """A cluster in one process, and commands against it."""
 
@@ -38,5 +42,5 @@ class Ferry:
         ended = subprocess.run(command, env=self.environment, capture_output=True, text=True)
         if ended.returncode:
             words = " ".join(map(str, arguments))
-            raise RuntimeError(f"exit code {ended.returncode} of: ferry {words}\n{ended.stderr}{ended.stdout}")
+            raise Refused(f"exit code {ended.returncode} of: ferry {words}\n{ended.stderr}{ended.stdout}")
         return json.loads(ended.stdout)

@@ -1,4 +1,4 @@
-"""The collections that are judged: each a schema, its rows, its history, its indexes and its searches, all from one seed.
+"""The collections that are judged: each a schema, its rows, its history, its indexes and its searches, from one seed.
 
 Vectors have no two equal distances by design, and no index quantizes, so that rebuilding an index changes no answer.
 """
@@ -10,8 +10,8 @@ SHARD_ROWS = 1_200  # Milvus 2.3.5 builds no index for a segment below 1,024 row
 VECTOR = "vector"
 WORDS = ["amber", "basalt", "cedar", "delta", "ember", "fjord", "grove", "harbor"]
 
-# Each makes an approximate index look at everything: ef beyond any segment's rows, nprobe equal to nlist. Under a filter
-# HNSW skips some of the rows that do not pass, whatever ef is, so its collections are searched without.
+# Each makes an approximate index look at everything: ef beyond any segment's rows, nprobe equal to nlist. Under a
+# filter HNSW skips some of the rows that do not pass, whatever ef is, so its collections are searched without.
 HNSW = ({"index_type": "HNSW", "params": {"M": 16, "efConstruction": 200}}, {"ef": 16_384})
 IVF_FLAT = ({"index_type": "IVF_FLAT", "params": {"nlist": 32}}, {"nprobe": 32})
 BIN_IVF_FLAT = ({"index_type": "BIN_IVF_FLAT", "params": {"nlist": 32}}, {"nprobe": 32})
@@ -32,6 +32,7 @@ class Kind:
     width = 16
     vector_type = DataType.FLOAT_VECTOR
     filters = ()
+    keywords = {"insert_log", "delta_log", "stats_log", "index_files"}
 
     def __init__(self):
         self.random = numpy.random.default_rng(seed=list(self.name.encode()))
@@ -69,7 +70,7 @@ class Kind:
         return [self.key_of(number) for number in numbers]
 
     def history(self):
-        """Three flushed batches, deletes that reach into each of them, some of the deleted keys once more, some replaced."""
+        """Three flushed batches, deletes that reach into each, some deleted keys inserted again, some rows replaced."""
         yield "insert", self.rows(0, self.batch), None
         yield "insert", self.rows(self.batch, self.batch), None
         yield "delete", self.keys(range(0, 2 * self.batch, 7)), None
@@ -148,9 +149,10 @@ class StringKeys(Kind):
     def row(self, number):
         size = int(self.random.integers(1, 8))
         tags = [WORDS[number % 8], WORDS[number // 8 % 8]]
+        document = {"tags": tags, "nested": {"rank": number, "empty": {}}, "text": "ü" * (number % 5), "none": None}
         return super().row(number) | {
             "title": f"{WORDS[number % 8]} {number}" if number % 13 else "",
-            "document": {"tags": tags, "nested": {"rank": number, "empty": {}}, "text": "ü" * (number % 5), "none": None},
+            "document": document,
             "numbers": self.random.integers(0, 20, size).tolist(),
             "words": [WORDS[i] for i in self.random.integers(0, 8, size)],
             "bits": [bool(i) for i in self.random.integers(0, 2, size)],
@@ -167,7 +169,13 @@ class PartitionKey(Kind):
     metric = "IP"
     index = FLAT
     scalar_indexes = {"tenant": "Trie", "age": "STL_SORT"}
-    filters = ('tenant == "tenant-3"', 'tenant in ["tenant-1", "tenant-2"]', "age < 50", 'tenant != "tenant-5"', "id % 2 == 0")
+    filters = (
+        'tenant == "tenant-3"',
+        'tenant in ["tenant-1", "tenant-2"]',
+        "age < 50",
+        'tenant != "tenant-5"',
+        "id % 2 == 0",
+    )
 
     def fields(self):
         tenant = FieldSchema("tenant", DataType.VARCHAR, max_length=32, is_partition_key=True)
@@ -237,9 +245,10 @@ class Compacted(Kind):
 
 
 class CompactedStrings(Compacted):
-    """The same with VARCHAR keys, two shards and a second compaction over what the first one made."""
+    """The same with VARCHAR keys, two shards and a second compaction over the first one's; no deletes after it."""
 
     name = "compacted_strings"
+    keywords = {"insert_log", "stats_log", "index_files"}
     shards = 2
     index = IVF_FLAT
     filters = ("age < 40", "age == 7", 'id like "key-1%"', 'id > "key-3"', "age in [1, 2, 3, 4]")

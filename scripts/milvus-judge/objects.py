@@ -36,7 +36,10 @@ def contents(builds):
 
 
 def differences(source, target, source_collection, target_collection, segments, partitions):
-    """In words, what of the copy is not as its source. `segments` and `partitions` map the source's ids to the copy's."""
+    """In words, how the copy is not as its source.
+
+    `segments` maps a source's segment to its partition and the copy's segment, `partitions` the partitions.
+    """
     expected = 0
     for source_segment, (source_partition, target_segment) in segments.items():
         target_partition = partitions[source_partition]

@@ -52,11 +52,6 @@ class Milvus:
         bad = [line[:LINE_SHOWN] for line in text if "[ERROR]" in line or "panic" in line]
         print("the last errors in Milvus' log:", *bad[-5:], sep="\n  ", file=sys.stderr)
 
-    def memory_peak_mib(self):
-        status = Path(f"/proc/{self.server.server_proc.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) // 1024
-
     @property
     def stub(self):
         return connections._fetch_handler("default")._stub
