@@ -235,7 +235,7 @@ pub(crate) fn target(assign: &Assign, location: Location) -> Result<Target, Faul
         partition_ids: target.partition_ids.into_iter().collect(),
         build_id_base: assign.first_build_id,
         snapshot_id: assign.snapshot_id,
-        is_bundle: false,
+        is_bundle: assign.self_contained,
         indexes: indexes(assign)?,
     })
 }

@@ -98,6 +98,8 @@ pub struct JobOptions {
     pub on_failure: FailurePolicy,
     /// Which index files are copied.
     pub indexes: Indexes,
+    /// The copy's own snapshot carries its data in a folder beside it, instead of referring to it.
+    pub self_contained: bool,
 }
 
 impl Default for JobOptions {
@@ -113,6 +115,7 @@ impl Default for JobOptions {
             verify: VerifyMode::Standard,
             on_failure: FailurePolicy::Fail,
             indexes: Indexes::All,
+            self_contained: false,
         }
     }
 }

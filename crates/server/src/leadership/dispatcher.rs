@@ -177,6 +177,7 @@ fn assignment(job: &Job, task: &Task, attempt: u32) -> SessionResponse {
         bandwidth_bytes_per_second: spec.options.bandwidth_bytes_per_second,
         manifests: task.manifests.iter().map(manifest).collect(),
         indexes: indexes_to_wire(&spec.options.indexes),
+        self_contained: spec.options.self_contained,
     };
     SessionResponse { message: Some(Message::Assign(assign)) }
 }

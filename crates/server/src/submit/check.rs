@@ -251,6 +251,7 @@ fn resolve(options: &v1::JobOptions, defaults: &Defaults, violations: &mut Viola
         verify: wire::verify_mode(options.verify, "options.verify", violations),
         on_failure: failure_policy(options, violations),
         indexes: wire::indexes(&options.indexes, "options.indexes", violations),
+        self_contained: options.self_contained,
     }
 }
 

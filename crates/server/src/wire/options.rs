@@ -94,6 +94,7 @@ pub(super) fn options_to_wire(options: &JobOptions) -> v1::JobOptions {
         labels: HashMap::new(),
         on_failure: on_failure.into(),
         indexes: indexes_to_wire(&options.indexes),
+        self_contained: options.self_contained,
     }
 }
 

@@ -106,6 +106,7 @@ fn options_to_wire(options: &row::JobOptions) -> wire::JobOptions {
         verify: verify.into(),
         on_failure: on_failure.into(),
         indexes: indexes_to_wire(&options.indexes),
+        self_contained: options.self_contained,
     }
 }
 
@@ -135,6 +136,7 @@ fn options_from_wire(options: &wire::JobOptions) -> Result<row::JobOptions, Code
         verify,
         on_failure,
         indexes: indexes_from_wire(&options.indexes)?,
+        self_contained: options.self_contained,
     })
 }
 

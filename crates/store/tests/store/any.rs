@@ -218,6 +218,7 @@ impl Dice {
                 verify: self.pick(&[VerifyMode::Standard, VerifyMode::Full]),
                 on_failure: self.pick(&[FailurePolicy::Fail, FailurePolicy::Pause]),
                 indexes: self.indexes(),
+                self_contained: self.coin(),
             },
             labels: self.labels(),
         }

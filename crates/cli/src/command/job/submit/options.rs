@@ -42,6 +42,10 @@ pub(super) struct Options {
     /// [default: all].
     #[arg(long, value_name = "all|none|KINDS")]
     indexes: Option<IndexChoice>,
+    /// The copy's own snapshot is a self-contained bundle, as Milvus exports and takes back snapshots: its data lies in
+    /// the target's folder `files`.
+    #[arg(long)]
+    self_contained: bool,
     /// The job starts paused.
     #[arg(long)]
     paused: bool,
@@ -110,6 +114,7 @@ impl Options {
             on_exhausted: on_exhausted.into(),
             on_failure: on_failure.into(),
             indexes: self.indexes.as_ref().map(wire_indexes).unwrap_or_default(),
+            self_contained: self.self_contained,
             ..JobOptions::default()
         }
     }
