@@ -142,8 +142,8 @@ mod tests {
             ..Task::default()
         };
         expect![[r#"
-             TASK  STATE       ATTEMPT  FAILURES  WORKER  SEGMENTS  BYTES    REASON
-                9  InProgress        2         1       4        10  0 B/0 B  connection reset
+             TASK  WORK  STATE       ATTEMPT  FAILURES  WORKER  SEGMENTS  BYTES    REASON
+                9  copy  InProgress        2         1       4        10  0 B/0 B  connection reset
         "#]]
         .assert_eq(&text(tasks(&[task])));
     }
@@ -172,6 +172,7 @@ mod tests {
         expect![[r#"
             task      9
             job       0
+            work      -
             state     -
             reason    -
             attempt   0
