@@ -15,6 +15,25 @@ use ferry_machine::view::{self, CleanUpState, SegmentState, State};
 use std::cell::Cell;
 use std::ops::Bound;
 
+impl Story {
+    /// The lease of the publication of a job whose copies are complete.
+    pub(crate) fn publication(&mut self, job: JobId) -> LeaseRef {
+        let begun = self.lead();
+        let publishes = |lease: &LeaseRef| {
+            let task = self.task(lease.task);
+            task.job == job && view::work(&task) == Work::Publish
+        };
+        let publication = begun.into_iter().find(publishes);
+        publication.unwrap_or_else(|| panic!("job {job} is not published: {}", self.explain(job)))
+    }
+
+    /// Publishes a job whose copies are complete.
+    pub(crate) fn publish(&mut self, job: JobId) -> Outcome {
+        let lease = self.publication(job);
+        self.copy(lease)
+    }
+}
+
 fn two_copies(spec: &mut JobSpec) {
     spec.options.segments_per_task_max = 1;
     spec.options.attempts_max = 2;

@@ -6,7 +6,7 @@ use ferry_machine::key::Key;
 use ferry_machine::limits;
 use ferry_machine::outcome::{Outcome, Rejection};
 use ferry_machine::plan::{Connected, Explanation, Plan, Policy};
-use ferry_machine::row::{Job, JobSpec, ManifestPin, Row, Task, Work};
+use ferry_machine::row::{Job, JobSpec, ManifestPin, Row, Task};
 use ferry_machine::tables::{Memory, Read, Tables};
 use ferry_machine::time::{Stamp, Time};
 use ferry_machine::view::{self, JobStatus, SegmentState, State};
@@ -232,23 +232,6 @@ impl Story {
         let segments = self.segments_of(lease.task);
         let result = if segments.is_empty() { TaskResult::Published } else { TaskResult::Copied { segments } };
         Command::ReportTask { lease, result }
-    }
-
-    /// The lease of the publication of a job whose copies are complete.
-    pub(crate) fn publication(&mut self, job: JobId) -> LeaseRef {
-        let begun = self.lead();
-        let publishes = |lease: &LeaseRef| {
-            let task = self.task(lease.task);
-            task.job == job && view::work(&task) == Work::Publish
-        };
-        let publication = begun.into_iter().find(publishes);
-        publication.unwrap_or_else(|| panic!("job {job} is not published: {}", self.explain(job)))
-    }
-
-    /// Publishes a job whose copies are complete.
-    pub(crate) fn publish(&mut self, job: JobId) -> Outcome {
-        let lease = self.publication(job);
-        self.copy(lease)
     }
 
     /// A whole attempt that succeeds.
