@@ -62,7 +62,7 @@ pub struct SegmentSummary {
 impl Snapshot {
     /// Reads every manifest and adds up.
     pub async fn inspect(&self) -> Result<Summary, FilesError> {
-        let segments: Vec<SegmentSummary> = stream::iter(self.segment_ids())
+        let segments: Vec<SegmentSummary> = stream::iter(self.flushed_segment_ids())
             .map(|segment_id| self.inspect_segment(segment_id))
             .buffered(CONCURRENCY)
             .try_collect()

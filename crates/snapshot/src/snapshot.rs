@@ -216,6 +216,12 @@ impl Snapshot {
         self.storage_entries.growing()
     }
 
+    /// The segments that have their files, ascending: all but those that were growing.
+    pub fn flushed_segment_ids(&self) -> impl Iterator<Item = i64> + '_ {
+        let mut growing = self.growing_segment_ids().peekable();
+        self.segment_ids().filter(move |id| growing.next_if_eq(id).is_none())
+    }
+
     /// Whether the segment was growing when the snapshot was taken.
     pub fn is_growing(&self, segment_id: i64) -> bool {
         matches!(self.storage_manifest(segment_id), Some(Ok(Entry { version: 0, .. })))

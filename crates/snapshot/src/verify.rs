@@ -72,7 +72,7 @@ impl Snapshot {
     ) -> Result<Verification, FilesError> {
         let mut verification = Verification::default();
         let mut so_far = Progress::default();
-        for segment_id in self.segment_ids() {
+        for segment_id in self.flushed_segment_ids() {
             verification.segments += 1;
             let files = match self.files_of(segment_id).await {
                 Ok(files) => files,

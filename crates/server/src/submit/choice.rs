@@ -51,14 +51,12 @@ impl Choice {
     /// The mappings of what is chosen, in the order of the ids, with targets and partitions left open.
     pub(super) async fn mappings(&self, snapshot: &Snapshot) -> Result<Vec<IdMapping>, Status> {
         let chosen: Vec<i64> = match self {
-            Self::All => snapshot.segment_ids().collect(),
+            // Those that were growing have no files yet; warnings tell of them.
+            Self::All => snapshot.flushed_segment_ids().collect(),
             Self::Partitions(names) => of_partitions(snapshot, names).await?,
             Self::Segments(ids) => of_segments(snapshot, ids)?,
         };
-        // Those that were growing have no files yet; warnings tell of them, and naming one is refused.
-        let growing: BTreeSet<i64> = snapshot.growing_segment_ids().collect();
-        let chosen = chosen.into_iter().filter(|id| !growing.contains(id));
-        Ok(chosen.map(|id| IdMapping { source: SegmentId(id), ..IdMapping::default() }).collect())
+        Ok(chosen.into_iter().map(|id| IdMapping { source: SegmentId(id), ..IdMapping::default() }).collect())
     }
 }
 
@@ -98,8 +96,11 @@ async fn of_partitions(snapshot: &Snapshot, names: &BTreeSet<String>) -> Result<
         let manifest = snapshot.manifest(id).await.map_err(|error| refused_manifest(&error))?;
         Ok::<_, Status>((id, manifest.partition_id))
     };
-    let all: Vec<(i64, i64)> =
-        stream::iter(snapshot.segment_ids()).map(partition_of).buffered(MANIFESTS_AT_ONCE).try_collect().await?;
+    let all: Vec<(i64, i64)> = stream::iter(snapshot.flushed_segment_ids())
+        .map(partition_of)
+        .buffered(MANIFESTS_AT_ONCE)
+        .try_collect()
+        .await?;
     if !all.iter().any(|(_, partition)| wanted.contains(partition)) {
         let words = format!("no segment of the snapshot is of {}: choose others", first_of(names.iter().cloned()));
         return Err(invalid("select.partitions", words));
