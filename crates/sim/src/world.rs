@@ -204,11 +204,13 @@ impl World {
         }
     }
 
-    /// What people do once the faults are over: they resume jobs and take workers back.
+    /// What people do once the faults are over: they mend what paused jobs and resume them, and take workers back.
     fn care(&mut self) {
         for job in view::list_jobs(&self.rows, JobId(i64::MIN), 1_000).items {
             if job.paused && !view::state(&job).is_some_and(view::State::terminal) {
-                self.queue.push(self.now + 1, Event::Call(Call::Pause(job.id, false)));
+                let mended = self.mend(job.paused_by);
+                let call = if mended { Call::Pause(job.id, false) } else { Call::Cancel(job.id) };
+                self.queue.push(self.now + 1, Event::Call(call));
             }
         }
         for worker in view::list_workers(&self.rows, WorkerId(i64::MIN), 1_000).items {
@@ -216,6 +218,20 @@ impl World {
                 self.queue.push(self.now + 1, Event::Call(Call::Drain(worker.id, false)));
             }
         }
+    }
+
+    /// Puts back what a task misses that paused its job; what lies at its targets was there before, and is not theirs to
+    /// remove.
+    fn mend(&mut self, paused_by: Option<TaskId>) -> bool {
+        let Some(task) = view::tasks_by_id(&self.rows, paused_by.as_slice()).pop() else { return true };
+        let is_taken = |target| self.store.objects.keys().any(|(object, _)| *object == target);
+        if !task.claimed && task.segments.iter().any(|segment| is_taken(segment.target)) {
+            return false;
+        }
+        for segment in &task.segments {
+            self.store.damaged.retain(|(source, _), _| *source != segment.mapping.source);
+        }
+        true
     }
 
     /// Whether every job has ended, was cleaned up and is collected, and every client has its answer.
