@@ -194,7 +194,7 @@ async fn s41_a_target_object_that_exists_before_the_job_is_never_touched() {
 /// A tree like the story's own, whose collection has this, too.
 fn tree_with(root: &Path, also: &str) {
     tree::make(root, 2, 4_096);
-    let metadata = tree::files(root).into_iter().find(|path| path.extension().is_some_and(|end| end == "json"));
+    let metadata = tree::files(root).into_iter().find(|path| path.iter().any(|part| part == "metadata"));
     let metadata = root.join(metadata.expect("the metadata"));
     let mut content: Value = serde_json::from_slice(&std::fs::read(&metadata).expect("a file")).expect("JSON");
     content["collection"]["schema"] = serde_json::from_str(also).expect("JSON");
