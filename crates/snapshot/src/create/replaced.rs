@@ -73,7 +73,10 @@ mod tests {
         Rows { is_compacted: true, ..flushed(all, dead) }
     }
 
-    fn decided<const N: usize>(segments: [(i64, Rows); N]) -> Result<Vec<(i64, Vec<i64>)>, (i64, i64)> {
+    /// Each segment that leaves, with those that have its rows.
+    type Left = Vec<(i64, Vec<i64>)>;
+
+    fn decided<const N: usize>(segments: [(i64, Rows); N]) -> Result<Left, (i64, i64)> {
         let segments = BTreeMap::from(segments);
         let sharing = shared(segments.iter().map(|(id, rows)| (*id, &rows.all)));
         let replaced = replaced(&segments, &sharing)?;
