@@ -62,6 +62,11 @@ impl<'a> Gatherer<'a> {
         }
     }
 
+    /// Whether the object has been taken.
+    pub(super) fn has_taken(&self, key: &str) -> bool {
+        self.seen.contains(key)
+    }
+
     fn add(&mut self, kind: FileKind, key: String, declared_size_bytes: Option<u64>) {
         let checksum: Option<Checksum> = self.checksums.and_then(|checksums| checksums.objects.get(&key).copied());
         self.found.push(SourceFile { kind, key, declared_size_bytes, checksum });

@@ -43,7 +43,7 @@ impl Gatherer<'_> {
         Ok(())
     }
 
-    pub(super) fn take_all(&mut self, kind: FileKind, paths: &[String], build_id: i64) -> Result<(), FilesError> {
+    fn take_all(&mut self, kind: FileKind, paths: &[String], build_id: i64) -> Result<(), FilesError> {
         paths.iter().filter(|path| !path.is_empty()).try_for_each(|path| self.take(kind, path, None, build_id))
     }
 }

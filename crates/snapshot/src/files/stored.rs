@@ -25,11 +25,24 @@ impl Gatherer<'_> {
         }
         self.take_large_values(&folder, &contents)?;
         for index in &self.manifest.index_files {
-            let own: Vec<String> =
-                index.index_file_paths.iter().filter(|path| !self.is_below(path, &folder)).cloned().collect();
-            self.take_all(FileKind::Index, &own, index.build_id)?;
+            for path in index.index_file_paths.iter().filter(|path| !path.is_empty()) {
+                self.take_index(path, &folder, index.build_id)?;
+            }
         }
         Ok(())
+    }
+
+    /// An index lies in the segment's folder, with which it was taken if it is there, or beside it.
+    fn take_index(&mut self, path: &str, folder: &str, build_id: i64) -> Result<(), FilesError> {
+        match self.key_below(path, folder) {
+            None => self.take(FileKind::Index, path, None, build_id),
+            Some(key) if self.has_taken(&key) => Ok(()),
+            Some(key) => Err(FilesError::NotStored {
+                segment_id: self.manifest.segment_id,
+                rows: self.manifest.num_of_rows,
+                missing: self.snapshot.location().object_uri(&key),
+            }),
+        }
     }
 
     /// The segment's folder and the version of its storage manifest.
@@ -126,8 +139,10 @@ impl Gatherer<'_> {
         Ok(())
     }
 
-    fn is_below(&self, path: &str, folder: &str) -> bool {
-        let key = self.snapshot.roots().key_of(path).ok();
-        key.is_some_and(|key| key.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
+    /// The key of a path in the folder; none of any other path.
+    fn key_below(&self, path: &str, folder: &str) -> Option<String> {
+        let key = self.snapshot.roots().key_of(path).ok()?;
+        let is_below = key.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        is_below.then_some(key)
     }
 }
