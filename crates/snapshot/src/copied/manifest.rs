@@ -108,7 +108,8 @@ impl Renaming<'_> {
                 segment: &naming.segment,
                 build: build.as_deref(),
             };
-            return naming.target.path_of(&parsed.without_root().renamed(&ids));
+            let key = naming.target.data_key(&parsed.without_root().renamed(&ids));
+            return naming.target.path_of(&key);
         }
         match path.split_once('/') {
             Some((first, rest)) if first == naming.segment_id.to_string() => format!("{}/{rest}", naming.segment),
