@@ -6,5 +6,6 @@ mod copies;
 mod faults;
 mod lease;
 mod operation;
+mod own_snapshot;
 mod publication;
 mod support;

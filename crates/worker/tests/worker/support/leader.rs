@@ -1,15 +1,18 @@
 //! The leader's side of a session, spoken by the test: each test decides what is answered, and when.
 
+use super::sample::{SEGMENTS, TARGET_SEGMENTS};
+use ferry_proto::v1::segment_service_server::{SegmentService, SegmentServiceServer};
 use ferry_proto::v1::session_request::Message as Request;
 use ferry_proto::v1::session_response::Message as Response;
 use ferry_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
 use ferry_proto::v1::{
-    Acknowledged, Assign, Attempt, Claim, Claimed, DrainWorkerRequest, DrainWorkerResponse, Drop, Hello, Limit,
-    ListWorkersRequest, ListWorkersResponse, Renewed, SessionRequest, SessionResponse, UndrainWorkerRequest,
+    Acknowledged, Assign, Attempt, Claim, Claimed, DrainWorkerRequest, DrainWorkerResponse, Drop, GetSegmentRequest,
+    GetSegmentResponse, Hello, Limit, ListSegmentsRequest, ListSegmentsResponse, ListWorkersRequest,
+    ListWorkersResponse, Renewed, Segment, SessionRequest, SessionResponse, UndrainWorkerRequest,
     UndrainWorkerResponse, Welcome, result,
 };
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -64,9 +67,54 @@ impl WorkerService for Service {
     }
 }
 
+/// What the node answers about the segments of a job.
+struct Lists {
+    segments: Arc<Mutex<Result<Vec<Segment>, Status>>>,
+}
+
+/// So few segments at a time that a job has several pages.
+const PAGE_SIZE: usize = 2;
+
+#[tonic::async_trait]
+impl SegmentService for Lists {
+    async fn get_segment(&self, _: tonic::Request<GetSegmentRequest>) -> Result<Answer<GetSegmentResponse>, Status> {
+        Err(Status::unimplemented("only lists"))
+    }
+
+    async fn list_segments(
+        &self,
+        request: tonic::Request<ListSegmentsRequest>,
+    ) -> Result<Answer<ListSegmentsResponse>, Status> {
+        let request = request.into_inner();
+        let segments: Vec<Segment> = self.segments.lock().unwrap().clone()?;
+        let first: usize = request.page_token.parse().unwrap_or(0);
+        let of_job = segments.into_iter().filter(|segment| segment.job_id == request.job_id).collect::<Vec<_>>();
+        let next = first + PAGE_SIZE;
+        let next_page_token = if next < of_job.len() { next.to_string() } else { String::new() };
+        let page = of_job.into_iter().skip(first).take(PAGE_SIZE).collect();
+        Ok(Answer::new(ListSegmentsResponse { segments: page, next_page_token }))
+    }
+}
+
+/// The segments of the sample's copy, as the leader lists them when all tasks have reported.
+fn copied() -> Vec<Segment> {
+    let segment = |(source, target): (&i64, &i64)| Segment {
+        segment_id: *target,
+        collection_id: 200,
+        partition_id: 300,
+        source_segment_id: *source,
+        job_id: 77,
+        num_of_rows: 1_100,
+        ..Segment::default()
+    };
+    SEGMENTS.iter().zip(&TARGET_SEGMENTS).map(segment).collect()
+}
+
 /// A node, as a worker sees it.
 pub(crate) struct Node {
     pub(crate) address: String,
+    /// What it answers about the segments of a job: at first, those of the sample's copy.
+    pub(crate) segments: Arc<Mutex<Result<Vec<Segment>, Status>>>,
     sessions: mpsc::UnboundedReceiver<Incoming>,
     _server: AbortOnDropHandle<()>,
 }
@@ -76,12 +124,13 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (sender, sessions) = mpsc::unbounded_channel();
-        let service = WorkerServiceServer::new(Service { sessions: sender });
+        let segments = Arc::new(Mutex::new(Ok(copied())));
         let server = tonic::transport::Server::builder()
-            .add_service(service)
+            .add_service(WorkerServiceServer::new(Service { sessions: sender }))
+            .add_service(SegmentServiceServer::new(Lists { segments: Arc::clone(&segments) }))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let server = AbortOnDropHandle::new(tokio::spawn(async move { server.await.unwrap() }));
-        Node { address, sessions, _server: server }
+        Node { address, segments, sessions, _server: server }
     }
 
     /// Waits for a worker and welcomes it; its lease is renewed.

@@ -110,8 +110,15 @@ impl Sample {
         expected
     }
 
+    /// What is in the target beside the copy's own snapshot.
     pub(crate) fn copied(&self) -> BTreeMap<String, Vec<u8>> {
-        tree(&self.target())
+        let files = tree(&self.target()).into_iter();
+        files.filter(|(key, _)| !key.starts_with("snapshots/")).collect()
+    }
+
+    /// The keys of the copy's own snapshot that are there.
+    pub(crate) fn copied_snapshot(&self) -> Vec<String> {
+        tree(&self.target()).into_keys().filter(|key| key.starts_with("snapshots/")).collect()
     }
 }
 
