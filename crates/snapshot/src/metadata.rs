@@ -276,6 +276,11 @@ pub enum MetadataError {
 impl Metadata {
     /// Reads and checks a metadata file.
     pub fn parse(content: &[u8]) -> Result<Metadata, MetadataError> {
+        Metadata::parse_with_manifests(content).map(|(metadata, _)| metadata)
+    }
+
+    /// The same, with the keys of the manifests by segment, which the check needs anyway.
+    pub(crate) fn parse_with_manifests(content: &[u8]) -> Result<(Metadata, BTreeMap<i64, String>), MetadataError> {
         let mut deserializer = serde_json::Deserializer::from_slice(content);
         let metadata: Metadata =
             serde_path_to_error::deserialize(&mut deserializer).map_err(|error| match is_pre_release(content) {
@@ -285,8 +290,8 @@ impl Metadata {
         deserializer
             .end()
             .map_err(|error| MetadataError::Json { field: ".".to_owned(), message: error.to_string() })?;
-        metadata.check()?;
-        Ok(metadata)
+        let manifests = metadata.check()?;
+        Ok((metadata, manifests))
     }
 
     /// The file's bytes, as `parse` reads them: int64 as strings, unpopulated fields absent.
@@ -325,7 +330,8 @@ impl Metadata {
             })
     }
 
-    fn check(&self) -> Result<(), MetadataError> {
+    /// Checks everything that needs no other file.
+    pub(crate) fn check(&self) -> Result<BTreeMap<i64, String>, MetadataError> {
         if !(0..=FORMAT_VERSION_MAX).contains(&self.format_version) {
             return Err(MetadataError::Version(self.format_version));
         }
@@ -336,11 +342,11 @@ impl Metadata {
         }
         positive("snapshot_info.id", info.id)?;
         positive("snapshot_info.collection_id", info.collection_id)?;
-        self.check_lists()?;
-        paths::check_plain("snapshot_info.s3_location", &info.s3_location)
+        paths::check_plain("snapshot_info.s3_location", &info.s3_location)?;
+        self.check_lists()
     }
 
-    fn check_lists(&self) -> Result<(), MetadataError> {
+    fn check_lists(&self) -> Result<BTreeMap<i64, String>, MetadataError> {
         let manifests = self.manifests()?;
         let segments = distinct("segment_ids", &self.segment_ids)?;
         self.build_ids.iter().try_for_each(|id| positive("build_ids", *id))?;
@@ -356,7 +362,7 @@ impl Metadata {
         let storage = distinct("storagev2_manifest_list", &storage)?;
         match storage.iter().find(|id| !manifests.contains_key(id)) {
             Some(id) => Err(MetadataError::ExtraStorageManifest(*id)),
-            None => Ok(()),
+            None => Ok(manifests),
         }
     }
 }

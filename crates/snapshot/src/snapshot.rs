@@ -16,7 +16,7 @@ use crate::storage_entries::{EntryError, StorageEntries};
 use crate::storage_manifest::Entry;
 use crate::stores::Stores;
 pub use open::OpenError;
-pub(crate) use open::{METADATA_BYTES_MAX, Unparsed};
+pub(crate) use open::Unparsed;
 
 /// The largest manifest that is read.
 const MANIFEST_BYTES_MAX: u64 = 256 << 20;
@@ -123,14 +123,13 @@ impl Snapshot {
         pin: Checksum,
         content: &[u8],
     ) -> Result<Snapshot, MetadataError> {
-        let mut metadata = Metadata::parse(content)?;
+        let (mut metadata, manifests) = Metadata::parse_with_manifests(content)?;
         if let Some((_, ids)) = paths::metadata_ids(&metadata_key) {
             let info = &metadata.snapshot_info;
             same("snapshot_info.collection_id", info.collection_id, ids.collection_id)?;
             same("snapshot_info.id", info.id, ids.snapshot_id)?;
         }
         let roots = Roots::new(&metadata, &location);
-        let manifests = metadata.manifests()?;
         manifests.values().try_for_each(|key| roots.check_manifest_key(key))?;
         let collection_id = metadata.snapshot_info.collection_id;
         let storage_entries = StorageEntries::new(collection_id, &metadata.storagev2_manifest_list, &roots);

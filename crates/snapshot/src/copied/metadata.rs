@@ -5,14 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::SnapshotFile;
-use crate::checksums::Checksum;
-use crate::failure::Class;
 use crate::key::join;
 use crate::layout::{FileKind, LayoutKey, NewIds};
-use crate::location::StoreError;
 use crate::metadata::{Layout, Metadata, MetadataError, SnapshotInfo, State, StorageManifest};
 use crate::plan::{BuildIdsError, Target, new_build_id};
-use crate::snapshot::{METADATA_BYTES_MAX, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::storage_manifest::Entry;
 
 /// Said of a snapshot that was being written, and by Ferry of none.
@@ -32,14 +29,8 @@ pub struct CopiedSegment {
 /// Why the metadata file of a copy cannot be made.
 #[derive(Debug, Error)]
 pub enum MetadataOfCopyError {
-    /// The source's own file cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// It has changed since the job was submitted.
-    #[error("{0} has changed since the job was submitted; submit a new job")]
-    Altered(String),
-    /// It is not good any more, or what was made of it is not.
-    #[error("the metadata of the copy cannot be made from {uri}: {source}; please report this")]
+    /// A reader would refuse it.
+    #[error("the metadata of the copy of {uri}: {source}; please report this")]
     Metadata {
         /// The source's file.
         uri: String,
@@ -51,39 +42,24 @@ pub enum MetadataOfCopyError {
     BuildIds(#[from] BuildIdsError),
 }
 
-impl MetadataOfCopyError {
-    /// What a caller should do about it.
-    pub fn class(&self) -> Class {
-        match self {
-            MetadataOfCopyError::Store(error) => error.class(),
-            MetadataOfCopyError::Altered(_)
-            | MetadataOfCopyError::Metadata { .. }
-            | MetadataOfCopyError::BuildIds(_) => Class::Permanent,
-        }
-    }
-}
-
 impl Snapshot {
     /// The metadata file of the copy's own snapshot over these segments.
-    pub async fn metadata_of_copy(
+    pub fn metadata_of_copy(
         &self,
         target: &Target,
         segments: Vec<CopiedSegment>,
     ) -> Result<SnapshotFile, MetadataOfCopyError> {
-        let content = self.location().read(self.metadata_key(), METADATA_BYTES_MAX).await?;
-        if Checksum::of(&content) != self.pin() {
-            return Err(MetadataOfCopyError::Altered(self.uri()));
-        }
-        let failed = |source| MetadataOfCopyError::Metadata { uri: self.uri(), source };
-        let source = Metadata::parse(&content).map_err(failed)?;
-        let builds = self.build_ids().iter().map(|build| new_build_id(self.build_ids(), target.build_id_base, *build));
-        let build_ids = builds.flatten().collect::<Result<Vec<i64>, _>>()?;
-        let build_ids = if target.build_id_base == 0 { self.build_ids().to_vec() } else { build_ids };
-        let metadata = self.copied(source, target, segments, build_ids);
-        let content = metadata.to_json();
+        let build_ids = match target.build_id_base {
+            0 => self.build_ids().to_vec(),
+            base => {
+                let builds = self.build_ids().iter().filter_map(|build| new_build_id(self.build_ids(), base, *build));
+                builds.collect::<Result<_, _>>()?
+            }
+        };
+        let metadata = self.copied(self.metadata().clone(), target, segments, build_ids);
         // Whatever a reader would refuse is refused here.
-        Metadata::parse(&content).map_err(failed)?;
-        Ok(SnapshotFile { target_key: target.metadata_key(), content })
+        metadata.check().map_err(|source| MetadataOfCopyError::Metadata { uri: self.uri(), source })?;
+        Ok(SnapshotFile { target_key: target.metadata_key(), content: metadata.to_json() })
     }
 
     fn copied(

@@ -1,10 +1,11 @@
 //! Proto-JSON's ways with numbers, enums and nulls: int64 as strings or numbers, enums as names or numbers,
 //! null as absent.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
 use std::str::FromStr;
 
-use serde::de::{DeserializeOwned, Error};
+use serde::de::{DeserializeOwned, Error, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -32,25 +33,35 @@ where
     T::deserialize(Value::Object(fields)).map_err(D::Error::custom)
 }
 
-/// A number that may be written as a string. It is taken as text, so no digit is lost.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Signed(i64),
-    Unsigned(u64),
-    Text(String),
-    Other(Value),
+/// A number that may be written as a string. It is taken as text or whole, so no digit is lost.
+struct Number<T>(T);
+
+impl<'de, T: FromStr> Deserialize<'de> for Number<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NumberVisitor(PhantomData))
+    }
 }
 
-impl Number {
-    fn parse<T: FromStr, E: Error>(self) -> Result<T, E> {
-        let text = match self {
-            Number::Signed(number) => number.to_string(),
-            Number::Unsigned(number) => number.to_string(),
-            Number::Text(text) => text,
-            Number::Other(value) => value.to_string(),
-        };
-        text.parse().map_err(|_| E::custom(format!("expected a {}, found {}", kind::<T>(), short(&text))))
+struct NumberVisitor<T>(PhantomData<T>);
+
+impl<T: FromStr> Visitor<'_> for NumberVisitor<T> {
+    type Value = Number<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "a {}", kind::<T>())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Number<T>, E> {
+        let number = text.parse().map_err(|_| E::custom(format!("expected a {}, found {}", kind::<T>(), short(text))));
+        number.map(Number)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Number<T>, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Number<T>, E> {
+        self.visit_str(&number.to_string())
     }
 }
 
@@ -68,10 +79,7 @@ fn short(text: impl Display) -> String {
 }
 
 fn number<'de, T: FromStr + Default, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    match Option::<Number>::deserialize(deserializer)? {
-        Some(number) => number.parse(),
-        None => Ok(T::default()),
-    }
+    Ok(Option::<Number<T>>::deserialize(deserializer)?.map(|Number(number)| number).unwrap_or_default())
 }
 
 /// An int32.
@@ -116,8 +124,8 @@ pub(super) mod int64s {
     }
 
     pub(in crate::metadata) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<i64>, D::Error> {
-        let numbers = Option::<Vec<super::Number>>::deserialize(deserializer)?.unwrap_or_default();
-        numbers.into_iter().map(super::Number::parse).collect()
+        let numbers = Option::<Vec<super::Number<i64>>>::deserialize(deserializer)?.unwrap_or_default();
+        Ok(numbers.into_iter().map(|super::Number(number)| number).collect())
     }
 }
 
@@ -137,8 +145,8 @@ pub(super) mod int64_map {
     pub(in crate::metadata) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<BTreeMap<String, i64>, D::Error> {
-        let numbers = Option::<BTreeMap<String, super::Number>>::deserialize(deserializer)?.unwrap_or_default();
-        numbers.into_iter().map(|(name, number)| Ok((name, number.parse()?))).collect()
+        let numbers = Option::<BTreeMap<String, super::Number<i64>>>::deserialize(deserializer)?.unwrap_or_default();
+        Ok(numbers.into_iter().map(|(name, super::Number(number))| (name, number)).collect())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::stores::Stores;
 use crate::uri::UriError;
 
 /// The largest metadata file that is read: room for ten million segments.
-pub(crate) const METADATA_BYTES_MAX: u64 = 2 << 30;
+const METADATA_BYTES_MAX: u64 = 2 << 30;
 /// How many of several snapshots an error names.
 const NAMED_MAX: usize = 5;
 

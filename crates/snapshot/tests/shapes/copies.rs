@@ -4,15 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ferry_snapshot::{CopiedSegment, MetadataOfCopyError, Snapshot, Stores, Target};
+use ferry_snapshot::{CopiedSegment, Snapshot, Stores, Target};
 use object_store::memory::InMemory;
 use serde_json::{Value, json};
 
 use crate::collection::{bundled, listed, newest};
 use crate::opened::{Opened, mapping, target_at};
 use crate::reader::{Objects, Read, read};
-use crate::schemas::MANIFEST;
-use crate::tree::Tree;
 
 /// A copy as it lies in its target.
 struct Copy {
@@ -48,7 +46,7 @@ async fn copy(snapshot: &Snapshot, target: &Target, segments: &[i64]) -> Copy {
             partition_id: plan.target_partition_id,
         });
     }
-    let file = snapshot.metadata_of_copy(target, copied).await.unwrap();
+    let file = snapshot.metadata_of_copy(target, copied).unwrap();
     assert_eq!(file.target_key, target.metadata_key());
     target.location.write(&file.target_key, file.content.clone().into()).await.unwrap();
     let key = named(&file.target_key);
@@ -255,56 +253,4 @@ async fn what_the_source_says_beside_ids_and_places_is_kept() {
     }
     assert_eq!(metadata["collection"]["partitions"], json!({"_default": "20", "other": "11"}));
     assert_eq!(metadata["snapshot_info"]["partition_ids"], json!(["11", "20"]));
-}
-
-#[tokio::test]
-async fn metadata_that_changed_since_it_was_opened_makes_no_snapshot() {
-    let tree = listed(5);
-    let opened = tree.open().await;
-    let altered = Tree { edit: |metadata| metadata["snapshot_info"]["name"] = json!("another"), ..listed(5) };
-    altered.write(opened.snapshot.location()).await;
-    let error = opened.snapshot.metadata_of_copy(&opened.target(), Vec::new()).await.unwrap_err();
-    assert!(matches!(error, MetadataOfCopyError::Altered(_)), "{error}");
-    assert!(error.class().is_permanent());
-}
-
-#[tokio::test]
-async fn the_independent_reader_sees_what_is_wrong() {
-    let opened = newest().open().await;
-    let copy = copied_twice(&opened, &opened.target()).await;
-    let key = "snapshots/200/metadata/9.json";
-    let manifest_key = "snapshots/200/manifests/9/2001.avro";
-    for gone in [
-        "insert_log/200/20/2001/0/5001",
-        "index_files/500/1/20/2001/HNSW",
-        "insert_log/200/20/lobs/105/_data/a.vx",
-        "insert_log/200/20/2007/_metadata/manifest-3.avro",
-        "insert_log/200/20/2007/_data/0.parquet",
-        manifest_key,
-        key,
-    ] {
-        let mut objects = copy.objects.clone();
-        objects.remove(gone).unwrap();
-        assert!(read(&objects, key).is_err(), "{gone} is gone");
-    }
-    let edits: [fn(&mut Value); 6] = [
-        |metadata| metadata["format_version"] = json!(4),
-        |metadata| metadata["segment_ids"] = json!(["2001"]),
-        |metadata| metadata["build_ids"] = json!(["7001"]),
-        |metadata| metadata["snapshot_info"]["id"] = json!("10"),
-        |metadata| metadata["snapshot_info"]["state"] = json!("SnapshotStatePending"),
-        |metadata| metadata["layout"] = json!("SnapshotLayoutSelfContained"),
-    ];
-    for (at, edit) in edits.iter().enumerate() {
-        let mut objects = copy.objects.clone();
-        let mut metadata = copy.read.metadata.clone();
-        edit(&mut metadata);
-        objects.insert(key.to_owned(), metadata.to_string().into_bytes());
-        assert!(read(&objects, key).is_err(), "edit {at}");
-    }
-    let mut manifest = copy.read.manifests[&2001].clone();
-    manifest["binlog_files"][0]["binlogs"][0]["entries_num"] = json!(99);
-    let mut objects = copy.objects.clone();
-    objects.insert(manifest_key.to_owned(), MANIFEST.encode(5, &manifest));
-    assert!(read(&objects, key).is_err(), "rows differ");
 }

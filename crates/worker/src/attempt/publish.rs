@@ -8,7 +8,7 @@ use super::{Reports, Runner, temporary_folder};
 use crate::copy::write;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
-use crate::place::{Place, with_retries};
+use crate::place::{Place, blocking, with_retries};
 use crate::plan::{self, open_source, open_target};
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::{Assign, Published, Segment};
@@ -50,8 +50,10 @@ async fn metadata(
         partition_id: segment.partition_id,
     });
     let target = plan::target(assign, target.location().clone())?;
-    let file = snapshot.metadata_of_copy(&target, copied.collect()).await;
-    file.map_err(|error| Fault::of_class(error.class(), error.to_string()))
+    let copied = copied.collect();
+    // A large one takes long enough to hold up everything else on the thread.
+    let file = blocking(move || snapshot.metadata_of_copy(&target, copied)).await;
+    file.map_err(|error| Fault::Permanent(error.to_string()))
 }
 
 /// Where the copies went, and the snapshot of them goes.
