@@ -74,7 +74,8 @@ fn files_of(number: i64, random: &mut impl Rng) -> Vec<(String, usize)> {
         (format!("insert_log/{place}/100/{}", log + 2), vectors / 32),
         (format!("insert_log/{place}/101/{}", log + 3), vectors / 8),
         (format!("insert_log/{place}/102/{}", log + 4), vectors),
-        (format!("stats_log/{place}/100/{}", log + 5), 4 << 10),
+        // The merged one: without it, compaction could have made the segment.
+        (format!("stats_log/{place}/100/1"), 4 << 10),
         (format!("index_files/{build}/1/{partition}/{segment}/HNSW"), vectors + vectors / 8),
     ];
     if number % 4 == 0 {
