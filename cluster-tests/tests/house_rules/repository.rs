@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::{assert_no_complaints, assert_one_complaint, tree};
 
-const TOP_FOLDERS: [&str; 7] = [".ci", ".config", "cluster-tests", "crates", "docs", "proto", "scripts"];
+const TOP_FOLDERS: [&str; 8] = [".ci", ".config", "cluster-tests", "crates", "docs", "findings", "proto", "scripts"];
 
 /// Where packages come from is the machine's own business; only the lock file, which cargo writes, names a registry.
 const REGISTRIES: [&str; 6] = [
