@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::collection::{bundled, listed, newest};
 use crate::opened::{Opened, mapping, target_at};
 use crate::reader::{Objects, Read, read};
+use crate::schemas::MANIFEST;
 
 /// A copy as it lies in its target.
 struct Copy {
@@ -253,4 +254,45 @@ async fn what_the_source_says_beside_ids_and_places_is_kept() {
     }
     assert_eq!(metadata["collection"]["partitions"], json!({"_default": "20", "other": "11"}));
     assert_eq!(metadata["snapshot_info"]["partition_ids"], json!(["11", "20"]));
+}
+
+#[tokio::test]
+async fn the_independent_reader_sees_what_is_wrong() {
+    let opened = newest().open().await;
+    let copy = copied_twice(&opened, &opened.target()).await;
+    let key = "snapshots/200/metadata/9.json";
+    let manifest_key = "snapshots/200/manifests/9/2001.avro";
+    for gone in [
+        "insert_log/200/20/2001/0/5001",
+        "index_files/500/1/20/2001/HNSW",
+        "insert_log/200/20/lobs/105/_data/a.vx",
+        "insert_log/200/20/2007/_metadata/manifest-3.avro",
+        "insert_log/200/20/2007/_data/0.parquet",
+        manifest_key,
+        key,
+    ] {
+        let mut objects = copy.objects.clone();
+        objects.remove(gone).unwrap();
+        assert!(read(&objects, key).is_err(), "{gone} is gone");
+    }
+    let edits: [fn(&mut Value); 6] = [
+        |metadata| metadata["format_version"] = json!(4),
+        |metadata| metadata["segment_ids"] = json!(["2001"]),
+        |metadata| metadata["build_ids"] = json!(["7001"]),
+        |metadata| metadata["snapshot_info"]["id"] = json!("10"),
+        |metadata| metadata["snapshot_info"]["state"] = json!("SnapshotStatePending"),
+        |metadata| metadata["layout"] = json!("SnapshotLayoutSelfContained"),
+    ];
+    for (at, edit) in edits.iter().enumerate() {
+        let mut objects = copy.objects.clone();
+        let mut metadata = copy.read.metadata.clone();
+        edit(&mut metadata);
+        objects.insert(key.to_owned(), metadata.to_string().into_bytes());
+        assert!(read(&objects, key).is_err(), "edit {at}");
+    }
+    let mut manifest = copy.read.manifests[&2001].clone();
+    manifest["binlog_files"][0]["binlogs"][0]["entries_num"] = json!(99);
+    let mut objects = copy.objects;
+    objects.insert(manifest_key.to_owned(), MANIFEST.encode(5, &manifest));
+    assert!(read(&objects, key).is_err(), "rows differ");
 }

@@ -17,6 +17,9 @@ const FULL: [&str; 7] = [
     "index_files/7001/1/10/1001/HNSW -> index_files/500/1/20/2001/HNSW",
 ];
 
+/// A change of the metadata.
+type Edit = fn(&mut Value);
+
 fn full() -> Tree {
     let mut tree = Tree::new();
     tree.full_segment(1001, 100);
@@ -145,7 +148,7 @@ async fn a_collection_without_segments_has_a_snapshot_without_any() {
 
 #[tokio::test]
 async fn lists_that_contradict_each_other_are_refused() {
-    let edits: [(fn(&mut Value), &str); 4] = [
+    let edits: [(Edit, &str); 4] = [
         (|metadata| metadata["segment_ids"] = json!(["1001", "1002"]), "segment 1002"),
         (|metadata| metadata["segment_ids"] = json!(["1001", "1001"]), "1001 twice"),
         (|metadata| metadata["segment_ids"] = json!(["1003"]), "segment 1003"),

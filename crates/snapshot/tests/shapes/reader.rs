@@ -98,7 +98,8 @@ impl Segments<'_> {
         for (list, keyword) in lists {
             for log in items(manifest, list).flat_map(|field| items(field, "binlogs")) {
                 let path = log["log_path"].as_str().unwrap();
-                if !is_stored && !(path.is_empty() && log["entries_num"] == 0) {
+                let is_placeholder = path.is_empty() && log["entries_num"] == 0;
+                if !(is_stored || is_placeholder) {
                     self.take(manifest, path, &[keyword], None, data)?;
                 }
                 self.check_summary(manifest, path)?;
@@ -263,5 +264,8 @@ fn numbers(value: &Value, list: &str) -> Result<Vec<i64>, String> {
 }
 
 fn want<A: PartialEq<B> + std::fmt::Debug, B: std::fmt::Debug>(what: &str, found: A, wanted: B) -> Result<(), String> {
-    if found == wanted { Ok(()) } else { Err(format!("{what}: {found:?} where {wanted:?} is due")) }
+    match (found, wanted) {
+        (found, wanted) if found == wanted => Ok(()),
+        (found, wanted) => Err(format!("{what}: {found:?} where {wanted:?} is due")),
+    }
 }

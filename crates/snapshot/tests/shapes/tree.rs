@@ -144,6 +144,7 @@ impl Tree {
 
     /// Adds a manifest.
     pub(crate) fn entry(&mut self, segment: i64, rows: i64, storage_version: i64, inserts: Vec<Value>) -> &mut Value {
+        let inserts = Value::Array(inserts);
         let position = json!({"channel_name": CHANNEL, "msg_id": [8, 1], "msg_group": "", "timestamp": TIMESTAMP});
         self.entries.push(json!({
             "segment_id": segment, "partition_id": PARTITION, "segment_level": 2, "channel_name": CHANNEL,
@@ -237,6 +238,7 @@ pub(crate) fn logs(field: i64, logs: Vec<Value>) -> Value {
 
 /// The logs of a group of fields, as Milvus writes them since storage version 2.
 pub(crate) fn group(field: i64, fields: &[i64], logs: Vec<Value>) -> Value {
+    let logs = Value::Array(logs);
     let format = if fields.is_empty() { "" } else { "parquet" };
     json!({"field_id": field, "child_fields": fields, "format": format, "binlogs": logs})
 }
