@@ -178,6 +178,17 @@ pub enum FilesError {
         /// What the metadata says.
         manifest: String,
     },
+    /// A large value that is not named by its place below the partition.
+    #[error(
+        "segment {segment_id}: its storage manifest names the large value {path} by a whole key, which its copy would name \
+         too; take the snapshot again"
+    )]
+    LargeValue {
+        /// The segment.
+        segment_id: i64,
+        /// What the storage manifest says.
+        path: String,
+    },
     /// A storage manifest that cannot be read.
     #[error("segment {segment_id}: the storage manifest {uri} is bad: {source}; take the snapshot again")]
     StorageManifest {
@@ -222,6 +233,7 @@ impl FilesError {
             | FilesError::NegativeRows { .. }
             | FilesError::NoStorageManifest { .. }
             | FilesError::StorageManifestEntry { .. }
+            | FilesError::LargeValue { .. }
             | FilesError::StorageManifest { .. }
             | FilesError::Growing(_)
             | FilesError::NotStored { .. } => Class::Permanent,

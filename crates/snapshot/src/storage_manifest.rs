@@ -179,8 +179,8 @@ static RAW_BODIES: LazyLock<BTreeMap<i32, Schema>> =
 /// The raw form behind its head, in the order in which its fields were written.
 fn raw_body(version: i32) -> Value {
     let (long, text) = (json!("long"), json!("string"));
-    let texts = array(text.clone());
-    let text_map = map(text.clone());
+    let texts = array(&text);
+    let text_map = map(&text);
     let file = record(
         "File",
         &[
@@ -190,13 +190,13 @@ fn raw_body(version: i32) -> Value {
             ("metadata", json!("bytes")),
         ],
     );
-    let group = record("Group", &[("columns", texts.clone()), ("files", array(file)), ("format", text.clone())]);
+    let group = record("Group", &[("columns", texts.clone()), ("files", array(&file)), ("format", text.clone())]);
     let delta = record("Delta", &[("path", text.clone()), ("type", json!("int")), ("num_entries", long.clone())]);
     let statistics = match version >= RAW_STATISTICS {
         true => record("Statistics", &[("paths", texts.clone()), ("metadata", text_map.clone())]),
         false => texts.clone(),
     };
-    let mut fields = vec![("column_groups", array(group)), ("delta_logs", array(delta)), ("stats", map(statistics))];
+    let mut fields = vec![("column_groups", array(&group)), ("delta_logs", array(&delta)), ("stats", map(&statistics))];
     if version >= RAW_INDEXES {
         let texts_of = ["column_name", "index_name", "index_type", "path"].map(|name| (name, text.clone()));
         let longs_of = ["field_id", "index_id", "build_id", "index_version", "num_rows", "serialized_size", "mem_size"]
@@ -205,21 +205,21 @@ fn raw_body(version: i32) -> Value {
             .map(|name| (name, json!("int")));
         let rest = [("index_file_keys", texts), ("properties", text_map)];
         let index: Vec<_> = texts_of.into_iter().chain(longs_of).chain(ints_of).chain(rest).collect();
-        fields.push(("indexes", array(record("Index", &index))));
+        fields.push(("indexes", array(&record("Index", &index))));
     }
     if version >= RAW_LARGE_VALUES {
         let longs_of = ["field_id", "total_rows", "valid_rows", "file_size_bytes"].map(|name| (name, long.clone()));
         let values: Vec<_> = [("path", text)].into_iter().chain(longs_of).collect();
-        fields.push(("lob_files", array(record("Values", &values))));
+        fields.push(("lob_files", array(&record("Values", &values))));
     }
     record("Body", &fields)
 }
 
-fn array(items: Value) -> Value {
+fn array(items: &Value) -> Value {
     json!({ "type": "array", "items": items })
 }
 
-fn map(values: Value) -> Value {
+fn map(values: &Value) -> Value {
     json!({ "type": "map", "values": values })
 }
 

@@ -41,7 +41,7 @@ pub enum UriError {
     #[error("{0} names no bucket; write it after the two slashes, as in s3://bucket/prefix")]
     NoBucket(String),
     /// An endpoint that this process does not use.
-    #[error("{uri} names the endpoint {endpoint}, but {own}; write {scheme}://{bucket}/... or set {setting}")]
+    #[error("{uri} names the endpoint {endpoint}, but {own}; {next_step}")]
     Endpoint {
         /// The URI, escaped.
         uri: String,
@@ -49,12 +49,8 @@ pub enum UriError {
         endpoint: String,
         /// What this process has.
         own: String,
-        /// The scheme of the short form.
-        scheme: &'static str,
-        /// The bucket that it names.
-        bucket: String,
-        /// The variable that sets the endpoint.
-        setting: &'static str,
+        /// The short form, or what sets the endpoint.
+        next_step: String,
     },
     /// A path that is not a plain one.
     #[error("the path of {uri} is refused: {fault}; write the plain, absolute path")]
@@ -292,9 +288,7 @@ fn check_endpoint(
             Some(own) => format!("the store of this process is at {own}"),
             None => "this process has no endpoint set".to_owned(),
         },
-        scheme: scheme.name(),
-        bucket: bucket.to_owned(),
-        setting: scheme.setting(),
+        next_step: format!("write {}://{bucket}/... or set {}", scheme.name(), scheme.setting()),
     })
 }
 

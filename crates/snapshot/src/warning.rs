@@ -219,9 +219,7 @@ fn is_encrypted(key: &str, value: &str) -> bool {
 fn external(schema: &Value) -> Option<String> {
     let source = text(schema, "external_source").or_else(|| text(schema, "externalSource"));
     let spec = text(schema, "external_spec").or_else(|| text(schema, "externalSpec"));
-    if source.or(spec).is_none() {
-        return None;
-    }
+    source.or(spec)?;
     // A URI with credentials is not repeated.
     let at = source.filter(|source| !source.contains(['@', '?'])).map(|source| format!(" at {source}"));
     Some(format!(

@@ -156,7 +156,7 @@ fn a_permanent_fault_fails_its_job_where_it_is_not_to_pause() {
     let job = story.submit_with("r", 1, two_attempts);
     let lease = story.lead()[0];
     story.fail(lease, FailureKind::Permanent, "source object file:///a/1 is missing");
-    assert_eq!(story.status(job).reason, "1/1 tasks failed: source object file:///a/1 is missing");
+    assert_eq!(story.status(job).reason, "1/2 tasks failed: source object file:///a/1 is missing");
 }
 
 #[test]

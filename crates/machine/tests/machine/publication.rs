@@ -9,7 +9,7 @@ use ferry_machine::key::Key;
 use ferry_machine::limits;
 use ferry_machine::outcome::{Outcome, Rejection};
 use ferry_machine::restore::{Restore, Step, restore};
-use ferry_machine::row::{ExhaustedPolicy, JobSpec, Row, Settle, Work};
+use ferry_machine::row::{FailurePolicy, JobSpec, Row, Settle, Work};
 use ferry_machine::tables::{Memory, Read, Tables};
 use ferry_machine::view::{self, CleanUpState, SegmentState, State};
 use std::cell::Cell;
@@ -116,12 +116,12 @@ fn the_report_of_the_last_copy_queues_the_publication_and_its_own_report_alone_c
 
 #[test]
 fn a_publication_is_retried_lost_exhausted_and_refused_as_a_copy_is() {
-    for (name, policy) in [("fails", ExhaustedPolicy::Fail), ("pauses", ExhaustedPolicy::Pause)] {
+    for (name, policy) in [("fails", FailurePolicy::Fail), ("pauses", FailurePolicy::Pause)] {
         let mut story = Story::new();
         let worker = story.worker("w", 1);
         let job = story.submit_with(name, 1, |spec| {
             two_copies(spec);
-            spec.options.on_exhausted = policy;
+            spec.options.on_failure = policy;
         });
         let copy = story.lead()[0];
         story.copy(copy);
@@ -132,11 +132,11 @@ fn a_publication_is_retried_lost_exhausted_and_refused_as_a_copy_is() {
         assert_eq!((again.task, again.attempt, story.task(again.task).failures), (lost.task, 2, 1));
         story.fail(again, FailureKind::Transient, "throttled");
         match policy {
-            ExhaustedPolicy::Fail => {
+            FailurePolicy::Fail => {
                 assert_eq!(story.status(job).reason, "1/2 tasks failed: throttled");
             }
-            ExhaustedPolicy::Pause => {
-                assert_eq!(story.job(job).exhausted, Some(lost.task));
+            FailurePolicy::Pause => {
+                assert_eq!(story.job(job).paused_by, Some(lost.task));
                 story.ok(Command::PauseJob { job, paused: false });
                 story.wait(limits::BACKOFF_MAX_MS);
                 story.publish(job);

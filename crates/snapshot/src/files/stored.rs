@@ -119,21 +119,16 @@ impl Gatherer<'_> {
     }
 
     /// Large values lie beside the segments of a partition; those that this segment does not name may vanish at any time.
+    /// The storage manifest is copied as it is, so that a whole key in it would name the source's value in the copy, too.
     fn take_large_values(&mut self, folder: &str, contents: &Contents) -> Result<(), FilesError> {
         let segment_id = self.manifest.segment_id;
         let partition = folder.rsplit_once('/').map_or("", |(partition, _)| partition);
         for path in contents.large_values() {
-            let layout = |source| FilesError::Layout { segment_id, source };
-            let is_whole = path.contains("://") || path.split('/').any(|part| part == "insert_log");
-            let key = match is_whole {
-                true => self.snapshot.roots().key_of(path).map_err(layout)?,
-                false => join(partition, &join(LOB_PART, path)),
-            };
-            check_key(&key).map_err(|error| layout(LayoutError::Key(error)))?;
-            let parsed = LayoutKey::parse(&key, FileKind::Lob).map_err(layout)?;
-            if parsed.kind() != FileKind::Lob || !self.is_own(&parsed) {
-                return Err(FilesError::StorageManifestEntry { segment_id, manifest: shown(path) });
+            if path.contains("://") || path.starts_with('/') || path.split('/').any(|part| part == "insert_log") {
+                return Err(FilesError::LargeValue { segment_id, path: shown(path) });
             }
+            let key = join(partition, &join(LOB_PART, path));
+            check_key(&key).map_err(|error| FilesError::Layout { segment_id, source: LayoutError::Key(error) })?;
             self.take_found(FileKind::Lob, key, None);
         }
         Ok(())

@@ -11,10 +11,10 @@ fn container(lobs: &[&str], data: &[(&str, i64)], deltas: &[&str]) -> Vec<u8> {
     let text = || json!("string");
     let file =
         record("ColumnGroupFile", &[("path", text()), ("start_index", json!("long")), ("end_index", json!("long"))]);
-    let group = record("ColumnGroup", &[("columns", array(text())), ("files", array(file)), ("format", text())]);
+    let group = record("ColumnGroup", &[("columns", array(&text())), ("files", array(&file)), ("format", text())]);
     let delta = record("DeltaLog", &[("path", text()), ("type", json!("int")), ("num_entries", json!("long"))]);
     let lob = record("LobFileInfo", &[("path", text()), ("field_id", json!("long"))]);
-    let fields = [("column_groups", array(group)), ("delta_logs", array(delta)), ("lob_files", array(lob))];
+    let fields = [("column_groups", array(&group)), ("delta_logs", array(&delta)), ("lob_files", array(&lob))];
     let schema = schema(&record("Manifest", &fields));
     let mut writer = Writer::new(&schema, Vec::new()).unwrap();
     writer.append_value(body(&schema, lobs, data, deltas)).unwrap();

@@ -50,17 +50,9 @@ async fn a_segment_takes_those_large_values_that_its_own_storage_manifest_names(
 }
 
 #[tokio::test]
-async fn a_large_value_given_by_a_whole_key_is_found_below_the_root() {
-    let mut tree = Tree::named("files/");
-    with_values(&mut tree);
-    let whole = ["files/insert_log/100/10/lobs/102/_data/a.vx", "insert_log/100/10/lobs/102/_data/b.vx"];
-    tree.stored(1001, 100, &[], &whole);
-    assert_eq!(tree.open().await.copies(1001).await, with_data(&["a", "b"], 1001));
-}
-
-#[tokio::test]
-async fn a_large_value_of_another_partition_or_outside_is_refused_by_name() {
+async fn a_large_value_of_a_whole_key_or_outside_of_its_partition_is_refused_by_name() {
     for path in [
+        "insert_log/100/10/lobs/102/_data/a.vx",
         "insert_log/100/11/lobs/102/_data/a.vx",
         "insert_log/101/10/lobs/102/_data/a.vx",
         "insert_log/100/10/1002/_data/0.parquet",
