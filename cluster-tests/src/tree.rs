@@ -86,6 +86,31 @@ pub fn files(root: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The same, without those of a snapshot itself.
+///
+/// # Panics
+/// When a folder cannot be read.
+#[must_use]
+pub fn data_files(root: &Path) -> Vec<PathBuf> {
+    files(root).into_iter().filter(|file| !file.starts_with("snapshots")).collect()
+}
+
+/// The segments that the one snapshot below a root has a manifest of, in their order.
+///
+/// # Panics
+/// When there is not one metadata file, or a folder cannot be read.
+#[must_use]
+pub fn snapshot_segments(root: &Path) -> Vec<i64> {
+    let files = files(&root.join("snapshots"));
+    let metadata = files.iter().filter(|file| file.extension().is_some_and(|it| it == "json"));
+    let metadata = metadata.filter(|file| file.iter().any(|part| part == "metadata")).count();
+    assert_eq!(metadata, 1, "metadata files in {}", root.display());
+    let manifests = files.iter().filter(|file| file.extension().is_some_and(|it| it == "avro"));
+    let mut ids: Vec<i64> = manifests.filter_map(|file| file.file_stem()?.to_str()?.parse().ok()).collect();
+    ids.sort_unstable();
+    ids
+}
+
 /// Compares the copy of a segment made by [`make`] with its source, byte by byte.
 ///
 /// # Panics

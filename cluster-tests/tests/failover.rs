@@ -44,9 +44,11 @@ async fn assert_published(cluster: &Cluster, source: &Path, target: &Path, colle
             assert_eq!(segment.state(), SegmentState::Flushed, "node {id}: {segment:?}");
             tree::assert_copied(source, target, segment.source_segment_id, segment.segment_id, collection);
         }
+        let ids: Vec<i64> = targets.iter().map(|segment| segment.segment_id).collect();
+        assert_eq!(tree::snapshot_segments(target), ids, "the copy is a snapshot of them");
     }
     let expected = tree::files(&source.join("insert_log")).len();
-    assert_eq!(tree::files(target).len(), expected, "no file beside the copies is left in {}", target.display());
+    assert_eq!(tree::data_files(target).len(), expected, "no file beside the copies is left in {}", target.display());
 }
 
 /// Reads targets first and the job second on every node until told to stop: a target seen Flushed means that its job

@@ -1,5 +1,5 @@
-//! What lies on disk in the end: every file of a Completed job equals its source, nothing is left of a job that did not
-//! complete, and what was there before is untouched.
+//! What lies on disk in the end: every file of a Completed job equals its source and its copy is a snapshot, nothing is
+//! left of a job that did not complete, and what was there before is untouched.
 
 use super::trace::Trace;
 use super::violation::Violation;
@@ -92,6 +92,12 @@ fn look(trace: &Trace<'_>, path: &Path, root: &Root<'_>, seen: &mut FilesSeen) -
         }
         seen.copies += 1;
     }
+    if let Some((submission, job, _)) = &root.completed {
+        let targets = mappings(trace, path, submission, *job).into_iter().map(|(_, target)| target).collect();
+        if let Some(missing) = take_snapshot(&mut found, &targets) {
+            return wrong(format!("the snapshot of job {job} in {} {missing}", path.display()));
+        }
+    }
     // What is not cleaned up in time is a fault of another kind, and told as that.
     let cleaned = root.others.iter().all(|(_, over)| *over);
     if let Some(left) = found.first().filter(|_| cleaned) {
@@ -99,6 +105,22 @@ fn look(trace: &Trace<'_>, path: &Path, root: &Root<'_>, seen: &mut FilesSeen) -
     }
     seen.cleaned += u64::from(root.completed.is_none() && found.is_empty());
     None
+}
+
+/// Takes the files of a completed job's own snapshot out of what was found; says what is wrong with them: there is one
+/// metadata file, and a manifest for each target and no other.
+fn take_snapshot(found: &mut BTreeSet<PathBuf>, targets: &BTreeSet<i64>) -> Option<String> {
+    let lies_in = |file: &Path, folder: &str| file.iter().any(|part| part == folder);
+    let files: Vec<PathBuf> = found.iter().filter(|file| file.starts_with("snapshots")).cloned().collect();
+    found.retain(|file| !file.starts_with("snapshots"));
+    let metadata = files.iter().filter(|file| lies_in(file, "metadata")).count();
+    let manifests =
+        files.iter().filter(|file| lies_in(file, "manifests") && file.extension().is_some_and(|it| it == "avro"));
+    let manifests: BTreeSet<i64> = manifests.filter_map(|file| file.file_stem()?.to_str()?.parse().ok()).collect();
+    if metadata != 1 {
+        return Some(format!("has {metadata} metadata files"));
+    }
+    (manifests != *targets).then(|| format!("has manifests of {manifests:?}, not of {targets:?}"))
 }
 
 /// Each copy of a completed job, relative to its root, with the file it must equal.
@@ -178,6 +200,15 @@ mod tests {
             self.write(&Path::new("target").join(self.submission.target_folder(target)).join("0/1"), &content);
         }
 
+        /// The copy's own snapshot, as far as it is looked at.
+        fn snapshot(&self, targets: &[i64]) {
+            let folder = Path::new("target/snapshots/200");
+            self.write(&folder.join("metadata/9.json"), &0);
+            for target in targets {
+                self.write(&folder.join(format!("manifests/9/{target}.avro")), target);
+            }
+        }
+
         fn look(&self, state: JobState) -> (Vec<Violation>, FilesSeen) {
             let mut sample = Sample::new();
             let fact = JobFact { cleanup: CleanupState::Done, ..samples::job(state) };
@@ -193,7 +224,21 @@ mod tests {
         assert_eq!(story.look(JobState::Failed), (Vec::new(), FilesSeen { copies: 0, cleaned: 1 }));
         story.copy(50, 1_000);
         story.copy(51, 1_001);
+        story.snapshot(&[50, 51]);
         assert_eq!(story.look(JobState::Completed), (Vec::new(), FilesSeen { copies: 2, cleaned: 0 }));
+    }
+
+    #[test]
+    fn a_copy_that_is_no_snapshot_and_a_snapshot_of_no_copy_are_noticed() {
+        let story = Story::new();
+        story.copy(50, 1_000);
+        story.copy(51, 1_001);
+        only(&story.look(JobState::Completed).0, "has 0 metadata files");
+        story.snapshot(&[50]);
+        only(&story.look(JobState::Completed).0, "has manifests of {50}, not of {50, 51}");
+        let story = Story::new();
+        story.snapshot(&[]);
+        only(&story.look(JobState::Failed).0, "1 files is left over");
     }
 
     #[test]
@@ -211,6 +256,7 @@ mod tests {
         story.copy(50, 1_000);
         only(&story.look(JobState::Canceled).0, "1 files is left over");
         story.copy(51, 1_001);
+        story.snapshot(&[50, 51]);
         story.copy(52, 1);
         only(&story.look(JobState::Completed).0, "1 files is left over");
     }
@@ -220,6 +266,7 @@ mod tests {
         let mut story = Story::new();
         story.copy(50, 1_000);
         story.copy(51, 1_001);
+        story.snapshot(&[50, 51]);
         assert_eq!(story.look(JobState::Executing), (Vec::new(), FilesSeen { copies: 2, cleaned: 0 }));
         story.copy(51, 1_000);
         only(&story.look(JobState::Executing).0, "does not equal");

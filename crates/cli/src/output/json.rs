@@ -108,6 +108,7 @@ mod tests {
     #[test]
     fn a_message_that_is_not_there_is_not_in_the_json() {
         let json = of(&SubmitJobResponse::default()).expect("JSON");
-        expect![[r#"{"already_existed":false}"#]].assert_eq(&json.to_string());
+        expect![[r#"{"already_existed":false,"total_warnings":"0","unchecked_segments":"0","warnings":[]}"#]]
+            .assert_eq(&json.to_string());
     }
 }

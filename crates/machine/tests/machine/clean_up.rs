@@ -127,6 +127,7 @@ fn a_permanent_fault_pauses_its_job_where_it_shall_until_what_is_missing_is_put_
     story.copy(leases[1]);
     let lease = again(&mut story);
     story.copy(lease);
+    story.publish(job);
     assert_eq!(story.state(job), Some(State::Completed));
 }
 

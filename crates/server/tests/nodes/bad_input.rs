@@ -60,10 +60,10 @@ fn table(folder: &Path) -> Vec<Row> {
             "format_version is 6, newer than the 5",
         ),
         (
-            altered(folder, "pending", replaced("SnapshotStateCommitted", "SnapshotStatePending")),
+            altered(folder, "deleting", replaced("SnapshotStateCommitted", "SnapshotStateDeleting")),
             Code::FailedPrecondition,
             "source.uri",
-            "not SnapshotStateCommitted; wait",
+            "state is Deleting: its files are being removed",
         ),
         (
             altered(folder, "lists", replaced("  \"470636907274050273\"\n", "  \"470636907274050274\"\n")),
