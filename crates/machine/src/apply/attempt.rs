@@ -129,6 +129,9 @@ fn queue_publication(desk: &mut Desk<'_>, job: &mut Job) -> Result<(), Rejection
     );
     let task = Task { queued_at: Some(desk.now.at), ..old.clone() };
     desk.put_task(Some(&old), task, job);
+    // What its copies cost it must not put the publication behind every job that comes later, or none would end while
+    // more come than workers copy. At the pass of the present the older job goes first.
+    job.pass = job.pass.min(desk.cluster.pass);
     Ok(())
 }
 
