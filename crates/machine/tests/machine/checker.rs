@@ -256,3 +256,18 @@ fn broker_is_not_needed_because_the_rows_say_which_segments_a_job_published() {
     assert!(page.items.iter().all(|segment| segment.rows == SEGMENT_ROWS && segment.job == job));
     assert!(matches!(story.job(job).state, JobState::Completed { .. }));
 }
+
+#[test]
+fn a_publication_goes_before_the_copies_of_jobs_that_came_later() {
+    let mut story = Story::new();
+    story.worker("w", 1);
+    let first = story.submit("first", 1);
+    let copy = story.lead()[0];
+    for later in 0..5 {
+        story.submit(&format!("later-{later}"), 1);
+    }
+    assert_eq!(story.lead(), [], "their tasks wait for the one slot");
+    story.copy(copy);
+    let next = story.lead()[0];
+    assert_eq!(story.task(next.task).job, first, "its publication, although others wait");
+}

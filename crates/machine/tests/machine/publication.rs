@@ -115,21 +115,6 @@ fn the_report_of_the_last_copy_queues_the_publication_and_its_own_report_alone_c
 }
 
 #[test]
-fn a_publication_goes_before_the_copies_of_jobs_that_came_later() {
-    let mut story = Story::new();
-    story.worker("w", 1);
-    let first = story.submit("first", 1);
-    let copy = story.lead()[0];
-    for later in 0..5 {
-        story.submit(&format!("later-{later}"), 1);
-    }
-    assert_eq!(story.lead(), [], "their tasks wait for the one slot");
-    story.copy(copy);
-    let next = story.lead()[0];
-    assert_eq!(story.task(next.task).job, first, "its publication, although others wait");
-}
-
-#[test]
 fn a_publication_is_retried_lost_exhausted_and_refused_as_a_copy_is() {
     for (name, policy) in [("fails", FailurePolicy::Fail), ("pauses", FailurePolicy::Pause)] {
         let mut story = Story::new();
