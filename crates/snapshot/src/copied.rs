@@ -28,6 +28,11 @@ impl Target {
         metadata_key(MetadataIds { collection_id: self.collection_id, snapshot_id: self.snapshot_id })
     }
 
+    /// Where a segment's manifest and its checksums lie in the copy's own snapshot.
+    pub(crate) fn snapshot_keys(&self, segment_id: i64) -> [String; 2] {
+        [self.manifest_key(segment_id), self.checksums_key(segment_id)]
+    }
+
     fn manifest_key(&self, segment_id: i64) -> String {
         manifest_key(self.manifest_ids(segment_id))
     }

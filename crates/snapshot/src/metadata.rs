@@ -175,6 +175,8 @@ impl wire::Enumeration for State {
         ("SnapshotStateCommitted", State::Committed),
         ("SnapshotStateDeleting", State::Deleting),
     ];
+    // Milvus' own reader never looks at it.
+    const OTHER: Option<State> = Some(State::Unknown);
 }
 
 impl wire::Enumeration for Layout {
@@ -183,6 +185,7 @@ impl wire::Enumeration for Layout {
         ("SnapshotLayoutReferenced", Layout::Referenced),
         ("SnapshotLayoutSelfContained", Layout::SelfContained),
     ];
+    const OTHER: Option<Layout> = None;
 }
 
 /// Why a metadata file is refused.

@@ -91,6 +91,8 @@ pub struct SegmentPlan {
     pub files: Vec<PlannedFile>,
     /// What of the copy's own snapshot belongs to this segment.
     pub snapshot_files: Vec<SnapshotFile>,
+    /// The keys of all that can belong to it, whether or not the source has checksums at this moment.
+    pub snapshot_keys: [String; 2],
     /// Rows of the segment.
     pub rows: i64,
     /// Bytes of all files as far as the snapshot tells; the objects' own sizes are the truth.
@@ -262,6 +264,7 @@ impl Snapshot {
             manifest: pin,
             source_partition_id: manifest.partition_id,
             target_partition_id,
+            snapshot_keys: target.snapshot_keys(mapping.target_segment_id),
             snapshot_files: naming.snapshot_files(&manifest, target_partition_id, &files)?,
             files,
             rows: segment.rows,

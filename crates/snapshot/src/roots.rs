@@ -71,11 +71,10 @@ impl Roots {
     /// The same of a storage manifest's `base_path`, which some writers begin with the bucket's name.
     pub(crate) fn folder_of(&self, base_path: &str) -> Result<String, LayoutError> {
         let (first, rest) = base_path.split_once('/').unwrap_or((base_path, ""));
-        let is_bucket = match &self.bucket {
-            Some(bucket) => bucket == first && self.strip(base_path).is_none(),
-            // The name of the bucket that a local copy came from is not known: what follows it tells.
-            None => !first.is_empty() && self.strip(base_path).is_none() && self.strip(rest).is_some(),
-        };
+        // The bucket that it was written to may have another name than the one it was found in, or is not known at all:
+        // then what follows the name tells.
+        let names_bucket = self.has_bucket(first) || self.strip(rest).is_some();
+        let is_bucket = !first.is_empty() && self.strip(base_path).is_none() && names_bucket;
         self.key_of(if is_bucket { rest } else { base_path })
     }
 
@@ -267,6 +266,8 @@ mod tests {
         let local = referenced("", "files/", "file:///mnt/files");
         assert_eq!(local.folder_of("a-bucket/files/insert_log/1").unwrap(), "insert_log/1");
         assert_eq!(local.folder_of("files/insert_log/1").unwrap(), "insert_log/1");
+        let moved = Roots { bucket: Some("b2".to_owned()), ..local.clone() };
+        assert_eq!(moved.folder_of("a-bucket/files/insert_log/1").unwrap(), "insert_log/1");
         let error = local.folder_of("a-bucket/other/insert_log/1").unwrap_err().to_string();
         assert!(error.contains("a-bucket/other"), "{error}");
     }

@@ -42,19 +42,20 @@ impl Snapshots {
         let unparsed = Unparsed::read(&self.stores, uri).await?;
         let (uri, pin) = (unparsed.uri(), unparsed.pin());
         let cell = self.cell(&uri, pin);
-        let snapshot = cell.get_or_try_init(|| async { unparsed.parse().await.map(Arc::new) }).await?;
-        let snapshot = Arc::clone(snapshot);
+        let opened = cell.get_or_try_init(|| async { unparsed.parse().await.map(Arc::new) }).await.cloned();
+        drop(cell);
         self.make_room();
-        Ok(snapshot)
+        opened
     }
 
     /// The snapshot at `uri` as it was when `pin` was taken; one that is open is not looked at again.
     pub async fn open_pinned(&self, uri: &str, pin: Checksum) -> Result<Arc<Snapshot>, OpenError> {
         let cell = self.cell(uri, pin);
         let open = || async { Snapshot::open_pinned(&self.stores, uri, pin).await.map(Arc::new) };
-        let snapshot = Arc::clone(cell.get_or_try_init(open).await?);
+        let opened = cell.get_or_try_init(open).await.cloned();
+        drop(cell);
         self.make_room();
-        Ok(snapshot)
+        opened
     }
 
     fn cell(&self, uri: &str, pin: Checksum) -> Arc<OnceCell<Arc<Snapshot>>> {
@@ -75,9 +76,16 @@ impl Snapshots {
         // What could not be opened, and nobody waits for, takes no room and is not kept.
         opened.retain(|one| one.snapshot.initialized() || Arc::strong_count(&one.snapshot) > 1);
         let bytes = |one: &Opened| one.snapshot.get().map_or(0, |snapshot| snapshot.memory_bytes());
-        while opened.len() > 1 && opened.iter().map(bytes).sum::<u64>() > self.bytes_max {
-            opened.remove(0);
-        }
+        let mut kept_bytes: u64 = opened.iter().map(bytes).sum();
+        let last = opened.iter().rposition(|one| one.snapshot.initialized());
+        let mut at = 0;
+        // One that is being opened stays, for others wait for it; so does the one used last.
+        opened.retain(|one| {
+            let goes = kept_bytes > self.bytes_max && one.snapshot.initialized() && Some(at) != last;
+            at += 1;
+            kept_bytes -= if goes { bytes(one) } else { 0 };
+            !goes
+        });
     }
 
     fn opened(&self) -> MutexGuard<'_, Vec<Opened>> {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::schema::Name;
 use apache_avro::{Reader, Schema, from_value};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,6 +20,8 @@ pub(crate) const STORAGE_MANIFEST_BYTES_MAX: u64 = 64 << 20;
 /// The first version of segments that have a storage manifest.
 pub(crate) const STORAGE_VERSION_MANIFEST: i64 = 3;
 
+/// Records within records that a storage manifest's schema may have; Milvus' has three.
+const SCHEMA_DEPTH_MAX: usize = 16;
 /// What begins an Avro object container.
 const CONTAINER_MAGIC: &[u8] = b"Obj\x01";
 /// The number that begins the raw form, "MILV" read as a big-endian number and written as Avro writes an int.
@@ -111,6 +114,9 @@ pub enum StorageManifestError {
     /// A version of the raw form that no milvus-storage wrote.
     #[error("its raw form has version {0}, which no milvus-storage wrote before it changed to Avro object containers")]
     RawVersion(i32),
+    /// A schema without an end, which no writer of storage manifests needs, and which could be followed for ever.
+    #[error("the schema inside it refers to itself, or is nested too deep")]
+    Recursive,
     /// Cut off, damaged, or without what every version has.
     #[error("it cannot be read: {0}")]
     Avro(String),
@@ -124,6 +130,9 @@ impl Contents {
             return read_raw(content);
         }
         let mut records = Reader::new(content).map_err(failed)?;
+        if !is_finite(records.writer_schema(), &mut Vec::new()) {
+            return Err(StorageManifestError::Recursive);
+        }
         let record = records.next().ok_or_else(|| StorageManifestError::Avro("it holds no record".to_owned()))?;
         from_value(&record.map_err(failed)?).map_err(failed)
     }
@@ -133,20 +142,39 @@ impl Contents {
         self.lob_files.iter().map(|file| file.path.as_str())
     }
 
-    /// Keys below the segment's folder of all files that hold its rows and deletions and lie there; those of an external
-    /// table are URIs.
+    /// Keys below the segment's folder of all files that hold its rows and deletions. Only those of an external table are
+    /// named by whole paths, which are no keys there.
     pub(crate) fn rows_and_deletions(&self) -> impl Iterator<Item = String> + '_ {
         let with_rows = |file: &&ColumnGroupFile| file.end_index > file.start_index;
         let data = self.column_groups.iter().flat_map(|group| &group.files).filter(with_rows);
         let data = data.map(|file| ("_data", file.path.as_str()));
         let deltas = self.delta_logs.iter().map(|log| ("_delta", log.path.as_str()));
-        let own = |(_, path): &(&str, &str)| !path.contains("://") && !path.starts_with('/');
-        data.chain(deltas).filter(own).map(|(folder, path)| format!("{folder}/{path}"))
+        data.chain(deltas).map(|(folder, path)| format!("{folder}/{path}"))
     }
 
     /// Whether any file with rows is named.
     pub(crate) fn has_rows(&self) -> bool {
         self.column_groups.iter().flat_map(|group| &group.files).any(|file| file.end_index > file.start_index)
+    }
+}
+
+/// Whether a schema ends, so that its data can be decoded in bounded depth. `within` has the records around it.
+fn is_finite<'a>(schema: &'a Schema, within: &mut Vec<&'a Name>) -> bool {
+    if within.len() > SCHEMA_DEPTH_MAX {
+        return false;
+    }
+    match schema {
+        Schema::Record(record) => {
+            within.push(&record.name);
+            let finite = record.fields.iter().all(|field| is_finite(&field.schema, within));
+            within.pop();
+            finite
+        }
+        Schema::Array(array) => is_finite(&array.items, within),
+        Schema::Map(map) => is_finite(&map.types, within),
+        Schema::Union(union) => union.variants().iter().all(|variant| is_finite(variant, within)),
+        Schema::Ref { name } => !within.contains(&name),
+        _ => true,
     }
 }
 

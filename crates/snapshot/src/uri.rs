@@ -192,12 +192,11 @@ impl Endpoints {
     }
 }
 
-/// Host and port of an endpoint, without the port that its scheme implies.
+/// Host and port of an endpoint, without a port that a scheme implies: where only the authority is known, so is not which.
 fn host_of(endpoint: &str) -> String {
-    let (scheme, rest) = endpoint.split_once("://").unwrap_or(("", endpoint));
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
     let host = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
-    let implied = if scheme == "http" { ":80" } else { ":443" };
-    host.strip_suffix(implied).unwrap_or(&host).to_owned()
+    host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(&host).to_owned()
 }
 
 /// The endpoints of the clouds, which need no setting. Azure has one for each account.

@@ -3,6 +3,7 @@
 use crate::failure::Fault;
 use ferry_proto::v1::segment_service_client::SegmentServiceClient;
 use ferry_proto::v1::{ListSegmentsRequest, Segment};
+use std::time::Duration;
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
@@ -21,7 +22,7 @@ impl Leader {
     }
 
     /// Every target segment of a job, by id.
-    pub(crate) async fn segments(&self, job_id: i64) -> Result<Vec<Segment>, Fault> {
+    pub(crate) async fn segments(&self, job_id: i64, request_timeout: Duration) -> Result<Vec<Segment>, Fault> {
         let channel = self.channel.borrow().clone();
         let channel =
             channel.ok_or_else(|| Fault::Transient("there is no leader to list the segments; try again".into()))?;
@@ -30,9 +31,10 @@ impl Leader {
         let mut page_token = String::new();
         loop {
             let request = ListSegmentsRequest { page_size: PAGE_SIZE, page_token, job_id, ..Default::default() };
-            let page = client.list_segments(request).await.map_err(|status| {
-                Fault::Transient(format!("the leader did not list the job's segments: {}; try again", status.message()))
-            })?;
+            let failed =
+                |why: &str| Fault::Transient(format!("the leader did not list the job's segments: {why}; try again"));
+            let page = tokio::time::timeout(request_timeout, client.list_segments(request)).await;
+            let page = page.map_err(|_| failed("no answer in time"))?.map_err(|status| failed(status.message()))?;
             let page = page.into_inner();
             segments.extend(page.segments);
             page_token = page.next_page_token;

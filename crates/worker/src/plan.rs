@@ -78,7 +78,7 @@ impl Plan {
     /// Target keys that belong to this task alone.
     pub(crate) fn own_target_keys(&self) -> impl Iterator<Item = &str> {
         let copies = self.files().filter(|file| !is_shared(file)).map(|file| file.target_key.as_str());
-        copies.chain(self.snapshot_files().map(|file| file.target_key.as_str()))
+        copies.chain(self.segments.iter().flat_map(|segment| &segment.snapshot_keys).map(String::as_str))
     }
 
     /// What the task writes of the copy's own snapshot.

@@ -4,10 +4,11 @@ use super::source::{MANIFESTS_AT_ONCE, MANIFESTS_MAX, refused_files};
 use super::{Sourced, Warnings};
 use crate::wire;
 use ferry_machine::outcome::Rejection;
+use ferry_machine::row::{IndexKind, Indexes};
 use ferry_machine::tables::Read;
 use ferry_machine::view;
 use ferry_proto::v1;
-use ferry_snapshot::{FilesError, Snapshot};
+use ferry_snapshot::{FilesError, IndexChoice, Snapshot};
 use futures::{StreamExt, TryStreamExt, stream};
 use tonic::Status;
 
@@ -26,8 +27,9 @@ pub(crate) struct Files {
 pub(crate) async fn count_files(sourced: &Sourced, snapshot: &Snapshot) -> Result<(Files, Warnings), Status> {
     let segments = sourced.mappings.len().min(MANIFESTS_MAX);
     let ids: Vec<i64> = sourced.mappings[..segments].iter().map(|mapping| mapping.source.0).collect();
+    let indexes = &chosen(&sourced.spec.options.indexes);
     let counted = stream::iter(ids).map(|id| async move {
-        let manifest = snapshot.manifest(id).await?;
+        let manifest = snapshot.with_indexes(snapshot.manifest(id).await?, indexes);
         let files = snapshot.files(&manifest).await?;
         Ok::<_, FilesError>((manifest, files.files.len() as u64, files.bytes))
     });
@@ -40,6 +42,20 @@ pub(crate) async fn count_files(sourced: &Sourced, snapshot: &Snapshot) -> Resul
         warnings.add_manifest(snapshot, &manifest);
     }
     Ok((files, warnings))
+}
+
+/// The indexes that the job would copy, in the words of the snapshot.
+fn chosen(indexes: &Indexes) -> IndexChoice {
+    let kind = |kind: &IndexKind| match kind {
+        IndexKind::Vector => ferry_snapshot::IndexKind::Vector,
+        IndexKind::Scalar => ferry_snapshot::IndexKind::Scalar,
+        IndexKind::Text => ferry_snapshot::IndexKind::Text,
+        IndexKind::Json => ferry_snapshot::IndexKind::Json,
+    };
+    match indexes {
+        Indexes::All => IndexChoice::All,
+        Indexes::Only(kinds) => kinds.iter().map(kind).collect(),
+    }
 }
 
 /// What a checked submit would do.

@@ -111,17 +111,25 @@ impl Snapshot {
 }
 
 /// The partitions of the copy by name: those of the source under their target ids, and what else segments were copied to.
+/// Which source partition a mapping's own target partition stands for is not known here, unless there is only one.
 fn partitions(source: &Metadata, target: &Target, segments: &[CopiedSegment]) -> BTreeMap<String, i64> {
     let used: BTreeSet<i64> = segments.iter().map(|segment| segment.partition_id).filter(|id| *id > 0).collect();
     let named = &source.collection.partitions;
-    let mut copied: BTreeMap<String, i64> = match (named.len(), used.iter().next()) {
-        // One partition that became one needs no map to keep its name.
-        (1, Some(only)) if used.len() == 1 => named.keys().map(|name| (name.clone(), *only)).collect(),
-        _ => named
-            .iter()
-            .map(|(name, id)| (name.clone(), target.partition_ids.get(id).copied().unwrap_or(*id)))
-            .collect(),
-    };
+    if let (1, 1, Some(only)) = (named.len(), used.len(), used.first()) {
+        return named.keys().map(|name| (name.clone(), *only)).collect();
+    }
+    let mapped: BTreeSet<i64> = target.partition_ids.values().copied().collect();
+    let sources: BTreeSet<i64> = named.values().copied().collect();
+    let by_mappings = used.iter().any(|id| !mapped.contains(id) && !sources.contains(id));
+    let mut copied = BTreeMap::new();
+    for (name, id) in named {
+        match target.partition_ids.get(id) {
+            Some(target_id) => _ = copied.insert(name.clone(), *target_id),
+            // Its own id is another partition's in the target, or nothing of it was copied to where it names.
+            None if mapped.contains(id) || (by_mappings && !used.contains(id)) => {}
+            None => _ = copied.insert(name.clone(), *id),
+        }
+    }
     let known: BTreeSet<i64> = copied.values().copied().collect();
     copied.extend(used.difference(&known).map(|id| (format!("_partition_{id}"), *id)));
     copied

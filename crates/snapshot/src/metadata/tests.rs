@@ -60,6 +60,8 @@ fn the_state_that_milvus_writes_is_read_and_only_deleting_is_not() {
         (json!("SnapshotStatePending"), State::Pending),
         (json!(1), State::Pending),
         (Value::Null, State::Unknown),
+        (json!("SnapshotStateOfTomorrow"), State::Unknown),
+        (json!(17), State::Unknown),
         (json!("SnapshotStateCommitted"), State::Committed),
     ] {
         let mut value = good();
@@ -142,8 +144,6 @@ fn a_bad_file_is_refused_with_its_field() {
         ("/format_version", json!(-1), "format_version is -1"),
         ("/format_version", json!("five"), "field format_version: expected a 32-bit integer"),
         ("/snapshot_info/state", json!(3), "snapshot_info.state is Deleting"),
-        ("/snapshot_info/state", json!("Done"), "field snapshot_info.state: expected one of"),
-        ("/snapshot_info/state", json!(17), "field snapshot_info.state: expected one of"),
         ("/snapshot_info/id", json!("x7"), "field snapshot_info.id: expected a 64-bit integer, found \"x7\""),
         ("/snapshot_info/id", json!(1.5), "field snapshot_info.id"),
         ("/snapshot_info/id", json!("9223372036854775808"), "field snapshot_info.id"),

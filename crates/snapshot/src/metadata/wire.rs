@@ -154,6 +154,8 @@ pub(super) mod int64_map {
 pub(super) trait Enumeration: Copy + PartialEq + 'static {
     /// Names and values, each at the place of its number.
     const NAMES: &'static [(&'static str, Self)];
+    /// What a name or number is read as that is not known; absent: it is refused.
+    const OTHER: Option<Self>;
 }
 
 /// An enum, written by its name.
@@ -185,7 +187,7 @@ pub(super) mod enumeration {
             Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         };
         let names: Vec<&str> = E::NAMES.iter().map(|(name, _)| *name).collect();
-        found.map(|(_, value)| *value).ok_or_else(|| {
+        found.map(|(_, value)| *value).or(E::OTHER).ok_or_else(|| {
             D::Error::custom(format!("expected one of {}, found {}", names.join(", "), super::short(&value)))
         })
     }

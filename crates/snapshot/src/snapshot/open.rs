@@ -106,7 +106,14 @@ impl Unparsed {
         let parsed = tokio::task::spawn_blocking(move || {
             Snapshot::parse(self.location, self.metadata_key, self.pin, &self.content)
         });
-        let parsed = parsed.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let parsed = match parsed.await {
+            Ok(parsed) => parsed,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is being taken down, and with it this future.
+                Err(_) => std::future::pending().await,
+            },
+        };
         parsed.map_err(|source| OpenError::Metadata { uri, source })
     }
 }

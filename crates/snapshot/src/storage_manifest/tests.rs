@@ -67,7 +67,7 @@ fn a_container_tells_its_large_values_and_where_its_rows_and_deletions_are() {
     let content = container(&["102/_data/a.vx"], &[("0.parquet", 7), ("empty.parquet", 0), ("s3://b/x", 7)], &["77"]);
     let contents = Contents::read(&content).unwrap();
     assert_eq!(contents.large_values().collect::<Vec<_>>(), ["102/_data/a.vx"]);
-    assert_eq!(contents.rows_and_deletions().collect::<Vec<_>>(), ["_data/0.parquet", "_delta/77"]);
+    assert_eq!(contents.rows_and_deletions().collect::<Vec<_>>(), ["_data/0.parquet", "_data/s3://b/x", "_delta/77"]);
     assert!(contents.has_rows());
     assert!(!Contents::read(&container(&[], &[("0.parquet", 0)], &[])).unwrap().has_rows());
 }
@@ -102,6 +102,16 @@ fn what_is_neither_form_is_refused_by_its_kind() {
         let message = Contents::read(content).unwrap_err().to_string();
         assert!(message.contains(part), "{content:?}: {message}");
     }
+}
+
+#[test]
+fn a_schema_that_refers_to_itself_is_refused_before_anything_is_decoded() {
+    let list = json!({"type": "record", "name": "List", "fields": [{"name": "next", "type": ["null", "List"]}]});
+    let list = schema(&list);
+    let mut writer = Writer::new(&list, Vec::new()).unwrap();
+    writer.append_value(Avro::Record(vec![("next".to_owned(), Avro::Union(0, Box::new(Avro::Null)))])).unwrap();
+    let message = Contents::read(&writer.into_inner().unwrap()).unwrap_err().to_string();
+    assert!(message.contains("refers to itself"), "{message}");
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn endpoints_are_compared_by_host_and_port() {
         ("http://Minio:9000/", "minio:9000"),
         ("https://minio:443", "minio"),
         ("http://minio:80", "minio"),
+        ("minio:80", "minio"),
         ("minio:9000", "minio:9000"),
     ] {
         assert_eq!(host_of(endpoint), host, "{endpoint}");

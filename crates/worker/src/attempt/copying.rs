@@ -11,7 +11,7 @@ use ferry_planted::Bug;
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::{Assign, Copied, VerifyMode};
 use ferry_snapshot::SnapshotFile;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use std::sync::Arc;
 
 pub(super) async fn run(
@@ -109,7 +109,9 @@ async fn write_all(
     for file in files {
         writes.push(async move { write(target, folder, &file.target_key, file.content.into(), permit).await });
     }
-    futures::stream::iter(writes).buffer_unordered(at_once).try_collect().await
+    // All of them have ended when this returns, so the first failure drops none.
+    let written: Vec<Result<(), Fault>> = futures::stream::iter(writes).buffer_unordered(at_once).collect().await;
+    written.into_iter().collect()
 }
 
 /// On a local file system a new name lasts only when its folders are synced; stores do it themselves.

@@ -28,7 +28,8 @@ pub(super) async fn run(
         }
         reports.claim(0, Vec::new(), permit).await?;
     }
-    let segments = with_retries(permit, || runner.leader.segments(assign.job_id)).await?;
+    let listed = with_retries(permit, || runner.leader.segments(assign.job_id, runner.request_timeout));
+    let segments = permit.unless_ended(listed).await??;
     let file = permit.unless_ended(metadata(runner, assign, &target, &segments)).await??;
     write(&target, &temporary_folder(reports.key), &file.target_key, file.content.into(), permit).await?;
     make_durable(&target, vec![file.target_key], permit).await?;
