@@ -139,7 +139,8 @@ async fn a_dry_run_names_every_target_that_the_job_could_not_have() {
 async fn s40_a_submit_from_a_snapshot_goes_on_when_its_caller_is_gone() {
     let cluster = Cluster::start(1).await;
     let source = cluster.folder().join("large");
-    large_snapshot(&source, 30_000);
+    // Some seventy rounds of pages: the caller is gone long before the last.
+    large_snapshot(&source, 200_000);
     let applied = || async {
         let request = v1::GetStatusRequest { local_only: true };
         let status = cluster.nodes[0].cluster().get_status(request).await.ok()?.into_inner();
@@ -155,6 +156,6 @@ async fn s40_a_submit_from_a_snapshot_goes_on_when_its_caller_is_gone() {
         let listed = cluster.nodes[0].jobs().list_jobs(v1::ListJobsRequest::default()).await.ok()?;
         listed.into_inner().jobs.pop()
     });
-    assert_eq!(job.await.total_segments, 30_000);
+    assert_eq!(job.await.total_segments, 200_000);
     cluster.stop_all().await;
 }
