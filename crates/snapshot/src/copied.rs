@@ -7,6 +7,8 @@
 mod manifest;
 mod metadata;
 
+use bytes::Bytes;
+
 use crate::key::join;
 use crate::paths::{ManifestIds, MetadataIds, checksums_key, manifest_key, metadata_key};
 use crate::plan::Target;
@@ -19,7 +21,7 @@ pub struct SnapshotFile {
     /// Its key below the target's root.
     pub target_key: String,
     /// All of it.
-    pub content: Vec<u8>,
+    pub content: Bytes,
 }
 
 impl Target {

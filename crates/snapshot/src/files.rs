@@ -7,7 +7,7 @@ mod stored;
 
 use thiserror::Error;
 
-use crate::checksums::Checksum;
+use crate::checksums::{Checksum, Checksums};
 use crate::failure::Class;
 use crate::indexes::IndexChoice;
 use crate::layout::{FileKind, LayoutError};
@@ -256,11 +256,20 @@ impl Snapshot {
 
     /// The files of a segment whose manifest has been read.
     pub async fn files(&self, manifest: &Manifest) -> Result<SegmentFiles, FilesError> {
+        let checksums = self.checksums(manifest.segment_id).await?;
+        self.files_with(manifest, checksums).await
+    }
+
+    /// The same, where its checksums have been read too.
+    pub(crate) async fn files_with(
+        &self,
+        manifest: &Manifest,
+        checksums: Option<Checksums>,
+    ) -> Result<SegmentFiles, FilesError> {
         let (segment_id, declared) = (manifest.segment_id, manifest.num_of_rows);
         if declared < 0 {
             return Err(FilesError::NegativeRows { segment_id, declared });
         }
-        let checksums = self.checksums(segment_id).await?;
         let mut files = Gatherer::new(self, manifest, checksums.as_ref());
         let rows = if manifest.storage_version >= STORAGE_VERSION_MANIFEST {
             files.take_stored().await?;

@@ -1,6 +1,8 @@
 //! A place in an object store: the store and a root below which every key is resolved.
 //! Nothing here reads or writes a key that `check_key` refuses.
 
+mod many;
+
 use std::io::{self, Read};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use thiserror::Error;
 use crate::checksums::Checksum;
 use crate::failure::Class;
 use crate::key::{KeyError, check_key, join};
+
+pub(crate) use many::blocking;
 
 /// How much of a local file is read at a time.
 const READ_BYTES: usize = 1 << 20;

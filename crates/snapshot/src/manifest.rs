@@ -3,15 +3,12 @@
 
 mod schema;
 
-use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
-use apache_avro::writer::datum::GenericDatumWriter;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use schema::list_schema;
-pub(crate) use schema::schema;
+use schema::{list_schema, reader, writer};
 
 /// Milvus' level of a segment that holds deletions only.
 pub const LEVEL_ZERO: i64 = 1;
@@ -258,9 +255,10 @@ pub enum ManifestError {
 impl Manifest {
     /// Reads a manifest of `version` (1 to 5) that must be that of `segment_id`.
     pub fn decode(content: &[u8], version: u8, segment_id: i64) -> Result<Manifest, ManifestError> {
-        let manifest: Manifest = whole_datum(content, schema(version), version).map_err(|error| {
-            match whole_datum::<Vec<Manifest>>(content, list_schema(version), version) {
-                Ok(entries) if !entries.is_empty() => ManifestError::Array { count: entries.len() },
+        let manifest: Manifest = whole_datum(content, reader(version), version).map_err(|error| {
+            let list = GenericDatumReader::builder(list_schema(version)).build();
+            match list.map(|list| whole_datum::<Vec<Manifest>>(content, &list, version)) {
+                Ok(Ok(entries)) if !entries.is_empty() => ManifestError::Array { count: entries.len() },
                 Ok(_) | Err(_) => error,
             }
         })?;
@@ -272,11 +270,14 @@ impl Manifest {
 
     /// Writes a manifest of `version` (1 to 5).
     pub fn encode(&self, version: u8) -> Result<Vec<u8>, ManifestError> {
-        let schema = schema(version);
-        let content = apache_avro::to_value(self)
-            .and_then(|value| value.resolve(schema))
-            .and_then(|value| GenericDatumWriter::builder(schema).build()?.write_value_to_vec(value))
-            .map_err(|error| ManifestError::Datum { version, message: error.to_string() })?;
+        // Only the newest schema has every field; the writer refuses to leave one out.
+        let content = if version >= schema::VERSION_MAX {
+            writer(version).write_ser_to_vec(self)
+        } else {
+            let value = apache_avro::to_value(self).and_then(|value| value.resolve(schema::schema(version)));
+            value.and_then(|value| writer(version).write_value_to_vec(value))
+        };
+        let content = content.map_err(|error| ManifestError::Datum { version, message: error.to_string() })?;
         // An older schema drops newer fields; what was dropped must have been empty.
         match Manifest::decode(&content, version, self.segment_id) {
             Ok(back) if back == *self => Ok(content),
@@ -298,9 +299,13 @@ impl Manifest {
 }
 
 /// Reads exactly one datum.
-fn whole_datum<T: DeserializeOwned>(content: &[u8], schema: &Schema, version: u8) -> Result<T, ManifestError> {
+fn whole_datum<T: DeserializeOwned>(
+    content: &[u8],
+    reader: &GenericDatumReader<'_>,
+    version: u8,
+) -> Result<T, ManifestError> {
     let mut rest = content;
-    let datum = GenericDatumReader::builder(schema).build().and_then(|reader| reader.read_deser(&mut rest));
+    let datum = reader.read_deser(&mut rest);
     let datum = datum.map_err(|error| ManifestError::Datum { version, message: error.to_string() })?;
     match rest.len() {
         0 => Ok(datum),

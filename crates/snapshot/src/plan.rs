@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt, TryStreamExt};
 use thiserror::Error;
 
 use crate::checksums::Checksum;
@@ -15,7 +16,12 @@ use crate::layout::{FileKind, LayoutError, LayoutKey, NewIds};
 use crate::location::Location;
 use crate::manifest::ManifestError;
 use crate::roots::BUNDLE_FOLDER;
-use crate::snapshot::{ReadError, Snapshot};
+use crate::snapshot::{ReadError, Snapshot, Unread};
+
+/// How many segments' manifests are in memory before they are plans.
+const SEGMENTS_AT_A_TIME: usize = 64;
+/// How many segments' folders are listed side by side.
+const FOLDERS_AT_ONCE: usize = 8;
 
 /// Which segment becomes which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,33 +231,53 @@ pub fn target_partition(
 impl Snapshot {
     /// Reads the manifest of the mapping's source and plans its copy.
     pub async fn plan(&self, mapping: &Mapping, target: &Target) -> Result<SegmentPlan, PlanError> {
-        self.plan_if(mapping, target, None).await
+        let mut plans = self.plan_all(&[(*mapping, None)], target).await?;
+        debug_assert_eq!(plans.len(), 1, "one mapping has one plan");
+        Ok(plans.remove(0))
     }
 
-    /// The same, if the manifest is still what it was when `pin` was taken.
-    pub async fn plan_pinned(
+    /// Plans the copies of several segments, in their order, each if its manifest is still what it was when the pin was
+    /// taken.
+    pub async fn plan_all(
         &self,
-        mapping: &Mapping,
+        mappings: &[(Mapping, Option<Checksum>)],
         target: &Target,
-        pin: Checksum,
-    ) -> Result<SegmentPlan, PlanError> {
-        self.plan_if(mapping, target, Some(pin)).await
+    ) -> Result<Vec<SegmentPlan>, PlanError> {
+        let lost = mappings.iter().find(|(mapping, _)| !self.has_segment(mapping.source_segment_id));
+        if let Some((mapping, _)) = lost {
+            return Err(ReadError::NoSegment { uri: self.uri(), segment_id: mapping.source_segment_id }.into());
+        }
+        let mut plans = Vec::with_capacity(mappings.len());
+        for run in mappings.chunks(SEGMENTS_AT_A_TIME) {
+            let segment_ids: Vec<i64> = run.iter().map(|(mapping, _)| mapping.source_segment_id).collect();
+            let read = self.read_segments(&segment_ids).await;
+            let planned = run.iter().zip(read);
+            let planned = planned.map(|((mapping, pinned), read)| self.plan_read(mapping, target, *pinned, read));
+            let planned: Vec<_> = planned.collect();
+            // Those of storage version 3 look into their folders, side by side.
+            let planned = futures::stream::iter(planned).buffered(FOLDERS_AT_ONCE);
+            plans.extend(planned.try_collect::<Vec<_>>().await?);
+        }
+        Ok(plans)
     }
 
-    async fn plan_if(
+    async fn plan_read(
         &self,
         mapping: &Mapping,
         target: &Target,
         pinned: Option<Checksum>,
+        read: Unread,
     ) -> Result<SegmentPlan, PlanError> {
-        let (manifest, pin) = self.manifest_if(mapping.source_segment_id, pinned).await?;
+        let segment_id = mapping.source_segment_id;
+        let (manifest, pin) = self.decode_manifest(segment_id, read.manifest, pinned)?;
         let manifest = self.with_indexes(manifest, &target.indexes);
-        let segment = self.files(&manifest).await?;
+        let checksums = self.parse_checksums(segment_id, read.checksums)?;
+        let segment = self.files_with(&manifest, checksums).await?;
         let target_partition_id = target_partition(mapping, manifest.partition_id, &target.partition_ids)?;
         let naming = Naming {
             snapshot: self,
             target,
-            segment_id: mapping.source_segment_id,
+            segment_id,
             target_segment_id: mapping.target_segment_id,
             collection: target.collection_id.to_string(),
             partition: target_partition_id.to_string(),

@@ -2,6 +2,7 @@
 
 mod open;
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use crate::checksums::{Checksum, Checksums, ChecksumsError};
@@ -18,10 +19,8 @@ use crate::stores::Stores;
 pub use open::OpenError;
 pub(crate) use open::Unparsed;
 
-/// The largest manifest that is read.
-const MANIFEST_BYTES_MAX: u64 = 256 << 20;
-/// The largest checksum file that is read.
-const CHECKSUMS_BYTES_MAX: u64 = 256 << 20;
+/// The largest manifest or checksum file that is read.
+const SEGMENT_FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// Why a part of an opened snapshot cannot be read.
 #[derive(Debug, Error)]
@@ -79,6 +78,12 @@ impl ReadError {
             | ReadError::Checksums { .. } => Class::Permanent,
         }
     }
+}
+
+/// A segment's files of the snapshot as their store gave them.
+pub(crate) struct Unread {
+    pub(crate) manifest: Result<Bytes, StoreError>,
+    pub(crate) checksums: Result<Bytes, StoreError>,
 }
 
 /// A snapshot whose metadata has been read and checked.
@@ -238,20 +243,34 @@ impl Snapshot {
 
     /// Reads and checks the manifest of one segment, and no other.
     pub async fn manifest(&self, segment_id: i64) -> Result<Manifest, ReadError> {
-        self.manifest_if(segment_id, None).await.map(|(manifest, _)| manifest)
-    }
-
-    /// The manifest, with what it is pinned by, if it is still what it was when it was pinned before.
-    pub(crate) async fn manifest_if(
-        &self,
-        segment_id: i64,
-        pinned: Option<Checksum>,
-    ) -> Result<(Manifest, Checksum), ReadError> {
         if !self.has_segment(segment_id) {
             return Err(ReadError::NoSegment { uri: self.uri(), segment_id });
         }
+        let content = self.location.read(&self.manifest_key(segment_id), SEGMENT_FILE_BYTES_MAX).await;
+        self.decode_manifest(segment_id, content, None).map(|(manifest, _)| manifest)
+    }
+
+    /// What the segments' manifests and checksums are in their store, in the order of the ids.
+    pub(crate) async fn read_segments(&self, segment_ids: &[i64]) -> Vec<Unread> {
+        let keys = segment_ids.iter().flat_map(|id| [self.manifest_key(*id), self.checksums_key(*id)]).collect();
+        let mut read = self.location.read_all(keys, SEGMENT_FILE_BYTES_MAX).await.into_iter();
+        let mut segments = Vec::with_capacity(segment_ids.len());
+        while let (Some(manifest), Some(checksums)) = (read.next(), read.next()) {
+            segments.push(Unread { manifest, checksums });
+        }
+        debug_assert_eq!(segments.len(), segment_ids.len(), "each key has its answer");
+        segments
+    }
+
+    /// The manifest, with what it is pinned by, if it is still what it was when it was pinned before.
+    pub(crate) fn decode_manifest(
+        &self,
+        segment_id: i64,
+        content: Result<Bytes, StoreError>,
+        pinned: Option<Checksum>,
+    ) -> Result<(Manifest, Checksum), ReadError> {
         let key = &self.manifest_key(segment_id);
-        let content = self.location.read(key, MANIFEST_BYTES_MAX).await?;
+        let content = content?;
         let found = Checksum::of(&content);
         // The pin decides before the content does: an altered manifest need not be well formed.
         if let Some(pinned) = pinned.filter(|pinned| *pinned != found) {
@@ -264,15 +283,27 @@ impl Snapshot {
 
     /// The checksums of a segment's objects, when it has the sidecar.
     pub async fn checksums(&self, segment_id: i64) -> Result<Option<Checksums>, ReadError> {
-        let key = paths::checksums_key(self.manifest_ids(segment_id));
-        match self.location.read(&key, CHECKSUMS_BYTES_MAX).await {
+        let content = self.location.read(&self.checksums_key(segment_id), SEGMENT_FILE_BYTES_MAX).await;
+        self.parse_checksums(segment_id, content)
+    }
+
+    pub(crate) fn parse_checksums(
+        &self,
+        segment_id: i64,
+        content: Result<Bytes, StoreError>,
+    ) -> Result<Option<Checksums>, ReadError> {
+        match content {
             Ok(content) => {
-                let uri = self.location.object_uri(&key);
+                let uri = self.location.object_uri(&self.checksums_key(segment_id));
                 Checksums::parse(&content).map(Some).map_err(|source| ReadError::Checksums { uri, source })
             }
             Err(StoreError::Missing { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn checksums_key(&self, segment_id: i64) -> String {
+        paths::checksums_key(self.manifest_ids(segment_id))
     }
 
     fn manifest_ids(&self, segment_id: i64) -> ManifestIds {

@@ -160,7 +160,7 @@ impl Attempts {
         let permit = Permit::new(term, self.lease.clone(), stop.clone());
         let sender = self.reports.clone();
         let reports = Reports { key, run, sender, claimed: wait_claimed, meter: Arc::clone(&meter) };
-        tracing::info!(
+        tracing::debug!(
             task = key.task_id,
             attempt = key.attempt,
             job = assign.job_id,

@@ -60,6 +60,10 @@ impl Bandwidth {
         start - now
     }
 
+    fn is_none(&self) -> bool {
+        self.state().bytes_per_second == 0
+    }
+
     fn chunk_bytes(&self) -> u64 {
         match self.state().bytes_per_second {
             0 => CHUNK_BYTES_MAX,
@@ -110,6 +114,11 @@ impl Limits {
     /// How much to copy at once so that progress and stops stay prompt under a low limit.
     pub(crate) fn chunk_bytes(&self) -> u64 {
         self.job.chunk_bytes().min(self.worker.chunk_bytes())
+    }
+
+    /// Whether everything may pass at once.
+    pub(crate) fn are_none(&self) -> bool {
+        self.job.is_none() && self.worker.is_none()
     }
 
     /// Waits until `bytes` may pass; a new limit of the job counts from when it is set, for what waits as well.

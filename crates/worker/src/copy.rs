@@ -5,6 +5,7 @@
 
 mod local;
 mod server_side;
+pub(crate) mod small;
 mod stream;
 mod temporary;
 #[cfg(test)]
@@ -115,6 +116,29 @@ impl Copier {
             )));
         }
         self.copy(file).await
+    }
+
+    /// What is copied in one go: a run of small local files, or one file. Under a limit of bytes a second all go alone, so
+    /// that progress and stops stay prompt.
+    pub(crate) fn runs<'a>(&self, files: &'a [FileCopy], claimed: bool) -> Vec<Vec<&'a FileCopy>> {
+        let is_local = self.source.folder().is_some() && self.target.folder().is_some();
+        let in_runs = is_local && !claimed && !self.read_back && self.limits.are_none();
+        let (small, others): (Vec<&FileCopy>, Vec<&FileCopy>) =
+            files.iter().partition(|file| in_runs && !file.shared && file.source.size_bytes <= small::FILE_BYTES_MAX);
+        let runs = small.chunks(small::RUN_FILES_MAX).map(<[_]>::to_vec);
+        runs.chain(others.into_iter().map(|file| vec![file])).collect()
+    }
+
+    /// Copies a run of files.
+    pub(crate) async fn copy_run(&self, run: Vec<&FileCopy>, claimed: bool) -> Result<(), Fault> {
+        if let [file] = run.as_slice() {
+            return self.copy_or_keep(file, claimed).await;
+        }
+        let copied = small::copy(self, &run).await?;
+        for (file, _) in run.iter().zip(copied).filter(|(_, copied)| !copied) {
+            self.copy_or_keep(file, claimed).await?;
+        }
+        Ok(())
     }
 
     /// Copies the object over whatever is at its target, with a few tries.

@@ -2,10 +2,12 @@
 //! A local folder is always reached through [`Folder`], never by path.
 
 use crate::failure::{Fault, Side};
-use crate::folder::Folder;
+use crate::folder::{self, Folder, FolderError, Walk};
 use crate::permit::Permit;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use ferry_snapshot::{Checksum, Location, StoreError};
+use futures::{StreamExt, TryStreamExt};
+use nix::sys::stat::FileStat;
 use object_store::{GetOptions, GetResult, ObjectStoreExt};
 use std::fs::File;
 use std::future::Future;
@@ -15,6 +17,8 @@ use std::time::Duration;
 
 /// How much is read at a time when only a checksum is wanted.
 const READ_BYTES: usize = 1 << 20;
+/// How many local files are looked at in one piece of work.
+const HEADS_AT_A_TIME: usize = 128;
 /// A request that failed for a moment is tried again this often before the attempt is given up.
 const RETRIES_MAX: usize = 3;
 /// The first pause between two tries; it doubles.
@@ -80,7 +84,34 @@ impl Place {
     pub(crate) async fn head(&self, key: &str) -> Result<Option<Meta>, Fault> {
         let Some(folder) = self.folder.clone() else { return self.head_remote(key).await };
         let (side, key) = (self.side, key.to_owned());
-        blocking(move || head_local(&folder, &key, side)).await
+        blocking(move || head_local(&mut folder.walk(), &key, side)).await
+    }
+
+    /// What each of the objects is, in their order; `None` where there is none. On a disk a run of them is one piece of work,
+    /// because handing over to another thread costs more than to look.
+    pub(crate) async fn heads(
+        &self,
+        keys: &[&str],
+        permit: &Permit,
+        at_once: usize,
+    ) -> Result<Vec<Option<Meta>>, Fault> {
+        let Some(folder) = &self.folder else {
+            let heads: Vec<_> = keys.iter().map(|key| with_retries(permit, || self.head_remote(key))).collect();
+            return permit.unless_ended(futures::stream::iter(heads).buffered(at_once).try_collect()).await?;
+        };
+        let mut runs = Vec::new();
+        for run in keys.chunks(HEADS_AT_A_TIME) {
+            let run: Arc<[String]> = run.iter().map(|key| (*key).to_owned()).collect();
+            runs.push(async move {
+                with_retries(permit, || {
+                    let (folder, run, side) = (Arc::clone(folder), Arc::clone(&run), self.side);
+                    blocking(move || heads_local(&folder, &run, side))
+                })
+                .await
+            });
+        }
+        let runs: Vec<Vec<Option<Meta>>> = futures::stream::iter(runs).buffered(at_once).try_collect().await?;
+        Ok(runs.into_iter().flatten().collect())
     }
 
     async fn head_remote(&self, key: &str) -> Result<Option<Meta>, Fault> {
@@ -179,28 +210,44 @@ impl RequestError {
     }
 }
 
+fn heads_local(folder: &Folder, keys: &[String], side: Side) -> Result<Vec<Option<Meta>>, Fault> {
+    let mut walk = folder.walk();
+    keys.iter().map(|key| head_local(&mut walk, key, side)).collect()
+}
+
 /// A source is looked at through the links that may be followed; in a target, a link is an object that exists.
-fn head_local(folder: &Folder, key: &str, side: Side) -> Result<Option<Meta>, Fault> {
-    match side {
-        Side::Source => match folder.open(key) {
-            Ok(file) => Ok(Some(meta_of_file(&file).map_err(|error| io_fault(folder, key, &error, side))?)),
-            Err(crate::folder::FolderError::Missing { .. }) => Ok(None),
-            Err(error) => Err(Fault::of_folder(&error, side)),
-        },
-        Side::Target => {
-            let stat = folder.stat(key).map_err(|error| Fault::of_folder(&error, side))?;
-            Ok(stat.map(|stat| Meta {
-                size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
-                version: Version::Compared(format!("{}-{}.{}", stat.st_ino, stat.st_mtime, stat.st_mtime_nsec)),
-            }))
-        }
+fn head_local(walk: &mut Walk<'_>, key: &str, side: Side) -> Result<Option<Meta>, Fault> {
+    let of_folder = |error: FolderError| Fault::of_folder(&error, side);
+    let Some(stat) = walk.stat(key).map_err(of_folder)? else { return Ok(None) };
+    if side == Side::Target || folder::is_regular(&stat) {
+        return Ok(Some(meta_of_stat(&stat)));
     }
+    match walk.open(key) {
+        Ok(file) => match meta_of_file(&file) {
+            Ok(meta) => Ok(Some(meta)),
+            Err(error) => Err(of_folder(walk.io_error(key, &error))),
+        },
+        Err(FolderError::Missing { .. }) => Ok(None),
+        Err(error) => Err(of_folder(error)),
+    }
+}
+
+fn meta_of_stat(stat: &FileStat) -> Meta {
+    Meta {
+        size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
+        version: version_of_file(stat.st_ino, stat.st_mtime, stat.st_mtime_nsec),
+    }
+}
+
+/// The same file has the same version as long as nobody writes to it.
+fn version_of_file(inode: u64, mtime_s: i64, mtime_ns: i64) -> Version {
+    Version::Compared(format!("{inode}-{mtime_s}.{mtime_ns}"))
 }
 
 /// What an open file is; the same file gives the same answer as long as nobody writes to it.
 pub(crate) fn meta_of_file(file: &File) -> std::io::Result<Meta> {
     let meta = file.metadata()?;
-    let version = Version::Compared(format!("{}-{}.{}", meta.ino(), meta.mtime(), meta.mtime_nsec()));
+    let version = version_of_file(meta.ino(), meta.mtime(), meta.mtime_nsec());
     Ok(Meta { size_bytes: meta.len(), version })
 }
 
@@ -222,7 +269,8 @@ pub(crate) fn checksum_of(
     fault: impl Fn(&std::io::Error) -> Fault,
 ) -> Result<Checksum, Fault> {
     let mut checksum = Checksum::default();
-    let mut buffer = vec![0; READ_BYTES];
+    let size_bytes = file.metadata().map_err(|error| fault(&error))?.len();
+    let mut buffer = vec![0; usize::try_from(size_bytes).map_or(READ_BYTES, |size| size.clamp(1, READ_BYTES))];
     loop {
         permit.check()?;
         match file.read_at(&mut buffer, checksum.size_bytes) {
@@ -236,7 +284,7 @@ pub(crate) fn checksum_of(
 
 /// An error of the standard library on a file below a folder.
 pub(crate) fn io_fault(folder: &Folder, key: &str, error: &std::io::Error, side: Side) -> Fault {
-    Fault::of_folder(&crate::folder::FolderError::of_io(&folder.path(key), error), side)
+    Fault::of_folder(&FolderError::of_io(&folder.path(key), error), side)
 }
 
 /// Runs work that blocks; it is never abandoned half-way, so whoever waits for it knows that it is over.

@@ -4,13 +4,12 @@
 use crate::copy::FileCopy;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
-use crate::place::{Meta, Place, with_retries};
+use crate::place::{Meta, Place};
 use ferry_proto::v1::{self, Assign, CopiedSegment, ManifestPin};
 use ferry_snapshot::{
     Checksum, FileKind, IndexChoice, IndexKind, Location, Mapping, PlannedFile, SegmentPlan, Snapshot, SnapshotFile,
     Snapshots, Stores, Target,
 };
-use futures::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,19 +48,17 @@ impl Plan {
         let location = open_target(assign, snapshots.stores())?;
         let target = target(assign, location)?;
         let pins = pins(assign)?;
-        let mut segments = Vec::with_capacity(assign.id_mappings.len());
-        for (mapping, pin) in assign.id_mappings.iter().zip(pins) {
+        let pinned = |(mapping, pin): (&v1::IdMapping, Option<Checksum>)| {
             let mapping = Mapping {
                 source_segment_id: mapping.source_segment_id,
                 target_segment_id: mapping.target_segment_id,
                 partition_id: mapping.partition_id,
             };
-            let planned = match pin {
-                Some(pin) => snapshot.plan_pinned(&mapping, &target, pin).await,
-                None => snapshot.plan(&mapping, &target).await,
-            };
-            segments.push(planned.map_err(|error| Fault::of_class(error.class(), error.to_string()))?);
-        }
+            (mapping, pin)
+        };
+        let mappings: Vec<_> = assign.id_mappings.iter().zip(pins).map(pinned).collect();
+        let segments = snapshot.plan_all(&mappings, &target).await;
+        let segments = segments.map_err(|error| Fault::of_class(error.class(), error.to_string()))?;
         let source = Place::new(snapshot.location().clone(), Side::Source, request_timeout);
         Ok(Plan { source, target: Place::new(target.location, Side::Target, request_timeout), segments })
     }
@@ -97,8 +94,10 @@ impl Plan {
 
     /// Looks at every source object: it has to be there, and as large as the snapshot says.
     pub(crate) async fn measure(&self, permit: &Permit, at_once: usize) -> Result<Measured, Fault> {
-        let metas: Vec<_> = self.files().map(|file| self.measure_file(file, permit)).collect();
-        let metas: Vec<Meta> = futures::stream::iter(metas).buffered(at_once).try_collect().await?;
+        let keys: Vec<&str> = self.files().map(|file| file.source_key.as_str()).collect();
+        let found = self.source.heads(&keys, permit, at_once).await?;
+        let metas = self.files().zip(found).map(|(file, found)| self.check_found(file, found));
+        let metas: Vec<Meta> = metas.collect::<Result<_, _>>()?;
         let mut metas = metas.into_iter();
         let mut files = BTreeMap::new();
         let mut segments = Vec::with_capacity(self.segments.len());
@@ -118,15 +117,16 @@ impl Plan {
         Ok(Measured { files: files.into_values().collect(), segments })
     }
 
-    async fn measure_file(&self, file: &PlannedFile, permit: &Permit) -> Result<Meta, Fault> {
-        let found = with_retries(permit, || self.source.head(&file.source_key)).await?;
-        let uri = self.source.uri(&file.source_key);
-        let Some(found) = found else {
-            let reason = format!("source object {uri} is missing; restore it, or take the snapshot again");
-            return Err(Fault::Permanent(reason));
+    fn check_found(&self, file: &PlannedFile, found: Option<Meta>) -> Result<Meta, Fault> {
+        let wrong = match found {
+            Some(found) => match file.check_size(found.size_bytes) {
+                Ok(()) => return Ok(found),
+                Err(wrong) => wrong,
+            },
+            None => "it is missing".to_owned(),
         };
-        check_size(&uri, file, found.size_bytes)?;
-        Ok(found)
+        let uri = self.source.uri(&file.source_key);
+        Err(Fault::Permanent(format!("source object {uri}: {wrong}; restore it, or take the snapshot again")))
     }
 
     /// Two segments may have one object in common; two objects never become one.
@@ -158,20 +158,6 @@ impl Plan {
 /// Large objects lie beside the segments of their partition and may be referred to by several of them.
 fn is_shared(file: &PlannedFile) -> bool {
     file.kind == FileKind::Lob
-}
-
-/// The manifest's size is a lower bound, a checksum's is exact.
-fn check_size(uri: &str, file: &PlannedFile, size_bytes: u64) -> Result<(), Fault> {
-    let fault = match (file.checksum, file.declared_size_bytes) {
-        (Some(exact), _) if exact.size_bytes != size_bytes => {
-            format!("where the snapshot's checksums have {}", exact.size_bytes)
-        }
-        (_, Some(declared)) if size_bytes < declared => format!("fewer than the {declared} its manifest gives"),
-        _ => return Ok(()),
-    };
-    Err(Fault::Permanent(format!(
-        "source object {uri} has {size_bytes} bytes, {fault}; restore it, or take the snapshot again"
-    )))
 }
 
 /// The snapshot, if it is still the one that was submitted.

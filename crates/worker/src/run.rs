@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::{admin, link};
 use ferry_snapshot::{Snapshots, Stores};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub enum RunError {
 /// back what it has not finished.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
     config.check()?;
+    raise_open_files();
     let metrics = Arc::new(Metrics::new()?);
     metrics.slots.set(config.slots.into());
     let _admin = serve_admin(&config, &metrics).await?;
@@ -64,6 +66,15 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     session.run(events, reports, shutdown).await;
     tracing::info!("the worker has ended");
     Ok(())
+}
+
+/// Many small files are open at once; systems allow far more than what a process begins with.
+fn raise_open_files() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files cannot be raised; with many slots copies may fail for lack of them");
+    }
 }
 
 async fn serve_admin(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<AbortOnDropHandle<()>>, RunError> {

@@ -27,12 +27,13 @@ impl Naming<'_> {
         let version = self.snapshot.metadata().manifest_version();
         let source_id = self.segment_id;
         let content = copied.encode(version).map_err(|source| PlanError::Manifest { segment_id: source_id, source })?;
-        let mut written = vec![SnapshotFile { target_key: self.target.manifest_key(segment_id), content }];
+        let mut written =
+            vec![SnapshotFile { target_key: self.target.manifest_key(segment_id), content: content.into() }];
         let known = |file: &PlannedFile| Some((file.target_key.clone(), file.checksum?));
         let checksums = Checksums { objects: files.iter().filter_map(known).collect() };
         if !checksums.objects.is_empty() {
             let target_key = self.target.checksums_key(segment_id);
-            written.push(SnapshotFile { target_key, content: checksums.to_json() });
+            written.push(SnapshotFile { target_key, content: checksums.to_json().into() });
         }
         Ok(written)
     }

@@ -59,7 +59,7 @@ impl Snapshot {
         let metadata = self.copied(self.metadata().clone(), target, segments, build_ids);
         // Whatever a reader would refuse is refused here.
         metadata.check().map_err(|source| MetadataOfCopyError::Metadata { uri: self.uri(), source })?;
-        Ok(SnapshotFile { target_key: target.metadata_key(), content: metadata.to_json() })
+        Ok(SnapshotFile { target_key: target.metadata_key(), content: metadata.to_json().into() })
     }
 
     fn copied(

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::writer::datum::GenericDatumWriter;
 use serde_json::{Value, json};
 
 /// The newest version.
-const VERSION_MAX: u8 = 5;
+pub(super) const VERSION_MAX: u8 = 5;
 
 enum Type {
     Long,
@@ -164,9 +166,35 @@ static SCHEMAS: LazyLock<Vec<Schema>> = LazyLock::new(|| {
         .collect()
 });
 
-/// The schema of a manifest of `version`. Versions are 1 to 5; others get the nearest.
-pub(crate) fn schema(version: u8) -> &'static Schema {
-    &SCHEMAS[usize::from(version.clamp(1, VERSION_MAX)) - 1]
+static READERS: LazyLock<Vec<GenericDatumReader<'static>>> = LazyLock::new(|| {
+    let reader =
+        |schema| GenericDatumReader::builder(schema).build().expect("every name in the schema is defined in it");
+    SCHEMAS.iter().map(reader).collect()
+});
+
+static WRITERS: LazyLock<Vec<GenericDatumWriter<'static>>> = LazyLock::new(|| {
+    let writer =
+        |schema| GenericDatumWriter::builder(schema).build().expect("every name in the schema is defined in it");
+    SCHEMAS.iter().map(writer).collect()
+});
+
+/// Reads manifests of `version`. Versions are 1 to 5; others get the nearest.
+pub(super) fn reader(version: u8) -> &'static GenericDatumReader<'static> {
+    &READERS[place(version)]
+}
+
+/// Writes manifests of `version`, as [`reader`] reads them.
+pub(super) fn writer(version: u8) -> &'static GenericDatumWriter<'static> {
+    &WRITERS[place(version)]
+}
+
+/// The schema of a manifest of `version`.
+pub(super) fn schema(version: u8) -> &'static Schema {
+    &SCHEMAS[place(version)]
+}
+
+fn place(version: u8) -> usize {
+    usize::from(version.clamp(1, VERSION_MAX)) - 1
 }
 
 static LIST_SCHEMAS: LazyLock<Vec<Schema>> = LazyLock::new(|| {
@@ -180,7 +208,7 @@ static LIST_SCHEMAS: LazyLock<Vec<Schema>> = LazyLock::new(|| {
 
 /// The schema of an array of manifests, as pre-release builds wrote them.
 pub(super) fn list_schema(version: u8) -> &'static Schema {
-    &LIST_SCHEMAS[usize::from(version.clamp(1, VERSION_MAX)) - 1]
+    &LIST_SCHEMAS[place(version)]
 }
 
 impl Record {

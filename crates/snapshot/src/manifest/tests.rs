@@ -3,6 +3,7 @@
 use apache_avro::writer::datum::GenericDatumWriter;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
+use super::schema::schema;
 use super::*;
 
 fn binlog(field_id: i64, path: &str) -> FieldBinlog {

@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::checksums::Checksum;
 use crate::failure::Class;
 use crate::key::join;
-use crate::location::{Location, StoreError};
+use crate::location::{Location, StoreError, blocking};
 use crate::metadata::MetadataError;
 use crate::paths;
 use crate::snapshot::Snapshot;
@@ -103,17 +103,8 @@ impl Unparsed {
     pub(crate) async fn parse(self) -> Result<Snapshot, OpenError> {
         let uri = self.uri();
         // A large file takes long enough to hold up everything else on the thread.
-        let parsed = tokio::task::spawn_blocking(move || {
-            Snapshot::parse(self.location, self.metadata_key, self.pin, &self.content)
-        });
-        let parsed = match parsed.await {
-            Ok(parsed) => parsed,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is being taken down, and with it this future.
-                Err(_) => std::future::pending().await,
-            },
-        };
+        let parse = move || Snapshot::parse(self.location, self.metadata_key, self.pin, &self.content);
+        let parsed = blocking(parse).await;
         parsed.map_err(|source| OpenError::Metadata { uri, source })
     }
 }

@@ -38,8 +38,8 @@ async fn copy(snapshot: &Snapshot, target: &Target, segments: &[i64]) -> Copy {
             objects.insert(named(&file.target_key), content.to_vec());
         }
         for file in plan.snapshot_files {
-            target.location.write(&file.target_key, file.content.clone().into()).await.unwrap();
-            assert!(objects.insert(named(&file.target_key), file.content).is_none(), "{}", file.target_key);
+            target.location.write(&file.target_key, file.content.clone()).await.unwrap();
+            assert!(objects.insert(named(&file.target_key), file.content.to_vec()).is_none(), "{}", file.target_key);
         }
         copied.push(CopiedSegment {
             source_segment_id: *segment,
@@ -49,9 +49,9 @@ async fn copy(snapshot: &Snapshot, target: &Target, segments: &[i64]) -> Copy {
     }
     let file = snapshot.metadata_of_copy(target, copied).unwrap();
     assert_eq!(file.target_key, target.metadata_key());
-    target.location.write(&file.target_key, file.content.clone().into()).await.unwrap();
+    target.location.write(&file.target_key, file.content.clone()).await.unwrap();
     let key = named(&file.target_key);
-    assert!(objects.insert(key.clone(), file.content).is_none());
+    assert!(objects.insert(key.clone(), file.content.to_vec()).is_none());
     let read = read(&objects, &key).unwrap();
     assert_eq!(read.data, data, "the snapshot names what was copied, and nothing else");
     Copy { objects, read }

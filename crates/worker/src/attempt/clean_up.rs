@@ -91,15 +91,8 @@ async fn present<'a>(
     permit: &Permit,
     at_once: usize,
 ) -> Result<Vec<&'a str>, Fault> {
-    let mut heads = Vec::with_capacity(keys.len());
-    for key in keys {
-        heads.push(async move {
-            let found = with_retries(permit, || target.head(key)).await?;
-            Ok::<_, Fault>(found.map(|_| key))
-        });
-    }
-    let found: Vec<Option<&str>> = futures::stream::iter(heads).buffered(at_once).try_collect().await?;
-    Ok(found.into_iter().flatten().collect())
+    let found = target.heads(&keys, permit, at_once).await?;
+    Ok(keys.into_iter().zip(found).filter_map(|(key, found)| found.map(|_| key)).collect())
 }
 
 /// Removes the temporary files of the task's attempts up to `attempt_max`, and their folders.

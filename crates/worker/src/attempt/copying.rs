@@ -2,10 +2,10 @@
 
 use super::{Key, Reports, Runner, clean_up, temporary_folder};
 use crate::bandwidth::Limits;
-use crate::copy::{Copier, write};
+use crate::copy::{Copier, small, write};
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
-use crate::place::{Place, blocking, with_retries};
+use crate::place::{Place, blocking};
 use crate::plan::{Measured, Plan};
 use ferry_planted::Bug;
 use ferry_proto::v1::result::Outcome;
@@ -33,7 +33,9 @@ pub(super) async fn run(
     let key = reports.key;
     let manifests: Vec<SnapshotFile> = plan.snapshot_files().cloned().collect();
     let (source, target) = (plan.source, plan.target);
-    remove_temporary_files(&target, key).await?;
+    if assign.claimed {
+        remove_temporary_files(&target, key).await?;
+    }
     let copier = Copier {
         source,
         target,
@@ -47,27 +49,21 @@ pub(super) async fn run(
     let target = copied.0;
     copied.1?;
     let written: Vec<String> = manifests.iter().map(|file| file.target_key.clone()).collect();
-    write_all(&target, key, manifests, &permit, runner.files_at_once).await?;
+    write_all(&target, key, &manifests, &permit, runner.files_at_once).await?;
     let copies = measured.files.iter().map(|file| file.target_key.clone());
-    make_durable(&target, copies.chain(written).collect(), &permit).await?;
-    remove_temporary_files(&target, key).await?;
+    make_durable(&target, copies.chain(written).collect(), key, &permit).await?;
     Ok(Outcome::Copied(Copied { segments: measured.segments }))
 }
 
 /// The first attempt writes only where nothing is. Shared objects are looked at when they are copied.
 async fn check_free(plan: &Plan, permit: &Permit, at_once: usize) -> Result<(), Fault> {
     let target = &plan.target;
-    let mut heads = Vec::new();
-    for key in plan.own_target_keys() {
-        heads.push(async move { (key, with_retries(permit, || target.head(key)).await) });
+    let keys: Vec<&str> = plan.own_target_keys().collect();
+    let found = target.heads(&keys, permit, at_once).await?;
+    match keys.iter().zip(found).find(|(_, found)| found.is_some()) {
+        Some((key, _)) => Err(target_exists(target, key)),
+        None => Ok(()),
     }
-    let mut heads = futures::stream::iter(heads).buffered(at_once);
-    while let Some((key, found)) = permit.unless_ended(heads.next()).await? {
-        if found?.is_some() {
-            return Err(target_exists(target, key));
-        }
-    }
-    Ok(())
 }
 
 /// What is there was there before the job.
@@ -82,7 +78,8 @@ pub(super) fn target_exists(target: &Place, key: &str) -> Fault {
 async fn copy_all(copier: Copier, measured: &Measured, claimed: bool, at_once: usize) -> (Place, Result<(), Fault>) {
     let (permit, stop) = copier.permit.child();
     let copier = Copier { permit, ..copier };
-    let copies: Vec<_> = measured.files.iter().map(|file| copier.copy_or_keep(file, claimed)).collect();
+    let runs = copier.runs(&measured.files, claimed);
+    let copies: Vec<_> = runs.into_iter().map(|run| copier.copy_run(run, claimed)).collect();
     let mut copies = futures::stream::iter(copies).buffer_unordered(at_once);
     let mut result = Ok(());
     while let Some(copied) = copies.next().await {
@@ -100,29 +97,43 @@ async fn copy_all(copier: Copier, measured: &Measured, claimed: bool, at_once: u
 async fn write_all(
     target: &Place,
     key: Key,
-    files: Vec<SnapshotFile>,
+    files: &[SnapshotFile],
     permit: &Permit,
     at_once: usize,
 ) -> Result<(), Fault> {
     let folder = &temporary_folder(key);
-    let mut writes = Vec::with_capacity(files.len());
-    for file in files {
-        writes.push(async move { write(target, folder, &file.target_key, file.content.into(), permit).await });
-    }
+    let is_small = |file: &SnapshotFile| file.content.len() as u64 <= small::FILE_BYTES_MAX;
+    let at_a_time = if target.folder().is_some() && files.iter().all(is_small) { small::RUN_FILES_MAX } else { 1 };
+    let writes: Vec<_> = files.chunks(at_a_time).map(|run| write_run(target, folder, run, permit)).collect();
     // All of them have ended when this returns, so the first failure drops none.
     let written: Vec<Result<(), Fault>> = futures::stream::iter(writes).buffer_unordered(at_once).collect().await;
     written.into_iter().collect()
 }
 
-/// On a local file system a new name lasts only when its folders are synced; stores do it themselves.
-pub(super) async fn make_durable(target: &Place, keys: Vec<String>, permit: &Permit) -> Result<(), Fault> {
-    permit.check()?;
-    let Some(folder) = target.folder().cloned() else { return Ok(()) };
-    let synced = blocking(move || folder.sync_folders(keys.iter().map(String::as_str))).await;
-    synced.map_err(|error| Fault::of_folder(&error, Side::Target))
+async fn write_run(target: &Place, folder: &str, run: &[SnapshotFile], permit: &Permit) -> Result<(), Fault> {
+    let written = match run {
+        [_] => vec![false],
+        _ => small::write(target, folder, run, permit).await?,
+    };
+    for (file, _) in run.iter().zip(written).filter(|(_, written)| !written) {
+        write(target, folder, &file.target_key, file.content.clone(), permit).await?;
+    }
+    Ok(())
 }
 
-/// Removes what this attempt and earlier ones of the task have left unfinished.
+/// On a local file system a new name lasts only when its folders are synced; stores do it themselves. The attempt's own
+/// folder is of no more use then.
+pub(super) async fn make_durable(target: &Place, keys: Vec<String>, key: Key, permit: &Permit) -> Result<(), Fault> {
+    permit.check()?;
+    let Some(folder) = target.folder().cloned() else { return Ok(()) };
+    let synced = blocking(move || {
+        folder.sync_folders(keys.iter().map(String::as_str))?;
+        folder.remove_empty_parents(&format!("{}/_", temporary_folder(key)))
+    });
+    synced.await.map_err(|error| Fault::of_folder(&error, Side::Target))
+}
+
+/// Removes what earlier attempts of the task have left unfinished. Before the claim nothing was written.
 pub(super) async fn remove_temporary_files(target: &Place, key: Key) -> Result<(), Fault> {
     clean_up::remove_temporary_files(target, key.task_id, key.attempt).await
 }

@@ -27,13 +27,14 @@ pub(super) async fn run(
             return Err(target_exists(&target, &key));
         }
         reports.claim(0, Vec::new(), permit).await?;
+    } else {
+        remove_temporary_files(&target, reports.key).await?;
     }
     let listed = with_retries(permit, || runner.leader.segments(assign.job_id, runner.request_timeout));
     let segments = permit.unless_ended(listed).await??;
     let file = permit.unless_ended(metadata(runner, assign, &target, &segments)).await??;
-    write(&target, &temporary_folder(reports.key), &file.target_key, file.content.into(), permit).await?;
-    make_durable(&target, vec![file.target_key], permit).await?;
-    remove_temporary_files(&target, reports.key).await?;
+    write(&target, &temporary_folder(reports.key), &file.target_key, file.content, permit).await?;
+    make_durable(&target, vec![file.target_key], reports.key, permit).await?;
     Ok(Outcome::Published(Published {}))
 }
 

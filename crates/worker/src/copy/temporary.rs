@@ -2,7 +2,7 @@
 //! verified, and is removed when it never does.
 
 use crate::failure::{Fault, Side};
-use crate::folder::Folder;
+use crate::folder::{Folder, Walk};
 use crate::permit::Permit;
 use crate::place::{checksum_of, io_fault};
 use ferry_snapshot::Checksum;
@@ -12,8 +12,8 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// How much is moved at a time where the system cannot copy between two files itself.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -22,7 +22,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct TemporaryFile {
     folder: Arc<Folder>,
-    parent: OwnedFd,
+    parent: Arc<OwnedFd>,
     name: String,
     key: String,
     file: File,
@@ -30,11 +30,23 @@ pub(super) struct TemporaryFile {
 }
 
 impl TemporaryFile {
-    /// Makes an empty one in the folder with that key. Its name is random, so that no two attempts ever share a file.
+    /// Makes an empty one in the folder with that key.
     pub(super) fn create(folder: &Arc<Folder>, folder_key: &str) -> Result<TemporaryFile, Fault> {
-        let name = uuid::Uuid::new_v4().simple().to_string();
+        TemporaryFile::create_by(&mut folder.walk(), folder, folder_key)
+    }
+
+    /// The same, by a walk of that folder. Its name begins with a random one of the process, so that no two attempts ever
+    /// share a file.
+    pub(super) fn create_by(
+        walk: &mut Walk<'_>,
+        folder: &Arc<Folder>,
+        folder_key: &str,
+    ) -> Result<TemporaryFile, Fault> {
+        static PROCESS: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("{}-{}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
         let key = format!("{folder_key}/{name}");
-        let (parent, file) = folder.create(&key).map_err(|error| Fault::of_folder(&error, Side::Target))?;
+        let (parent, file) = walk.create(&key).map_err(|error| Fault::of_folder(&error, Side::Target))?;
         Ok(TemporaryFile { folder: Arc::clone(folder), parent, name, key, file, placed: AtomicBool::new(false) })
     }
 
@@ -115,8 +127,13 @@ impl TemporaryFile {
 
     /// Gives the file its real name, if that is still permitted.
     pub(super) fn place(&self, key: &str, permit: &Permit) -> Result<(), Fault> {
+        self.place_by(&mut self.folder.walk(), key, permit)
+    }
+
+    /// The same, by a walk of the folder.
+    pub(super) fn place_by(&self, walk: &mut Walk<'_>, key: &str, permit: &Permit) -> Result<(), Fault> {
         permit.check()?;
-        let placed = self.folder.place(&self.parent, &self.name, key);
+        let placed = walk.place(&self.parent, &self.name, key);
         placed.map_err(|error| Fault::of_folder(&error, Side::Target))?;
         self.placed.store(true, Ordering::Relaxed);
         Ok(())

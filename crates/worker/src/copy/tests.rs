@@ -232,3 +232,83 @@ async fn an_object_that_segments_share_is_kept_when_equal_and_never_overwritten(
         assert!(way.target().await == Some(Bytes::from_static(b"another")), "{}", way.name);
     }
 }
+
+/// Forty small source objects, and what each has to become.
+async fn small_files(way: &Way, copier: &Copier) -> Vec<FileCopy> {
+    let mut files = Vec::new();
+    for number in 0..40_u64 {
+        let key = format!("{}/{number}", number % 7);
+        way.source.write(&key, content(number * 100)).await.unwrap();
+        let source = copier.source.head(&key).await.unwrap().unwrap();
+        files.push(FileCopy {
+            source_key: key.clone(),
+            target_key: format!("copies/{key}"),
+            source,
+            checksum: Some(Checksum::of(&content(number * 100))),
+            shared: false,
+        });
+    }
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_local_files_are_copied_in_runs_and_each_is_whole() {
+    for way in ways() {
+        let (copier, _) = way.copier();
+        let files = small_files(&way, &copier).await;
+        let runs = copier.runs(&files, false);
+        let lengths: Vec<usize> = runs.iter().map(Vec::len).collect();
+        if way.name == "disk to disk" {
+            assert_eq!(lengths, [16, 16, 8]);
+        } else {
+            assert_eq!(lengths, [1; 40], "{}", way.name);
+        }
+        for run in runs {
+            copier.copy_run(run, false).await.unwrap();
+        }
+        for file in &files {
+            let copied = way.target.read(&file.target_key, u64::MAX).await.unwrap();
+            assert_eq!(Some(Checksum::of(&copied)), file.checksum, "{}: {}", way.name, file.target_key);
+        }
+        assert_eq!(copier.meter.bytes(), files.iter().map(|file| file.source.size_bytes).sum::<u64>(), "{}", way.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_file_of_a_run_is_named_and_is_not_put_in_place() {
+    let ways = ways();
+    let way = &ways[0];
+    let (copier, stop) = way.copier();
+    let good = small_files(way, &copier).await;
+    let bad = |change: &dyn Fn(&mut FileCopy)| {
+        let mut files = good[..10].to_vec();
+        change(&mut files[4]);
+        files
+    };
+    let altered = bad(&|file| file.checksum = Some(Checksum::of(b"another")));
+    let written_to = bad(&|file| file.source.version = Version::Compared("another".into()));
+    let missing = bad(&|file| file.source_key = "4/none".into());
+    for (files, reason) in [(altered, "4/4 is altered"), (written_to, "4/4 was written to"), (missing, "4/none")] {
+        let fault = copier.copy_run(files.iter().collect(), false).await.unwrap_err();
+        assert!(matches!(&fault, Fault::Permanent(text) if text.contains(reason)), "{fault}");
+        assert!(way.target.read("copies/4/4", u64::MAX).await.is_err(), "{reason}");
+        assert!(way.target.read("copies/5/5", u64::MAX).await.is_ok(), "{reason}: the others are not held up");
+    }
+    let left = std::fs::read_dir(way.target.local_root().unwrap().join(".ferry/attempts/1-1")).unwrap();
+    assert_eq!(left.count(), 0, "the unfinished files are removed");
+    stop.cancel();
+    assert_eq!(copier.copy_run(good[10..20].iter().collect(), false).await, Err(Fault::Stopped));
+    assert!(way.target.read("copies/3/10", u64::MAX).await.is_err(), "nothing is put in place after a stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_limit_of_bytes_and_in_a_later_attempt_every_file_goes_alone() {
+    let ways = ways();
+    let (copier, _) = ways[0].copier();
+    let files = small_files(&ways[0], &copier).await;
+    assert_eq!(copier.runs(&files, true).len(), 40, "a later attempt keeps what is there");
+    let limited = Copier { limits: Bandwidths::new(0).of_job(1, 1), ..copier };
+    assert_eq!(limited.runs(&files, false).len(), 40);
+    let read_back = Copier { limits: Bandwidths::new(0).of_job(1, 0), read_back: true, ..limited };
+    assert_eq!(read_back.runs(&files, false).len(), 40);
+}

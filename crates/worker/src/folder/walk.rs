@@ -1,0 +1,161 @@
+//! A way through a folder, part by part from the root's descriptor. It keeps the folders open that it walked last, so that
+//! a file beside the one before takes no further steps.
+
+use super::{CREATE, FILE_MODE, FOLDER_MODE, Folder, FolderError, READ, WALK, is, is_regular, split};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What becomes of a folder that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    IsAnError,
+    IsMade,
+}
+
+/// Where a walk is. All calls block.
+#[derive(Debug)]
+pub(crate) struct Walk<'a> {
+    folder: &'a Folder,
+    root: Option<Arc<OwnedFd>>,
+    /// The folders from the root to where it is.
+    parts: Vec<(String, Arc<OwnedFd>)>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(folder: &'a Folder) -> Self {
+        Self { folder, root: None, parts: Vec::new() }
+    }
+
+    /// Opens a regular file for reading; links that stay inside the tree are followed.
+    pub(crate) fn open(&mut self, key: &str) -> Result<File, FolderError> {
+        match self.open_unlinked(key) {
+            Err(FolderError::Link { .. }) => self.folder.open_resolved(key),
+            opened => opened,
+        }
+    }
+
+    pub(super) fn open_unlinked(&mut self, key: &str) -> Result<File, FolderError> {
+        let (folders, name) = split(key);
+        let path = self.folder.path(key);
+        let parent = self.to(&folders, Missing::IsAnError)?;
+        let file = openat(parent, name, READ, Mode::empty()).map_err(|errno| FolderError::of(&path, errno))?;
+        let stat = fstat(&file).map_err(|errno| FolderError::of(&path, errno))?;
+        if is_regular(&stat) { Ok(file.into()) } else { Err(FolderError::Kind { path, expected: "regular file" }) }
+    }
+
+    /// What is at `key`, links not followed; `None` when nothing is.
+    pub(crate) fn stat(&mut self, key: &str) -> Result<Option<FileStat>, FolderError> {
+        let (folders, name) = split(key);
+        let folder = self.folder;
+        let found = self
+            .to(&folders, Missing::IsAnError)
+            .and_then(|parent| folder.at(key, fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)));
+        match found {
+            Ok(stat) => Ok(Some(stat)),
+            Err(FolderError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a file that did not exist, with the folders on its way; gives its folder too.
+    pub(crate) fn create(&mut self, key: &str) -> Result<(Arc<OwnedFd>, File), FolderError> {
+        let (folders, name) = split(key);
+        let folder = self.folder;
+        self.in_folder(&folders, |parent| {
+            let file = folder.at(key, openat(parent, name, CREATE, FILE_MODE))?;
+            Ok((Arc::clone(parent), file.into()))
+        })
+    }
+
+    /// Moves a file into its place, over what may be there, with the folders on its way.
+    pub(crate) fn place(&mut self, from: impl AsFd, name: &str, key: &str) -> Result<(), FolderError> {
+        let (folders, target) = split(key);
+        let folder = self.folder;
+        self.in_folder(&folders, |parent| folder.at(key, renameat(&from, name, parent, target)))
+    }
+
+    /// An error of the standard library on the file.
+    pub(crate) fn io_error(&self, key: &str, error: &std::io::Error) -> FolderError {
+        FolderError::of_io(&self.folder.path(key), error)
+    }
+
+    /// Works in a folder that is made if it is missing. One that was open may have been removed since, as empty ones are:
+    /// the way is walked once more before that is an error.
+    fn in_folder<T>(
+        &mut self,
+        folders: &[&str],
+        work: impl Fn(&Arc<OwnedFd>) -> Result<T, FolderError>,
+    ) -> Result<T, FolderError> {
+        match self.to(folders, Missing::IsMade).and_then(&work) {
+            Err(FolderError::Missing { .. }) => {
+                self.parts.clear();
+                self.root = None;
+                self.to(folders, Missing::IsMade).and_then(work)
+            }
+            done => done,
+        }
+    }
+
+    /// Opens the folder at the end of `parts`.
+    pub(super) fn to(&mut self, parts: &[&str], missing: Missing) -> Result<&Arc<OwnedFd>, FolderError> {
+        let known = self.parts.iter().zip(parts).take_while(|((known, _), part)| known == *part).count();
+        self.parts.truncate(known);
+        let mut at = match (self.parts.last(), &self.root) {
+            (Some((_, folder)), _) | (None, Some(folder)) => Arc::clone(folder),
+            (None, None) => Arc::new(self.folder.open_root(missing == Missing::IsMade)?),
+        };
+        if known == 0 {
+            self.root = Some(Arc::clone(&at));
+        }
+        let mut path = self.folder.root.join(parts[..known].join("/"));
+        // What was just made is empty: what belongs into it need not be looked for.
+        let mut is_new = false;
+        for part in &parts[known..] {
+            path.push(part);
+            let folder = step(&at, part, &path, missing, &mut is_new)?;
+            at = Arc::new(folder);
+            self.parts.push(((*part).to_owned(), Arc::clone(&at)));
+        }
+        Ok(match self.parts.last() {
+            Some((_, folder)) => folder,
+            None => self.root.insert(at),
+        })
+    }
+}
+
+/// One part of a walk.
+fn step(
+    folder: &OwnedFd,
+    part: &str,
+    path: &Path,
+    missing: Missing,
+    is_new: &mut bool,
+) -> Result<OwnedFd, FolderError> {
+    let opened = match openat_unless(*is_new, folder, part) {
+        Err(Errno::ENOENT) if missing == Missing::IsMade => {
+            let made = mkdirat(folder, part, FOLDER_MODE);
+            *is_new = made.is_ok();
+            match made {
+                Ok(()) | Err(Errno::EEXIST) => openat(folder, part, WALK, Mode::empty()),
+                Err(errno) => Err(errno),
+            }
+        }
+        opened => opened,
+    };
+    opened.map_err(|errno| match errno {
+        Errno::ENOENT => FolderError::of(path, errno),
+        _ => match fstatat(folder, part, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) if is(&stat, SFlag::S_IFLNK) => FolderError::Link { path: path.to_owned() },
+            _ => FolderError::of(path, errno),
+        },
+    })
+}
+
+fn openat_unless(absent: bool, folder: &OwnedFd, part: &str) -> nix::Result<OwnedFd> {
+    if absent { Err(Errno::ENOENT) } else { openat(folder, part, WALK, Mode::empty()) }
+}
