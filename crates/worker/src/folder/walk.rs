@@ -3,7 +3,7 @@
 
 use super::{CREATE, FILE_MODE, FOLDER_MODE, Folder, FolderError, READ, WALK, is, is_regular, split};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, openat, renameat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,6 +16,9 @@ pub(super) enum Missing {
     IsAnError,
     IsMade,
 }
+
+/// How a file is opened to be looked at, whatever it is.
+const LOOK: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// Where a walk is. All calls block.
 #[derive(Debug)]
@@ -40,10 +43,15 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn open_unlinked(&mut self, key: &str) -> Result<File, FolderError> {
-        let (folders, name) = split(key);
         let path = self.folder.path(key);
-        let parent = self.to(&folders, Missing::IsAnError)?;
-        let file = openat(parent, name, READ, Mode::empty()).map_err(|errno| FolderError::of(&path, errno))?;
+        let file = match self.open_at_once(key, READ) {
+            Some(opened) => opened,
+            None => {
+                let (folders, name) = split(key);
+                openat(self.to(&folders, Missing::IsAnError)?, name, READ, Mode::empty())
+            }
+        };
+        let file = file.map_err(|errno| FolderError::of(&path, errno))?;
         let stat = fstat(&file).map_err(|errno| FolderError::of(&path, errno))?;
         if is_regular(&stat) { Ok(file.into()) } else { Err(FolderError::Kind { path, expected: "regular file" }) }
     }
@@ -52,13 +60,29 @@ impl<'a> Walk<'a> {
     pub(crate) fn stat(&mut self, key: &str) -> Result<Option<FileStat>, FolderError> {
         let (folders, name) = split(key);
         let folder = self.folder;
-        let found = self
-            .to(&folders, Missing::IsAnError)
-            .and_then(|parent| folder.at(key, fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)));
+        let found = match self.open_at_once(key, LOOK) {
+            Some(opened) => folder.at(key, opened.and_then(fstat)),
+            None => self
+                .to(&folders, Missing::IsAnError)
+                .and_then(|parent| folder.at(key, fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW))),
+        };
         match found {
             Ok(stat) => Ok(Some(stat)),
             Err(FolderError::Missing { .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The whole way in one call that follows no link either. Systems before Linux 5.6 lack it, and some sandboxes forbid
+    /// it: `None` then, and wherever walking part by part tells better what is wrong.
+    fn open_at_once(&mut self, key: &str, flags: OFlag) -> Option<nix::Result<OwnedFd>> {
+        let root = self.root(Missing::IsAnError).ok()?;
+        let no_links = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+        let how = OpenHow::new().flags(flags).resolve(no_links);
+        match openat2(root, key, how) {
+            Ok(opened) => Some(Ok(opened)),
+            Err(Errno::ENOENT) => Some(Err(Errno::ENOENT)),
+            Err(_) => None,
         }
     }
 
@@ -91,40 +115,42 @@ impl<'a> Walk<'a> {
         folders: &[&str],
         work: impl Fn(&Arc<OwnedFd>) -> Result<T, FolderError>,
     ) -> Result<T, FolderError> {
-        match self.to(folders, Missing::IsMade).and_then(&work) {
+        match self.to(folders, Missing::IsMade).and_then(|parent| work(&parent)) {
             Err(FolderError::Missing { .. }) => {
                 self.parts.clear();
                 self.root = None;
-                self.to(folders, Missing::IsMade).and_then(work)
+                self.to(folders, Missing::IsMade).and_then(|parent| work(&parent))
             }
             done => done,
         }
     }
 
     /// Opens the folder at the end of `parts`.
-    pub(super) fn to(&mut self, parts: &[&str], missing: Missing) -> Result<&Arc<OwnedFd>, FolderError> {
+    pub(super) fn to(&mut self, parts: &[&str], missing: Missing) -> Result<Arc<OwnedFd>, FolderError> {
         let known = self.parts.iter().zip(parts).take_while(|((known, _), part)| known == *part).count();
         self.parts.truncate(known);
-        let mut at = match (self.parts.last(), &self.root) {
-            (Some((_, folder)), _) | (None, Some(folder)) => Arc::clone(folder),
-            (None, None) => Arc::new(self.folder.open_root(missing == Missing::IsMade)?),
+        let mut at = match self.parts.last() {
+            Some((_, folder)) => Arc::clone(folder),
+            None => self.root(missing)?,
         };
-        if known == 0 {
-            self.root = Some(Arc::clone(&at));
-        }
         let mut path = self.folder.root.join(parts[..known].join("/"));
         // What was just made is empty: what belongs into it need not be looked for.
         let mut is_new = false;
         for part in &parts[known..] {
             path.push(part);
-            let folder = step(&at, part, &path, missing, &mut is_new)?;
-            at = Arc::new(folder);
+            at = Arc::new(step(&at, part, &path, missing, &mut is_new)?);
             self.parts.push(((*part).to_owned(), Arc::clone(&at)));
         }
-        Ok(match self.parts.last() {
-            Some((_, folder)) => folder,
-            None => self.root.insert(at),
-        })
+        Ok(at)
+    }
+
+    fn root(&mut self, missing: Missing) -> Result<Arc<OwnedFd>, FolderError> {
+        if let Some(root) = &self.root {
+            return Ok(Arc::clone(root));
+        }
+        let root = Arc::new(self.folder.open_root(missing == Missing::IsMade)?);
+        self.root = Some(Arc::clone(&root));
+        Ok(root)
     }
 }
 
