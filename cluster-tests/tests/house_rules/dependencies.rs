@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use crate::{assert_no_complaints, assert_one_complaint, tree};
 
 /// Each crate and the crates of ours that it may know; it may know fewer.
-const KNOWS: [(&str, &[&str]); 12] = [
+const KNOWS: [(&str, &[&str]); 13] = [
     ("planted", &[]),
     ("machine", &[]),
     ("proto", &[]),
@@ -17,11 +17,12 @@ const KNOWS: [(&str, &[&str]); 12] = [
     ("raft", &["machine", "proto", "store"]),
     ("client", &["proto"]),
     ("sim", &["machine"]),
-    ("snapshot", &[]),
-    ("worker", &["proto", "client", "snapshot"]),
-    ("server", &["machine", "proto", "store", "raft", "snapshot"]),
+    ("objects", &[]),
+    ("snapshot", &["objects"]),
+    ("worker", &["proto", "client", "objects", "snapshot"]),
+    ("server", &["machine", "proto", "store", "raft", "objects", "snapshot"]),
     // The output of the commands is the wire's own messages as JSON, so the cli names their types.
-    ("cli", &["server", "worker", "client", "snapshot", "proto"]),
+    ("cli", &["server", "worker", "client", "objects", "snapshot", "proto"]),
     ("bench", &["client", "proto"]),
 ];
 

@@ -24,7 +24,7 @@ pub(crate) fn uri(text: &str) -> Result<Uri, String> {
 /// The URI of a path, seen from the working directory.
 pub(crate) fn file_uri(path: &Path) -> Option<String> {
     let absolute = std::path::absolute(path).ok()?;
-    Some(ferry_snapshot::file_uri(&absolute))
+    Some(ferry_objects::file_uri(&absolute))
 }
 
 /// `SOURCE=TARGET`: a source partition and its target.

@@ -8,8 +8,8 @@ mod manifest;
 mod metadata;
 
 use bytes::Bytes;
+use ferry_objects::join;
 
-use crate::key::join;
 use crate::paths::{ManifestIds, MetadataIds, checksums_key, manifest_key, metadata_key};
 use crate::plan::Target;
 

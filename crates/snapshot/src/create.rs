@@ -17,6 +17,7 @@ mod row_ids;
 mod segment;
 mod survey;
 
+use ferry_objects::Location;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -25,7 +26,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::checksums::Checksums;
-use crate::location::Location;
 use crate::manifest::Manifest;
 use crate::metadata::{Collection, FORMAT_VERSION_MAX, Layout, Metadata, SnapshotInfo, State};
 use crate::paths::{self, ManifestIds, MetadataIds};

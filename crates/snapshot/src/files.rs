@@ -5,13 +5,12 @@ mod gather;
 mod listed;
 mod stored;
 
+use ferry_objects::{Checksum, Class, StoreError};
 use thiserror::Error;
 
-use crate::checksums::{Checksum, Checksums};
-use crate::failure::Class;
+use crate::checksums::Checksums;
 use crate::indexes::IndexChoice;
 use crate::layout::{FileKind, LayoutError};
-use crate::location::StoreError;
 use crate::manifest::Manifest;
 use crate::snapshot::{ReadError, Snapshot};
 use crate::storage_manifest::{STORAGE_VERSION_MANIFEST, StorageManifestError};

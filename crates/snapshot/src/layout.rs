@@ -1,9 +1,8 @@
 //! Where Milvus puts the files of a segment, and what such a key becomes for another segment: ids are replaced by
 //! their position after a keyword, never as text, and no other part of a key changes.
 
+use ferry_objects::{KeyError, check_key, shown};
 use thiserror::Error;
-
-use crate::key::{KeyError, check_key, shown};
 
 /// What a file holds, as its place in the layout tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

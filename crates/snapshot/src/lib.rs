@@ -1,21 +1,18 @@
-//! Milvus snapshot formats, path layouts, and object stores by URI: what a segment consists of, where its files lie,
-//! and what they are called under new ids.
+//! Milvus' snapshot formats and path layouts: what a segment consists of, where its files lie, and what they are called
+//! under new ids.
 //!
-//! Architecture invariant: this crate knows no other crate of Ferry, deletes nothing, and touches no key that
+//! Architecture invariant: of Ferry's crates this one knows `objects` alone; it deletes nothing, and touches no key that
 //! `check_key` refuses.
 
 mod binlog;
 mod checksums;
 mod copied;
 mod create;
-mod failure;
 mod files;
 mod footer;
 mod indexes;
 mod inspect;
-mod key;
 mod layout;
-mod location;
 mod manifest;
 mod metadata;
 mod paths;
@@ -27,22 +24,17 @@ mod snapshot;
 mod snapshots;
 mod storage_entries;
 mod storage_manifest;
-mod stores;
-mod uri;
 mod verify;
 mod warning;
 
 pub use binlog::LogError;
-pub use checksums::{Checksum, Checksums, ChecksumsError};
+pub use checksums::{Checksums, ChecksumsError};
 pub use copied::{CopiedSegment, MetadataOfCopyError, SnapshotFile};
 pub use create::{CreateError, CreateOptions, Created, Examples, Replaced, RowsError, create};
-pub use failure::Class;
 pub use files::{FilesError, SegmentFiles, SourceFile};
 pub use indexes::{IndexChoice, IndexChoiceError, IndexKind};
 pub use inspect::{SegmentSummary, Summary};
-pub use key::{Fault, KeyError, check_key};
 pub use layout::{FileKind, KeyIds, LayoutError, LayoutKey, NewIds};
-pub use location::{Folder, Location, Object, StoreError};
 pub use manifest::{
     Binlog, FieldBinlog, IndexFiles, JsonIndex, JsonIndexStats, KeyValue, LEVEL_ZERO, Manifest, ManifestError,
     Position, TextIndex, TextIndexStats,
@@ -56,7 +48,5 @@ pub use progress::Progress;
 pub use snapshot::{OpenError, ReadError, Snapshot};
 pub use snapshots::Snapshots;
 pub use storage_manifest::StorageManifestError;
-pub use stores::{Stores, file_uri};
-pub use uri::UriError;
 pub use verify::{Depth, Problem, Verification};
 pub use warning::{UnknownWarning, Warning, WarningKind};

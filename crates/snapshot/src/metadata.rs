@@ -4,6 +4,7 @@
 
 mod wire;
 
+use ferry_objects::{KeyError, shown};
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::IgnoredAny;
@@ -11,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::key::{KeyError, shown};
 use crate::paths;
 use wire::{absent, enumeration, int64, int64_map, int64s, is_default, uint64};
 

@@ -1,8 +1,7 @@
 //! Where the files of a snapshot itself lie, and the ids in their keys.
 
-use crate::key::{KeyError, check_key};
 use crate::metadata::MetadataError;
-use crate::uri::bucket_and_key;
+use ferry_objects::{KeyError, bucket_and_key, check_key};
 
 /// The folder of all snapshots of a tree.
 pub(crate) const FOLDER: &str = "snapshots";

@@ -1,19 +1,16 @@
 //! The plan of one segment's copy: which object becomes which, under the ids of the target. Two objects never become
 //! one, and none becomes itself.
 
+use ferry_objects::{Checksum, Class, KeyError, Location, check_key, join};
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt};
 use thiserror::Error;
 
-use crate::checksums::Checksum;
 use crate::copied::SnapshotFile;
-use crate::failure::Class;
 use crate::files::{FilesError, SourceFile, check_size};
 use crate::indexes::IndexChoice;
-use crate::key::{KeyError, check_key, join};
 use crate::layout::{FileKind, LayoutError, LayoutKey, NewIds};
-use crate::location::Location;
 use crate::manifest::ManifestError;
 use crate::roots::BUNDLE_FOLDER;
 use crate::snapshot::{ReadError, Snapshot, Unread};

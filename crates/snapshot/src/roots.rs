@@ -1,12 +1,10 @@
 //! The roots that the paths inside a snapshot carry, and how such a path becomes a key below the place where the snapshot
 //! was found: whatever root or bucket it carries, the key that comes out is plain, relative and inside.
 
-use crate::key::{check_key, join, shown};
 use crate::layout::{KEYWORDS, LayoutError};
-use crate::location::Location;
 use crate::metadata::{Layout, Metadata, MetadataError};
 use crate::paths::{self, manifest_ids, manifest_key, plain_key};
-use crate::uri::bucket_and_key;
+use ferry_objects::{Location, bucket_and_key, check_key, join, shown};
 
 /// Below the root of a self-contained bundle: the folder of all data.
 pub(crate) const BUNDLE_FOLDER: &str = "files";
@@ -166,10 +164,10 @@ fn below<'a>(key: &'a str, root: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use ferry_objects::Stores;
     use serde_json::json;
 
     use super::*;
-    use crate::stores::Stores;
 
     fn roots(s3_location: &str, listed: &str, found: &str, layout: &str) -> Roots {
         let metadata = Metadata::parse(

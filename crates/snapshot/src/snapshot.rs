@@ -3,11 +3,10 @@
 mod open;
 
 use bytes::Bytes;
+use ferry_objects::{Checksum, Class, Location, StoreError, Stores};
 use thiserror::Error;
 
-use crate::checksums::{Checksum, Checksums, ChecksumsError};
-use crate::failure::Class;
-use crate::location::{Location, StoreError};
+use crate::checksums::{Checksums, ChecksumsError};
 use crate::manifest::{Manifest, ManifestError};
 use crate::metadata::{Metadata, MetadataError};
 use crate::paths::{self, ManifestIds};
@@ -15,7 +14,6 @@ use crate::roots::Roots;
 use crate::schema::Schema;
 use crate::storage_entries::{EntryError, StorageEntries};
 use crate::storage_manifest::Entry;
-use crate::stores::Stores;
 pub use open::OpenError;
 pub(crate) use open::Unparsed;
 

@@ -1,13 +1,12 @@
 //! The snapshots that a process has open: each is read and parsed once for all who need it, and kept while there is room.
 //! A large one takes most of a second to parse, which a task of one segment must not pay for.
 
+use ferry_objects::{Checksum, Stores};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use crate::checksums::Checksum;
 use crate::snapshot::{OpenError, Snapshot, Unparsed};
-use crate::stores::Stores;
 
 /// Opened snapshots by what they are: their URI, and length and CRC32C of their metadata.
 #[derive(Clone, Debug)]

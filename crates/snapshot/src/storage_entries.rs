@@ -1,12 +1,12 @@
 //! Where the storage manifests of a snapshot's segments lie, kept small: nearly all lie in the folder that Milvus gives
 //! their segment, which the partition and the version tell.
 
-use crate::key::join;
 use crate::layout::LayoutError;
 use crate::metadata::StorageManifest;
 use crate::paths;
 use crate::roots::{BUNDLE_FOLDER, Roots};
 use crate::storage_manifest::Entry;
+use ferry_objects::join;
 
 /// The entries by segment.
 #[derive(Clone, Debug, Default)]

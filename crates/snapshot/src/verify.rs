@@ -1,12 +1,11 @@
 //! Whether every object of a snapshot is there and is what it was: existence and size always, content where the
 //! snapshot has checksums. Each object that fails is named; a store that fails is an error, not a finding.
 
+use ferry_objects::{Class, StoreError};
 use futures::{StreamExt, stream};
 use serde::Serialize;
 
-use crate::failure::Class;
 use crate::files::{FilesError, SourceFile};
-use crate::location::StoreError;
 use crate::progress::Progress;
 use crate::snapshot::Snapshot;
 

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ferry_snapshot::{CreateError, CreateOptions, Created, Replaced, Snapshot, Stores, create, file_uri};
+use ferry_objects::{Stores, file_uri};
+use ferry_snapshot::{CreateError, CreateOptions, Created, Replaced, Snapshot, create};
 use tempfile::TempDir;
 
 /// The collection with numbers as keys. A and B went into C, C and D into E, E and F into G; H was flushed last.

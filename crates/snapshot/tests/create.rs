@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use ferry_objects::{Location, Stores, file_uri};
 use ferry_snapshot::{
-    CreateError, CreateOptions, Depth, FilesError, IndexChoice, Location, Manifest, Mapping, Progress, Snapshot,
-    Stores, Target, create, file_uri,
+    CreateError, CreateOptions, Depth, FilesError, IndexChoice, Manifest, Mapping, Progress, Snapshot, Target, create,
 };
 use tempfile::TempDir;
 

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use ferry_snapshot::{
-    Checksum, Class, Depth, FileKind, IndexChoice, Location, Mapping, OpenError, PlanError, Snapshot, Stores, Target,
-    file_uri,
-};
+use ferry_objects::{Checksum, Class, Location, Stores, file_uri};
+use ferry_snapshot::{Depth, FileKind, IndexChoice, Mapping, OpenError, PlanError, Snapshot, Target};
 
 const COLLECTION: i64 = 470_636_907_273_650_226;
 const PARTITION: i64 = 470_636_907_273_650_227;

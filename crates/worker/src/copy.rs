@@ -17,7 +17,7 @@ use crate::failure::Fault;
 use crate::metrics::Metrics;
 use crate::permit::Permit;
 use crate::place::{Meta, Place, with_retries};
-use ferry_snapshot::Checksum;
+use ferry_objects::Checksum;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

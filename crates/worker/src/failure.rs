@@ -1,9 +1,9 @@
 //! How an attempt ends when it does not end well: every error becomes a `Fault`, whose kind the leader acts on and whose
 //! reason names the object.
 
-use crate::folder::FolderError;
+use ferry_objects::FolderError;
+use ferry_objects::{Class, StoreError};
 use ferry_proto::v1::{Failure, FailureKind};
-use ferry_snapshot::{Class, StoreError};
 use thiserror::Error;
 
 /// Why an attempt, or a step of one, did not succeed.

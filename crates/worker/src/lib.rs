@@ -11,7 +11,6 @@ mod bandwidth;
 mod config;
 mod copy;
 mod failure;
-mod folder;
 mod leader;
 mod lease;
 mod link;

@@ -2,10 +2,10 @@
 //! A local folder is always reached through [`Folder`], never by path.
 
 use crate::failure::{Fault, Side};
-use crate::folder::{self, Folder, FolderError, Walk};
 use crate::permit::Permit;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use ferry_snapshot::{Checksum, Location, StoreError};
+use ferry_objects::{Checksum, Location, StoreError};
+use ferry_objects::{Folder, FolderError, Walk, is_regular};
 use futures::{StreamExt, TryStreamExt};
 use nix::sys::stat::FileStat;
 use object_store::{GetOptions, GetResult, ObjectStoreExt};
@@ -219,7 +219,7 @@ fn heads_local(folder: &Folder, keys: &[String], side: Side) -> Result<Vec<Optio
 fn head_local(walk: &mut Walk<'_>, key: &str, side: Side) -> Result<Option<Meta>, Fault> {
     let of_folder = |error: FolderError| Fault::of_folder(&error, side);
     let Some(stat) = walk.stat(key).map_err(of_folder)? else { return Ok(None) };
-    if side == Side::Target || folder::is_regular(&stat) {
+    if side == Side::Target || is_regular(&stat) {
         return Ok(Some(meta_of_stat(&stat)));
     }
     match walk.open(key) {

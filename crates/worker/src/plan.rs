@@ -5,10 +5,10 @@ use crate::copy::FileCopy;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::{Meta, Place};
+use ferry_objects::{Checksum, Location, Stores};
 use ferry_proto::v1::{self, Assign, CopiedSegment, ManifestPin};
 use ferry_snapshot::{
-    Checksum, FileKind, IndexChoice, IndexKind, Location, Mapping, PlannedFile, SegmentPlan, Snapshot, SnapshotFile,
-    Snapshots, Stores, Target,
+    FileKind, IndexChoice, IndexKind, Mapping, PlannedFile, SegmentPlan, Snapshot, SnapshotFile, Snapshots, Target,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -207,7 +207,7 @@ pub(crate) fn open_target(assign: &Assign, stores: &Stores) -> Result<Location, 
     let uri = assign.target.as_ref().map_or("", |target| target.uri.as_str());
     stores.open(uri).map_err(|error| match error {
         // Another worker may have the settings that this one lacks.
-        ferry_snapshot::UriError::Store { .. } => Fault::Refused(error.to_string()),
+        ferry_objects::UriError::Store { .. } => Fault::Refused(error.to_string()),
         _ => Fault::Permanent(error.to_string()),
     })
 }

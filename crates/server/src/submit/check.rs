@@ -12,8 +12,9 @@ use ferry_machine::command::IdMapping;
 use ferry_machine::id::SegmentId;
 use ferry_machine::limits;
 use ferry_machine::row::{FailurePolicy, JobOptions, JobSpec};
+use ferry_objects::Stores;
 use ferry_proto::v1;
-use ferry_snapshot::{Stores, WarningKind};
+use ferry_snapshot::WarningKind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tonic::Status;
 

@@ -9,9 +9,9 @@ use ferry_machine::command::IdMapping;
 use ferry_machine::id::SegmentId;
 use ferry_machine::limits;
 use ferry_machine::row::JobSpec;
+use ferry_objects::{Class, StoreError, UriError};
 use ferry_snapshot::{
-    Class, FilesError, MetadataError, OpenError, PlanError, ReadError, Snapshot, Snapshots, StoreError, UriError,
-    target_partition,
+    FilesError, MetadataError, OpenError, PlanError, ReadError, Snapshot, Snapshots, target_partition,
 };
 use futures::{TryStreamExt, stream};
 use std::sync::Arc;

@@ -58,7 +58,7 @@ async fn a_dry_run_tells_the_plan_and_changes_nothing() {
     let answer = jobs.submit_job(request).await.unwrap().into_inner();
     let plan = answer.plan.unwrap();
     assert_eq!((answer.job, plan.total_segments, plan.total_tasks, plan.id_mappings.len()), (None, 3, 3, 3));
-    let (stores, uri) = (ferry_snapshot::Stores::new(), ferry_snapshot::file_uri(&sample()));
+    let (stores, uri) = (ferry_objects::Stores::new(), ferry_objects::file_uri(&sample()));
     let summary = ferry_snapshot::Snapshot::open(&stores, &uri).await.unwrap().inspect().await.unwrap();
     let files = i64::try_from(summary.files.values().sum::<u64>()).unwrap();
     assert_eq!((plan.total_files, plan.total_bytes, plan.uncounted_segments), (files, summary.bytes, 0));

@@ -1,11 +1,11 @@
 //! The metadata file of a copy: the source's, over the copied segments alone.
 
+use ferry_objects::join;
 use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
 use super::SnapshotFile;
-use crate::key::join;
 use crate::layout::{FileKind, LayoutKey, NewIds};
 use crate::metadata::{Layout, Metadata, MetadataError, SnapshotInfo, State, StorageManifest};
 use crate::plan::{BuildIdsError, Target, new_build_id};

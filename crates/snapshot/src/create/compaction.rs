@@ -3,6 +3,7 @@
 //!
 //! Ids tell no order: a node hands them out of blocks, and a segment may have a lower id than one it replaced.
 
+use ferry_objects::{Location, Object};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +17,6 @@ use super::row_ids::{Gathering, RowIds, shared};
 use super::segment::Segment;
 use super::survey::{LOG_BYTES_MAX, Survey};
 use super::{CONCURRENCY, CreateError};
-use crate::location::{Location, Object};
 
 /// Milvus' field of row ids.
 const ROW_ID: i64 = 0;

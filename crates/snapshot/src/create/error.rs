@@ -1,10 +1,10 @@
 //! Why no snapshot was made.
 
+use ferry_objects::StoreError;
 use thiserror::Error;
 
 use super::columns::RowsError;
 use crate::binlog::LogError;
-use crate::location::StoreError;
 use crate::manifest::ManifestError;
 use crate::metadata::MetadataError;
 

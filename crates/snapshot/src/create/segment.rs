@@ -1,9 +1,9 @@
 //! The files of one segment, as their keys name them.
 
+use ferry_objects::Object;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::layout::FileKind;
-use crate::location::Object;
 use crate::paths;
 
 /// The name of the merged stats log, in place of a log id.

@@ -1,5 +1,6 @@
 //! What a tree contains, by its keys alone, and what each segment's files say of themselves.
 
+use ferry_objects::{Checksum, Location, Object, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::TryStreamExt;
@@ -7,9 +8,8 @@ use futures::TryStreamExt;
 use super::segment::{Segment, log_id};
 use super::{CreateError, CreateOptions};
 use crate::binlog::{self, LogError, LogFacts};
-use crate::checksums::{Checksum, Checksums};
+use crate::checksums::Checksums;
 use crate::layout::{FileKind, KEYWORDS, LayoutKey};
-use crate::location::{Location, Object, StoreError};
 use crate::manifest::{
     Binlog, FieldBinlog, IndexFiles, JsonIndex, JsonIndexStats, LEVEL_ZERO, Manifest, TextIndex, TextIndexStats,
 };

@@ -1,10 +1,10 @@
 //! The gathering of one segment's files: each key once, after its ids were compared with the manifest's.
 
+use ferry_objects::{Checksum, shown};
 use std::collections::BTreeSet;
 
 use super::{FilesError, SourceFile};
-use crate::checksums::{Checksum, Checksums};
-use crate::key::shown;
+use crate::checksums::Checksums;
 use crate::layout::{FileKind, LayoutKey};
 use crate::manifest::Manifest;
 use crate::snapshot::Snapshot;

@@ -1,15 +1,14 @@
 //! Segments of storage version 3 and later: what lies in the segment's folder is the segment. What its manifest lists of
 //! logs, text and JSON indexes are summaries, placeholders or stale names; Milvus copies by none of them either.
 
+use ferry_objects::{Object, StoreError, check_key, join, shown};
 use std::collections::BTreeSet;
 
 use futures::TryStreamExt;
 
 use super::FilesError;
 use super::gather::Gatherer;
-use crate::key::{check_key, join, shown};
 use crate::layout::{FileKind, LOB_PART, LayoutError, LayoutKey};
-use crate::location::{Object, StoreError};
 use crate::storage_entries::EntryError;
 use crate::storage_manifest::{self, Contents, STORAGE_MANIFEST_BYTES_MAX};
 

@@ -1,17 +1,12 @@
 //! How a snapshot is found and opened: by its metadata file, or by a place with exactly one below it.
 
 use bytes::Bytes;
+use ferry_objects::{Checksum, Class, Location, StoreError, Stores, UriError, blocking, join};
 use thiserror::Error;
 
-use crate::checksums::Checksum;
-use crate::failure::Class;
-use crate::key::join;
-use crate::location::{Location, StoreError, blocking};
 use crate::metadata::MetadataError;
 use crate::paths;
 use crate::snapshot::Snapshot;
-use crate::stores::Stores;
-use crate::uri::UriError;
 
 /// The largest metadata file that is read: room for ten million segments.
 const METADATA_BYTES_MAX: u64 = 2 << 30;

@@ -1,10 +1,10 @@
 //! Warnings of snapshots that lie on a disk, as Milvus writes them.
 
+use ferry_objects::{Stores, file_uri};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::manifest::Binlog;
-use crate::stores::{Stores, file_uri};
 
 /// When the snapshots below were taken.
 const CREATE_TS: u64 = 450_000_000_000_000_000;

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ferry_snapshot::{CopiedSegment, Snapshot, Stores, Target};
+use ferry_objects::Stores;
+use ferry_snapshot::{CopiedSegment, Snapshot, Target};
 use object_store::memory::InMemory;
 use serde_json::{Value, json};
 

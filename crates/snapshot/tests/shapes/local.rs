@@ -1,6 +1,6 @@
 //! Local storage of Milvus (its keys are complete absolute paths) and roots that paths carry in a bucket.
 
-use ferry_snapshot::file_uri;
+use ferry_objects::file_uri;
 use serde_json::json;
 
 use crate::opened::{assert_says, pairs};

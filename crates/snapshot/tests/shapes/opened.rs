@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use ferry_snapshot::{IndexChoice, Location, Mapping, SegmentPlan, Snapshot, Stores, Target, file_uri};
+use ferry_objects::{Location, Stores, file_uri};
+use ferry_snapshot::{IndexChoice, Mapping, SegmentPlan, Snapshot, Target};
 
 use crate::tree::Tree;
 

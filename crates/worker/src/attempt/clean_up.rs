@@ -4,10 +4,10 @@
 use super::publish;
 use super::{ATTEMPTS_FOLDER, Key, Runner};
 use crate::failure::{Fault, Side};
-use crate::folder::{Folder, FolderError};
 use crate::permit::Permit;
 use crate::place::{Place, blocking, with_retries};
 use crate::plan::Plan;
+use ferry_objects::{Folder, FolderError};
 use ferry_planted::Bug;
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::{Assign, CleanedUp};

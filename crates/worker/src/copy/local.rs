@@ -4,9 +4,9 @@
 use super::temporary::TemporaryFile;
 use super::{Copier, FileCopy, FileMeter};
 use crate::failure::{Fault, Side};
-use crate::folder::Folder;
 use crate::place::{Meta, blocking, io_fault, meta_of_file};
-use ferry_snapshot::Checksum;
+use ferry_objects::Checksum;
+use ferry_objects::Folder;
 use std::fs::File;
 use std::sync::Arc;
 

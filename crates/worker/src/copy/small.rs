@@ -7,10 +7,11 @@
 use super::temporary::TemporaryFile;
 use super::{Copier, FileCopy, FileMeter};
 use crate::failure::Fault;
-use crate::folder::{Folder, Walk};
 use crate::permit::Permit;
 use crate::place::{Place, blocking, meta_of_file};
-use ferry_snapshot::{Checksum, SnapshotFile};
+use ferry_objects::Checksum;
+use ferry_objects::{Folder, Walk};
+use ferry_snapshot::SnapshotFile;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 

@@ -2,10 +2,10 @@
 //! verified, and is removed when it never does.
 
 use crate::failure::{Fault, Side};
-use crate::folder::{Folder, Walk};
 use crate::permit::Permit;
 use crate::place::{checksum_of, io_fault};
-use ferry_snapshot::Checksum;
+use ferry_objects::Checksum;
+use ferry_objects::{Folder, Walk};
 use nix::errno::Errno;
 use nix::fcntl::copy_file_range;
 use nix::unistd::{UnlinkatFlags, unlinkat};

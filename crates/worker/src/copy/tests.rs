@@ -9,7 +9,7 @@ use crate::permit::Permit;
 use crate::place::{Meta, Place, Version, meta_of};
 use breaking_store::BreakingStore;
 use bytes::Bytes;
-use ferry_snapshot::{Checksum, Location, Stores, file_uri};
+use ferry_objects::{Checksum, Location, Stores, file_uri};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;

@@ -4,10 +4,10 @@
 use super::temporary::TemporaryFile;
 use crate::bandwidth::CHUNK_BYTES_MAX;
 use crate::failure::{Fault, Side};
-use crate::folder::Folder;
 use crate::permit::Permit;
 use crate::place::{Place, blocking, with_retries};
 use bytes::Bytes;
+use ferry_objects::Folder;
 use object_store::{MultipartUpload, ObjectStoreExt};
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ async fn write_remote(target: &Place, key: &str, content: Bytes, permit: &Permit
             target.uri(key),
             found.size_bytes
         ))),
-        None => Err(Fault::of_store(&ferry_snapshot::StoreError::Missing { uri: target.uri(key) }, Side::Target)),
+        None => Err(Fault::of_store(&ferry_objects::StoreError::Missing { uri: target.uri(key) }, Side::Target)),
     }
 }
 

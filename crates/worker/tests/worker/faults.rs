@@ -3,9 +3,10 @@
 use crate::support::leader::{LONG_LEASE_MS, Node};
 use crate::support::sample::{COLLECTION, Sample, VECTORS, assert_permanent, attempt};
 use crate::support::worker::{Worker, config};
+use ferry_objects::Checksum;
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::{Assign, FailureKind};
-use ferry_snapshot::{Checksum, Checksums};
+use ferry_snapshot::Checksums;
 use std::path::Path;
 
 async fn run(assign: Assign) -> Outcome {
@@ -105,7 +106,7 @@ async fn s19_a_snapshot_that_has_disappeared_is_named() {
     let sample = Sample::new();
     let assign = sample.assign(attempt(1, 1));
     std::fs::remove_dir_all(sample.source()).unwrap();
-    let uri = ferry_snapshot::file_uri(&sample.source());
+    let uri = ferry_objects::file_uri(&sample.source());
     assert_permanent(run(assign).await, &[&uri]);
 }
 

@@ -6,9 +6,10 @@ use crate::support::sample::{
     PARTITION, Sample, TARGET_SEGMENTS, assert_permanent, attempt, copied_segments, failure, tree,
 };
 use crate::support::worker::{Worker, config};
+use ferry_objects::{Stores, file_uri};
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::{Assign, FailureKind};
-use ferry_snapshot::{Depth, Snapshot, Stores, file_uri};
+use ferry_snapshot::{Depth, Snapshot};
 use std::os::unix::fs::MetadataExt;
 use tonic::Status;
 

@@ -4,7 +4,8 @@ use super::steps::Steps;
 use crate::progress::FileProgress;
 use crate::units::show_bytes;
 use anyhow::Context;
-use ferry_snapshot::{CreateOptions, Created, Stores, file_uri};
+use ferry_objects::{Stores, file_uri};
+use ferry_snapshot::{CreateOptions, Created};
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use std::path::{Path, PathBuf};
@@ -97,7 +98,8 @@ fn content(pool: &[u8], bytes: usize, random: &mut impl RngCore) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::{Steps, make};
-    use ferry_snapshot::{Depth, Snapshot, Stores};
+    use ferry_objects::Stores;
+    use ferry_snapshot::{Depth, Snapshot};
 
     #[tokio::test]
     async fn the_bulk_source_is_a_snapshot_that_verifies() {

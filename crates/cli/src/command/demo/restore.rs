@@ -8,8 +8,8 @@ use super::{BULK_COLLECTION, SAMPLE_COLLECTION, sample};
 use crate::progress::Progress;
 use crate::units::{show_bytes, show_duration};
 use anyhow::{Context, ensure};
+use ferry_objects::file_uri;
 use ferry_proto::v1::{Consistency, Job, JobOptions, JobState, SnapshotRef, SubmitJobRequest, TargetRef};
-use ferry_snapshot::file_uri;
 use std::path::Path;
 use std::time::Duration;
 

@@ -20,7 +20,8 @@ pub(super) fn unpack(root: &Path) -> anyhow::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::{SEGMENTS, unpack};
-    use ferry_snapshot::{Snapshot, Stores, file_uri};
+    use ferry_objects::{Stores, file_uri};
+    use ferry_snapshot::Snapshot;
 
     #[tokio::test]
     async fn the_sample_in_the_binary_is_a_whole_snapshot() {

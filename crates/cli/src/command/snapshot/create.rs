@@ -8,7 +8,8 @@ use crate::progress::FileProgress;
 use crate::units::show_bytes;
 use anyhow::Context as _;
 use clap::Args;
-use ferry_snapshot::{CreateOptions, Created, Examples, Replaced, Stores};
+use ferry_objects::Stores;
+use ferry_snapshot::{CreateOptions, Created, Examples, Replaced};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

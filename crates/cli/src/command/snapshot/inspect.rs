@@ -5,7 +5,8 @@ use crate::command::Context;
 use crate::output::{self, note};
 use crate::units::show_bytes;
 use clap::Args;
-use ferry_snapshot::{SegmentSummary, Snapshot, Stores, Summary, Warning};
+use ferry_objects::Stores;
+use ferry_snapshot::{SegmentSummary, Snapshot, Summary, Warning};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

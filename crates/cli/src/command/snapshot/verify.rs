@@ -6,7 +6,8 @@ use crate::output::{self, note};
 use crate::progress::FileProgress;
 use crate::units::show_bytes;
 use clap::Args;
-use ferry_snapshot::{Depth, Problem, Snapshot, Stores, Verification};
+use ferry_objects::Stores;
+use ferry_snapshot::{Depth, Problem, Snapshot, Verification};
 
 /// Check that every object of a snapshot is there and is what it was; the exit code is 0 when all are.
 #[derive(Debug, Args)]

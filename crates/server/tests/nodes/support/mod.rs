@@ -185,7 +185,7 @@ pub(crate) const SAMPLE_METADATA: &str = "snapshots/470636907273650226/metadata/
 pub(crate) fn submit(source: &Path) -> v1::SubmitJobRequest {
     v1::SubmitJobRequest {
         name: "sample".into(),
-        source: Some(v1::SnapshotRef { uri: ferry_snapshot::file_uri(source) }),
+        source: Some(v1::SnapshotRef { uri: ferry_objects::file_uri(source) }),
         target: Some(v1::TargetRef {
             uri: "file:///nowhere/target".into(),
             collection_id: 200,

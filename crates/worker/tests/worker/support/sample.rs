@@ -1,9 +1,9 @@
 //! The sample that a real Milvus wrote, in folders of the test's own, and assignments over it.
 
+use ferry_objects::{Checksum, file_uri};
 use ferry_proto::v1::{
     Assign, Attempt, CopiedSegment, Failure, FailureKind, IdMapping, ManifestPin, TargetRef, TaskWork, result,
 };
-use ferry_snapshot::{Checksum, file_uri};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -55,7 +55,7 @@ fn read_file(path: &Path, bytes_max: u64) -> std::io::Result<Result<Vec<u8>, u64
 }
 
 /// Runs work that blocks; it is never abandoned half-way.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {

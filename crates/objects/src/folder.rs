@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use walk::Missing;
 
-pub(crate) use walk::Walk;
+pub use walk::Walk;
 
 /// New folders; the process' umask applies.
 const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o777);
@@ -35,7 +35,7 @@ const CREATE: OFlag =
 
 /// Why a file below a folder could not be reached.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum FolderError {
+pub enum FolderError {
     /// It, or a folder on the way to it, is not there.
     #[error("{} does not exist; restore it, or correct what names it", path.display())]
     Missing {
@@ -57,7 +57,7 @@ pub(crate) enum FolderError {
         expected: &'static str,
     },
     /// The system refuses the access.
-    #[error("access to {} is refused: {errno}; give the worker's user the rights", path.display())]
+    #[error("access to {} is refused: {errno}; give the process' user the rights", path.display())]
     Refused {
         /// The file.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub(crate) enum FolderError {
 
 impl FolderError {
     /// What an error of the standard library on this file is.
-    pub(crate) fn of_io(path: &Path, error: &std::io::Error) -> FolderError {
+    pub fn of_io(path: &Path, error: &std::io::Error) -> FolderError {
         FolderError::of(path, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
     }
 
@@ -95,27 +95,28 @@ impl FolderError {
 
 /// The root below which everything happens.
 #[derive(Clone, Debug)]
-pub(crate) struct Folder {
+pub struct Folder {
     root: PathBuf,
 }
 
 impl Folder {
-    pub(crate) fn new(root: &Path) -> Folder {
+    /// The folder at `root`, which need not exist.
+    pub fn new(root: &Path) -> Folder {
         Folder { root: root.to_owned() }
     }
 
     /// The file's path, for messages.
-    pub(crate) fn path(&self, key: &str) -> PathBuf {
+    pub fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }
 
     /// A way through the folder that keeps open what it walked last, for work on many files.
-    pub(crate) fn walk(&self) -> Walk<'_> {
+    pub fn walk(&self) -> Walk<'_> {
         Walk::new(self)
     }
 
     /// Opens a regular file for reading; links that stay inside the tree are followed.
-    pub(crate) fn open(&self, key: &str) -> Result<File, FolderError> {
+    pub fn open(&self, key: &str) -> Result<File, FolderError> {
         self.walk().open(key)
     }
 
@@ -131,7 +132,7 @@ impl Folder {
     }
 
     /// Deletes one file, never a folder; what is not there is deleted already.
-    pub(crate) fn delete(&self, key: &str) -> Result<(), FolderError> {
+    pub fn delete(&self, key: &str) -> Result<(), FolderError> {
         let (folders, name) = split(key);
         let mut walk = self.walk();
         let deleted = walk
@@ -144,7 +145,7 @@ impl Folder {
     }
 
     /// Removes the folders on the way to `key` that are empty, deepest first; the root stays.
-    pub(crate) fn remove_empty_parents(&self, key: &str) -> Result<(), FolderError> {
+    pub fn remove_empty_parents(&self, key: &str) -> Result<(), FolderError> {
         let (mut folders, _) = split(key);
         let mut walk = self.walk();
         while let Some(name) = folders.pop() {
@@ -161,7 +162,7 @@ impl Folder {
     }
 
     /// The names of what is directly in the folder `key`; none when it does not exist.
-    pub(crate) fn names(&self, key: &str) -> Result<Vec<String>, FolderError> {
+    pub fn names(&self, key: &str) -> Result<Vec<String>, FolderError> {
         let folders: Vec<&str> = key.split('/').collect();
         let mut walk = self.walk();
         let folder = match walk.to(&folders, Missing::IsAnError) {
@@ -181,7 +182,7 @@ impl Folder {
     }
 
     /// Makes the names of these files durable: every folder from the root to each of them is synced.
-    pub(crate) fn sync_folders<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Result<(), FolderError> {
+    pub fn sync_folders<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Result<(), FolderError> {
         let mut folders = BTreeSet::from([Vec::new()]);
         for key in keys {
             let (parents, _) = split(key);
@@ -224,7 +225,7 @@ fn create_durable(path: &Path) -> Result<(), FolderError> {
 }
 
 /// Whether it is a file with content: no folder, link or device.
-pub(crate) fn is_regular(stat: &FileStat) -> bool {
+pub fn is_regular(stat: &FileStat) -> bool {
     is(stat, SFlag::S_IFREG)
 }
 

@@ -17,12 +17,12 @@ pub struct KeyError {
     /// The key, escaped and cut to a readable length.
     pub key: String,
     /// What is wrong with it.
-    pub fault: Fault,
+    pub fault: KeyFault,
 }
 
 /// Why a key is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Fault {
+pub enum KeyFault {
     /// Nothing is named.
     #[error("it is empty")]
     Empty,
@@ -57,30 +57,30 @@ pub fn check_key(key: &str) -> Result<(), KeyError> {
     }
 }
 
-fn fault_of(key: &str) -> Option<Fault> {
+fn fault_of(key: &str) -> Option<KeyFault> {
     if key.is_empty() {
-        return Some(Fault::Empty);
+        return Some(KeyFault::Empty);
     }
     if key.len() > KEY_BYTES_MAX {
-        return Some(Fault::TooLong);
+        return Some(KeyFault::TooLong);
     }
     if key.starts_with('/') {
-        return Some(Fault::Absolute);
+        return Some(KeyFault::Absolute);
     }
     if key.contains('\\') {
-        return Some(Fault::Backslash);
+        return Some(KeyFault::Backslash);
     }
     if key.chars().any(char::is_control) {
-        return Some(Fault::Control);
+        return Some(KeyFault::Control);
     }
-    key.split('/').find_map(fault_of_part).or_else(|| is_reserved(key).then_some(Fault::Reserved))
+    key.split('/').find_map(fault_of_part).or_else(|| is_reserved(key).then_some(KeyFault::Reserved))
 }
 
-fn fault_of_part(part: &str) -> Option<Fault> {
+fn fault_of_part(part: &str) -> Option<KeyFault> {
     match part {
-        "" => Some(Fault::EmptyPart),
-        "." | ".." => Some(Fault::DotPart),
-        _ if part.len() > PART_BYTES_MAX => Some(Fault::TooLong),
+        "" => Some(KeyFault::EmptyPart),
+        "." | ".." => Some(KeyFault::DotPart),
+        _ if part.len() > PART_BYTES_MAX => Some(KeyFault::TooLong),
         _ => None,
     }
 }
@@ -91,7 +91,7 @@ fn is_reserved(key: &str) -> bool {
 }
 
 /// A key in a form that is safe to print, whatever it contains.
-pub(crate) fn shown(key: &str) -> String {
+pub fn shown(key: &str) -> String {
     let mut text: String = key.chars().take(SHOWN_CHARS_MAX).collect();
     if text.len() < key.len() {
         text.push('…');
@@ -100,7 +100,7 @@ pub(crate) fn shown(key: &str) -> String {
 }
 
 /// `root` and `key` as one key; either may be empty.
-pub(crate) fn join(root: &str, key: &str) -> String {
+pub fn join(root: &str, key: &str) -> String {
     match (root.is_empty(), key.is_empty()) {
         (true, _) => key.to_owned(),
         (false, true) => root.to_owned(),
@@ -124,22 +124,22 @@ mod tests {
         let long_part = format!("a/{}", "x".repeat(256));
         let long_key = "a/".repeat(600) + "a";
         for (key, fault) in [
-            ("", Fault::Empty),
-            ("/etc/passwd", Fault::Absolute),
-            ("a//b", Fault::EmptyPart),
-            ("a/", Fault::EmptyPart),
-            ("../a", Fault::DotPart),
-            ("a/../b", Fault::DotPart),
-            ("a/..", Fault::DotPart),
-            ("./a", Fault::DotPart),
-            ("a/./b", Fault::DotPart),
-            ("a\\..\\b", Fault::Backslash),
-            ("a/\0", Fault::Control),
-            ("a/\n/b", Fault::Control),
-            ("a/\u{85}b", Fault::Control),
-            (long_part.as_str(), Fault::TooLong),
-            (long_key.as_str(), Fault::TooLong),
-            ("a/b#12", Fault::Reserved),
+            ("", KeyFault::Empty),
+            ("/etc/passwd", KeyFault::Absolute),
+            ("a//b", KeyFault::EmptyPart),
+            ("a/", KeyFault::EmptyPart),
+            ("../a", KeyFault::DotPart),
+            ("a/../b", KeyFault::DotPart),
+            ("a/..", KeyFault::DotPart),
+            ("./a", KeyFault::DotPart),
+            ("a/./b", KeyFault::DotPart),
+            ("a\\..\\b", KeyFault::Backslash),
+            ("a/\0", KeyFault::Control),
+            ("a/\n/b", KeyFault::Control),
+            ("a/\u{85}b", KeyFault::Control),
+            (long_part.as_str(), KeyFault::TooLong),
+            (long_key.as_str(), KeyFault::TooLong),
+            ("a/b#12", KeyFault::Reserved),
         ] {
             assert_eq!(check_key(key).expect_err(key).fault, fault, "{key:?}");
         }

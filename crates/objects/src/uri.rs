@@ -317,7 +317,7 @@ fn plain_path(encoded: &str) -> Result<String, String> {
 
 /// Bucket and key of a path inside a snapshot that is a URI; both as written, since Milvus does not encode them.
 /// An authority without a port may be an endpoint all the same: then the key begins with the bucket's name.
-pub(crate) fn bucket_and_key(path: &str) -> Option<(&str, &str)> {
+pub fn bucket_and_key(path: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = path.split_once("://")?;
     let (authority, key) = rest.split_once('/').unwrap_or((rest, ""));
     match spelling(scheme) {

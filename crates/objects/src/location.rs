@@ -14,11 +14,11 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt};
 use thiserror::Error;
 
-use crate::checksums::Checksum;
+use crate::checksum::Checksum;
 use crate::failure::Class;
 use crate::key::{KeyError, check_key, join};
 
-pub(crate) use many::blocking;
+pub use many::blocking;
 
 /// How much of a local file is read at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -127,7 +127,7 @@ pub struct Object {
 
 /// One level of a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Folder {
+pub struct Listing {
     /// The keys of the folders directly below, in order.
     pub folders: Vec<String>,
     /// The objects directly below, in order of their keys.
@@ -219,7 +219,7 @@ impl Location {
     }
 
     /// The place with another root in the same store.
-    pub(crate) fn with_root(&self, root: &str) -> Location {
+    pub fn with_root(&self, root: &str) -> Location {
         let local_root = self.local_root.as_ref().map(|_| PathBuf::from(format!("/{root}")));
         Location { root: root.to_owned(), local_root, ..self.clone() }
     }
@@ -289,12 +289,12 @@ impl Location {
     }
 
     /// The folders and objects directly below `prefix` (empty: below the root).
-    pub async fn list_folder(&self, prefix: &str) -> Result<Folder, StoreError> {
+    pub async fn list_folder(&self, prefix: &str) -> Result<Listing, StoreError> {
         let path = self.list_path(prefix)?;
         let listed = match self.store.list_with_delimiter(Some(&path)).await {
             Ok(listed) => listed,
             Err(source) => match self.failed(prefix, source) {
-                StoreError::Missing { .. } => return Ok(Folder::default()),
+                StoreError::Missing { .. } => return Ok(Listing::default()),
                 error => return Err(error),
             },
         };
@@ -303,7 +303,7 @@ impl Location {
             listed.objects.iter().map(|meta| self.object(meta.location.as_ref(), meta.size)).collect();
         folders.sort();
         objects.sort();
-        Ok(Folder { folders, objects })
+        Ok(Listing { folders, objects })
     }
 
     fn list_path(&self, prefix: &str) -> Result<Path, StoreError> {

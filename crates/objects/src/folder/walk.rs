@@ -22,7 +22,7 @@ const LOOK: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXE
 
 /// Where a walk is. All calls block.
 #[derive(Debug)]
-pub(crate) struct Walk<'a> {
+pub struct Walk<'a> {
     folder: &'a Folder,
     root: Option<Arc<OwnedFd>>,
     /// The folders from the root to where it is.
@@ -35,7 +35,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Opens a regular file for reading; links that stay inside the tree are followed.
-    pub(crate) fn open(&mut self, key: &str) -> Result<File, FolderError> {
+    pub fn open(&mut self, key: &str) -> Result<File, FolderError> {
         match self.open_unlinked(key) {
             Err(FolderError::Link { .. }) => self.folder.open_resolved(key),
             opened => opened,
@@ -57,7 +57,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What is at `key`, links not followed; `None` when nothing is.
-    pub(crate) fn stat(&mut self, key: &str) -> Result<Option<FileStat>, FolderError> {
+    pub fn stat(&mut self, key: &str) -> Result<Option<FileStat>, FolderError> {
         let (folders, name) = split(key);
         let folder = self.folder;
         let found = match self.open_at_once(key, LOOK) {
@@ -87,7 +87,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Makes a file that did not exist, with the folders on its way; gives its folder too.
-    pub(crate) fn create(&mut self, key: &str) -> Result<(Arc<OwnedFd>, File), FolderError> {
+    pub fn create(&mut self, key: &str) -> Result<(Arc<OwnedFd>, File), FolderError> {
         let (folders, name) = split(key);
         let folder = self.folder;
         self.in_folder(&folders, |parent| {
@@ -97,14 +97,14 @@ impl<'a> Walk<'a> {
     }
 
     /// Moves a file into its place, over what may be there, with the folders on its way.
-    pub(crate) fn place(&mut self, from: impl AsFd, name: &str, key: &str) -> Result<(), FolderError> {
+    pub fn place(&mut self, from: impl AsFd, name: &str, key: &str) -> Result<(), FolderError> {
         let (folders, target) = split(key);
         let folder = self.folder;
         self.in_folder(&folders, |parent| folder.at(key, renameat(&from, name, parent, target)))
     }
 
     /// An error of the standard library on the file.
-    pub(crate) fn io_error(&self, key: &str, error: &std::io::Error) -> FolderError {
+    pub fn io_error(&self, key: &str, error: &std::io::Error) -> FolderError {
         FolderError::of_io(&self.folder.path(key), error)
     }
 

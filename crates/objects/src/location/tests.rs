@@ -37,7 +37,7 @@ async fn a_local_tree_answers_as_a_store_does() {
     assert_eq!(location.checksum("x/y").await.unwrap(), Checksum { size_bytes: 9, crc32c: 0xe306_9283 });
     assert_eq!(location.local_path("x/y").unwrap(), Some(folder.path().join("x/y")));
     assert_eq!(location.list_folder("x").await.unwrap().objects.len(), 1);
-    assert_eq!(location.list_folder("nothing").await.unwrap(), Folder::default());
+    assert_eq!(location.list_folder("nothing").await.unwrap(), Listing::default());
 }
 
 #[tokio::test]

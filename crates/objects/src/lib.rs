@@ -1,0 +1,20 @@
+//! Object stores by URI: which store one names, what its requests say of its objects, and folders of this machine that
+//! nothing leaves through a link.
+//!
+//! Architecture invariant: this crate knows no other crate of Ferry, and touches no key that [`check_key`] refuses.
+
+mod checksum;
+mod failure;
+mod folder;
+mod key;
+mod location;
+mod stores;
+mod uri;
+
+pub use checksum::Checksum;
+pub use failure::Class;
+pub use folder::{Folder, FolderError, Walk, is_regular};
+pub use key::{KeyError, KeyFault, check_key, join, shown};
+pub use location::{Listing, Location, Object, StoreError, blocking};
+pub use stores::{Stores, file_uri};
+pub use uri::{UriError, bucket_and_key};
