@@ -4,7 +4,9 @@
 //! Architecture invariant: this crate knows no other crate of Ferry, and touches no key that [`check_key`] refuses.
 
 mod checksum;
-mod failure;
+mod connection;
+mod credentials;
+mod error;
 mod folder;
 mod key;
 mod location;
@@ -12,9 +14,9 @@ mod stores;
 mod uri;
 
 pub use checksum::Checksum;
-pub use failure::Class;
+pub use error::{Class, Reason, Said, StoreError};
 pub use folder::{Folder, FolderError, Walk, is_regular};
 pub use key::{KeyError, KeyFault, check_key, join, shown};
-pub use location::{Listing, Location, Object, StoreError, blocking};
+pub use location::{Listing, Location, Object, blocking};
 pub use stores::{Stores, file_uri};
 pub use uri::{UriError, bucket_and_key};

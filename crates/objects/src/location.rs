@@ -6,115 +6,22 @@ mod many;
 use std::io::{self, Read};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt};
-use thiserror::Error;
 
 use crate::checksum::Checksum;
-use crate::failure::Class;
+use crate::error::StoreError;
 use crate::key::{KeyError, check_key, join};
 
 pub use many::blocking;
 
 /// How much of a local file is read at a time.
 const READ_BYTES: usize = 1 << 20;
-
-/// Why an object could not be read, written or listed.
-#[derive(Debug, Error)]
-pub enum StoreError {
-    /// The key is not one that we touch.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// There is no such object.
-    #[error("{uri} does not exist; restore the object, or correct what names it")]
-    Missing {
-        /// The object.
-        uri: String,
-    },
-    /// The object is larger than it can rightly be.
-    #[error(
-        "{uri} has {size_bytes} bytes, more than the {bytes_max} such a file can have; it is not what its name says"
-    )]
-    TooLarge {
-        /// The object.
-        uri: String,
-        /// Its size.
-        size_bytes: u64,
-        /// The largest accepted size.
-        bytes_max: u64,
-    },
-    /// The store refuses our credentials.
-    #[error("access to {uri} is refused: {source}; check the credentials in this process's environment")]
-    Refused {
-        /// The object.
-        uri: String,
-        /// What the store says.
-        source: object_store::Error,
-    },
-    /// The store cannot do this at all.
-    #[error("the store cannot serve {uri}: {source}; use another store or key")]
-    Unsupported {
-        /// The object.
-        uri: String,
-        /// What the store says.
-        source: object_store::Error,
-    },
-    /// The store failed; the next try may succeed.
-    #[error("{uri} could not be accessed: {source}; try again when the store answers")]
-    Failed {
-        /// The object.
-        uri: String,
-        /// What the store says.
-        source: object_store::Error,
-    },
-}
-
-impl StoreError {
-    /// What a caller should do about it.
-    pub fn class(&self) -> Class {
-        match self {
-            StoreError::Key(_)
-            | StoreError::Missing { .. }
-            | StoreError::TooLarge { .. }
-            | StoreError::Unsupported { .. } => Class::Permanent,
-            StoreError::Refused { .. } => Class::Refused,
-            StoreError::Failed { .. } => Class::Transient,
-        }
-    }
-
-    /// Classifies what the client of a store says about the object `uri`.
-    pub fn of(uri: String, source: object_store::Error) -> StoreError {
-        use object_store::Error as E;
-        match source {
-            E::NotFound { .. } => StoreError::Missing { uri },
-            E::PermissionDenied { .. } | E::Unauthenticated { .. } => StoreError::Refused { uri, source },
-            E::NotSupported { .. } | E::NotImplemented { .. } | E::InvalidPath { .. } => {
-                StoreError::Unsupported { uri, source }
-            }
-            _ => match io_kind_of(&source) {
-                Some(io::ErrorKind::PermissionDenied) => StoreError::Refused { uri, source },
-                Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => StoreError::Missing { uri },
-                _ => StoreError::Failed { uri, source },
-            },
-        }
-    }
-}
-
-/// The kind of the I/O error at the bottom of a local store's error.
-fn io_kind_of(error: &object_store::Error) -> Option<io::ErrorKind> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Some(error.kind());
-        }
-        cause = error.source();
-    }
-    None
-}
 
 /// One object as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,28 +41,36 @@ pub struct Listing {
     pub objects: Vec<Object>,
 }
 
+/// A store that this process has opened, with what it has learned about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Opened {
+    store: Arc<dyn ObjectStore>,
+    refuses_copies: Arc<AtomicBool>,
+}
+
+impl Opened {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, refuses_copies: Arc::default() }
+    }
+}
+
 /// A store and a root in it; keys are relative to the root.
 #[derive(Clone, Debug)]
 pub struct Location {
-    store: Arc<dyn ObjectStore>,
+    opened: Opened,
     identity: String,
     root: String,
     local_root: Option<PathBuf>,
 }
 
 impl Location {
-    pub(crate) fn new(
-        store: Arc<dyn ObjectStore>,
-        identity: String,
-        root: String,
-        local_root: Option<PathBuf>,
-    ) -> Location {
-        Location { store, identity, root, local_root }
+    pub(crate) fn new(opened: Opened, identity: String, root: String, local_root: Option<PathBuf>) -> Location {
+        Location { opened, identity, root, local_root }
     }
 
     /// The store itself. Its paths are those of `path`, not bare keys.
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
-        &self.store
+        &self.opened.store
     }
 
     /// The key prefix of this place in its store; empty for the whole store.
@@ -202,8 +117,7 @@ impl Location {
     pub fn path(&self, key: &str) -> Result<Path, StoreError> {
         check_key(key)?;
         let path = join(&self.root, key);
-        Path::parse(&path)
-            .map_err(|source| StoreError::Unsupported { uri: self.object_uri(key), source: source.into() })
+        Path::parse(&path).map_err(|source| StoreError::of(self.object_uri(key), &source.into()))
     }
 
     /// The file of `key`, when the place is on this machine.
@@ -226,7 +140,17 @@ impl Location {
 
     /// Whether objects can be copied between the two inside the store.
     pub fn same_store(&self, other: &Location) -> bool {
-        Arc::ptr_eq(&self.store, &other.store)
+        Arc::ptr_eq(&self.opened.store, &other.opened.store)
+    }
+
+    /// Whether the store has refused to copy inside itself, so that bytes have to pass through this process.
+    pub fn refuses_copies(&self) -> bool {
+        self.opened.refuses_copies.load(Ordering::Relaxed)
+    }
+
+    /// Remembers for this process that the store refuses to copy inside itself; `true` for the first to say so.
+    pub fn set_refuses_copies(&self) -> bool {
+        !self.opened.refuses_copies.swap(true, Ordering::Relaxed)
     }
 
     /// Whether `key` here and `other_key` there are one object.
@@ -236,42 +160,42 @@ impl Location {
 
     /// The whole object, if it has at most `bytes_max` bytes.
     pub async fn read(&self, key: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
-        let result = self.store.get(&self.path(key)?).await.map_err(|source| self.failed(key, source))?;
+        let result = self.opened.store.get(&self.path(key)?).await.map_err(|source| self.failed(key, &source))?;
         let size_bytes = result.meta.size;
         if size_bytes > bytes_max {
             return Err(StoreError::TooLarge { uri: self.object_uri(key), size_bytes, bytes_max });
         }
-        result.bytes().await.map_err(|source| self.failed(key, source))
+        result.bytes().await.map_err(|source| self.failed(key, &source))
     }
 
     /// The first `bytes_max` bytes of the object, or all of a shorter one.
     pub async fn read_head(&self, key: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
         let options = GetOptions { range: Some((0..bytes_max).into()), ..GetOptions::default() };
         let path = self.path(key)?;
-        let result = self.store.get_opts(&path, options).await.map_err(|source| self.failed(key, source))?;
-        result.bytes().await.map_err(|source| self.failed(key, source))
+        let result = self.opened.store.get_opts(&path, options).await.map_err(|source| self.failed(key, &source))?;
+        result.bytes().await.map_err(|source| self.failed(key, &source))
     }
 
     /// Writes the object as a whole: a reader sees the old content or the new one, never a part.
     pub async fn write(&self, key: &str, content: Bytes) -> Result<(), StoreError> {
-        self.store.put(&self.path(key)?, content.into()).await.map_err(|source| self.failed(key, source))?;
+        self.opened.store.put(&self.path(key)?, content.into()).await.map_err(|source| self.failed(key, &source))?;
         Ok(())
     }
 
     /// The object's size, by its metadata alone.
     pub async fn size_bytes(&self, key: &str) -> Result<u64, StoreError> {
-        let meta = self.store.head(&self.path(key)?).await.map_err(|source| self.failed(key, source))?;
+        let meta = self.opened.store.head(&self.path(key)?).await.map_err(|source| self.failed(key, &source))?;
         Ok(meta.size)
     }
 
     /// The object's size and CRC32C, by reading all of it in bounded memory.
     pub async fn checksum(&self, key: &str) -> Result<Checksum, StoreError> {
-        let result = self.store.get(&self.path(key)?).await.map_err(|source| self.failed(key, source))?;
+        let result = self.opened.store.get(&self.path(key)?).await.map_err(|source| self.failed(key, &source))?;
         let checksum = match result.payload {
             GetResultPayload::File(file, _) => checksum_of_file(file).await,
             GetResultPayload::Stream(stream) => checksum_of_stream(stream).await,
         };
-        checksum.map_err(|source| self.failed(key, source))
+        checksum.map_err(|source| self.failed(key, &source))
     }
 
     /// Every object below `prefix` (empty: below the root), in no particular order.
@@ -279,11 +203,11 @@ impl Location {
         let path = self.list_path(prefix)?;
         let location = self.clone();
         let prefix = prefix.to_owned();
-        let objects = self.store.list(Some(&path));
+        let objects = self.opened.store.list(Some(&path));
         Ok(objects
             .map(move |meta| match meta {
                 Ok(meta) => Ok(location.object(meta.location.as_ref(), meta.size)),
-                Err(source) => Err(location.failed(&prefix, source)),
+                Err(source) => Err(location.failed(&prefix, &source)),
             })
             .boxed())
     }
@@ -291,9 +215,9 @@ impl Location {
     /// The folders and objects directly below `prefix` (empty: below the root).
     pub async fn list_folder(&self, prefix: &str) -> Result<Listing, StoreError> {
         let path = self.list_path(prefix)?;
-        let listed = match self.store.list_with_delimiter(Some(&path)).await {
+        let listed = match self.opened.store.list_with_delimiter(Some(&path)).await {
             Ok(listed) => listed,
-            Err(source) => match self.failed(prefix, source) {
+            Err(source) => match self.failed(prefix, &source) {
                 StoreError::Missing { .. } => return Ok(Listing::default()),
                 error => return Err(error),
             },
@@ -308,8 +232,7 @@ impl Location {
 
     fn list_path(&self, prefix: &str) -> Result<Path, StoreError> {
         if prefix.is_empty() {
-            return Path::parse(&self.root)
-                .map_err(|source| StoreError::Unsupported { uri: self.uri(), source: source.into() });
+            return Path::parse(&self.root).map_err(|source| StoreError::of(self.uri(), &source.into()));
         }
         self.path(prefix)
     }
@@ -323,7 +246,7 @@ impl Location {
         below.strip_prefix('/').unwrap_or(below).to_owned()
     }
 
-    fn failed(&self, key: &str, source: object_store::Error) -> StoreError {
+    fn failed(&self, key: &str, source: &object_store::Error) -> StoreError {
         StoreError::of(self.object_uri(key), source)
     }
 }

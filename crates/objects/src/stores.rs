@@ -6,16 +6,20 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{self, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, RetryConfig};
 
-use crate::location::Location;
+use crate::connection::Connector;
+use crate::credentials;
+use crate::location::{Location, Opened};
 use crate::uri::{Endpoints, ParsedUri, Scheme, UriError};
 
+/// How long a store may be silent where no setting says it: as long as requests may take by the workers' default.
+const SILENCE_MAX_DEFAULT: Duration = Duration::from_secs(30);
 /// How often one request is repeated inside the client before its caller hears of the failure.
 const REQUEST_RETRIES_MAX: usize = 3;
 /// How long one request is repeated at most.
@@ -24,13 +28,14 @@ const REQUEST_RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Every store that this process has opened, each once: clients, and what `memory:///` holds, are shared.
 #[derive(Clone, Debug)]
 pub struct Stores {
-    opened: Arc<Mutex<HashMap<String, Arc<dyn ObjectStore>>>>,
+    opened: Arc<Mutex<HashMap<String, Opened>>>,
     endpoints: Endpoints,
+    silence_max: Duration,
 }
 
 impl Default for Stores {
     fn default() -> Stores {
-        Stores { opened: Arc::default(), endpoints: Endpoints::from_environment() }
+        Stores { opened: Arc::default(), endpoints: Endpoints::from_environment(), silence_max: SILENCE_MAX_DEFAULT }
     }
 }
 
@@ -40,11 +45,17 @@ impl Stores {
         Stores::default()
     }
 
+    /// The same, where a store may be silent for so long before a request has failed. What a request takes in all is
+    /// bounded by nothing: an object is as large as it is.
+    pub fn with_silence_max(self, silence_max: Duration) -> Stores {
+        Stores { silence_max, ..self }
+    }
+
     /// The same, with a store of the caller's own in the place of the one that `uri` would open: a test sees what becomes
     /// of one that misbehaves.
     pub fn with(self, uri: &str, store: Arc<dyn ObjectStore>) -> Result<Stores, UriError> {
         let identity = ParsedUri::parse(uri, &self.endpoints)?.identity();
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(identity, store);
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(identity, Opened::new(store));
         Ok(self)
     }
 
@@ -56,13 +67,15 @@ impl Stores {
         Ok(Location::new(store, parsed.identity(), parsed.path, local_root))
     }
 
-    fn store(&self, parsed: &ParsedUri, uri: &str) -> Result<Arc<dyn ObjectStore>, UriError> {
+    fn store(&self, parsed: &ParsedUri, uri: &str) -> Result<Opened, UriError> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = opened.get(&parsed.identity()) {
-            return Ok(Arc::clone(store));
+            return Ok(store.clone());
         }
-        let store = connect(parsed).map_err(|source| UriError::Store { uri: uri.to_owned(), source })?;
-        opened.insert(parsed.identity(), Arc::clone(&store));
+        let store =
+            connect(parsed, self.silence_max).map_err(|source| UriError::Store { uri: uri.to_owned(), source })?;
+        let store = Opened::new(store);
+        opened.insert(parsed.identity(), store.clone());
         Ok(store)
     }
 }
@@ -81,7 +94,7 @@ pub fn file_uri(path: &FilePath) -> String {
     uri
 }
 
-fn connect(parsed: &ParsedUri) -> object_store::Result<Arc<dyn ObjectStore>> {
+fn connect(parsed: &ParsedUri, silence_max: Duration) -> object_store::Result<Arc<dyn ObjectStore>> {
     if parsed.scheme.has_bucket() {
         // An error only says that the process has chosen a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -91,18 +104,33 @@ fn connect(parsed: &ParsedUri) -> object_store::Result<Arc<dyn ObjectStore>> {
         retry_timeout: REQUEST_RETRY_TIMEOUT,
         ..RetryConfig::default()
     };
+    credentials::check(parsed.scheme)?;
+    let connector = Connector { silence_max };
     let bucket = &parsed.bucket;
     Ok(match parsed.scheme {
         Scheme::File => Arc::new(LocalFileSystem::new().with_fsync(true)),
         Scheme::Memory => Arc::new(InMemory::new()),
-        Scheme::S3 => Arc::new(AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry).build()?),
+        Scheme::S3 => {
+            let builder = with_checksums(AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry));
+            Arc::new(builder.with_http_connector(connector).build()?)
+        }
         Scheme::Gcs => {
-            Arc::new(GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(retry).build()?)
+            let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(retry);
+            Arc::new(builder.with_http_connector(connector).build()?)
         }
         Scheme::Azure => {
-            Arc::new(MicrosoftAzureBuilder::from_env().with_container_name(bucket).with_retry(retry).build()?)
+            let builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket).with_retry(retry);
+            Arc::new(builder.with_http_connector(connector).build()?)
         }
     })
+}
+
+/// Every upload carries a checksum, which the store compares; a bucket with object lock takes none without.
+fn with_checksums(builder: AmazonS3Builder) -> AmazonS3Builder {
+    match builder.get_config_value(&AmazonS3ConfigKey::Checksum) {
+        Some(_) => builder,
+        None => builder.with_checksum_algorithm(aws::Checksum::SHA256),
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +150,10 @@ mod tests {
         for uri in ["s3://bucket/some/prefix", "gs://bucket/some/prefix"] {
             match Stores::new().open(uri) {
                 Ok(location) => assert_eq!((location.uri().as_str(), location.root()), (uri, "some/prefix")),
-                Err(error) => assert!(error.to_string().contains("No CA certificates"), "{error}"),
+                Err(error) => {
+                    let shown = error.to_string();
+                    assert!(shown.contains("No CA certificates") || shown.contains("no credentials"), "{shown}");
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 mod open;
 
 use bytes::Bytes;
-use ferry_objects::{Checksum, Class, Location, StoreError, Stores};
+use ferry_objects::{Checksum, Class, Location, Reason, StoreError, Stores};
 use thiserror::Error;
 
 use crate::checksums::{Checksums, ChecksumsError};
@@ -296,6 +296,8 @@ impl Snapshot {
                 Checksums::parse(&content).map(Some).map_err(|source| ReadError::Checksums { uri, source })
             }
             Err(StoreError::Missing { .. }) => Ok(None),
+            // Where listing is not allowed, stores say so of what is not there. Manifests lie beside it and were read.
+            Err(error) if error.reason() == Some(Reason::Denied) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

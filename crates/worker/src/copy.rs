@@ -4,6 +4,7 @@
 //! in an object store by completing its upload. Nothing is put in place without permission at that moment.
 
 mod local;
+mod reader;
 mod server_side;
 pub(crate) mod small;
 mod stream;
@@ -79,6 +80,14 @@ impl FileMeter<'_> {
     }
 }
 
+/// Whether the store copied an object inside itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Copied {
+    Yes,
+    /// It does not do that, or forbids it; reading and writing may be allowed.
+    Refused(Fault),
+}
+
 /// What copies the files of one attempt.
 #[derive(Debug)]
 pub(crate) struct Copier {
@@ -152,10 +161,19 @@ impl Copier {
             return local::copy(self, file, meter, source, target).await;
         }
         let inside = self.source.location().same_store(self.target.location());
-        if inside && file.source.size_bytes <= SERVER_SIDE_BYTES_MAX {
-            return server_side::copy(self, file, meter).await;
+        if !inside || file.source.size_bytes > SERVER_SIDE_BYTES_MAX || self.target.location().refuses_copies() {
+            return stream::copy(self, file, meter).await;
         }
-        stream::copy(self, file, meter).await
+        match server_side::copy(self, file, meter).await? {
+            Copied::Yes => Ok(()),
+            Copied::Refused(reason) => {
+                stream::copy(self, file, meter).await?;
+                if self.target.location().set_refuses_copies() {
+                    tracing::warn!(%reason, "the store refuses to copy inside itself: objects pass through this worker");
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Whether what is at the target is the copy already, as far as that can be known.

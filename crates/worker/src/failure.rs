@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn refused_credentials_are_told_apart_on_both_sides() {
         let source = object_store::Error::Unauthenticated { path: "a".into(), source: "no".into() };
-        let store = StoreError::of("s3://bucket/a".into(), source);
+        let store = StoreError::of("s3://bucket/a".into(), &source);
         let folder = FolderError::Refused { path: "/data/a".into(), errno: nix::errno::Errno::EACCES };
         for side in [Side::Source, Side::Target] {
             assert!(

@@ -4,11 +4,11 @@
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use ferry_objects::{Checksum, Location, StoreError};
+use ferry_objects::{Checksum, Location, Reason, StoreError};
 use ferry_objects::{Folder, FolderError, Walk, is_regular};
 use futures::{StreamExt, TryStreamExt};
 use nix::sys::stat::FileStat;
-use object_store::{GetOptions, GetResult, ObjectStoreExt};
+use object_store::{GetOptions, GetRange, GetResult, ObjectStoreExt};
 use std::fs::File;
 use std::future::Future;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -43,7 +43,8 @@ pub(crate) enum Version {
 }
 
 impl Meta {
-    fn entity_tag(&self) -> Option<&str> {
+    /// The tag that a request can be conditioned on.
+    pub(crate) fn entity_tag(&self) -> Option<&str> {
         match &self.version {
             Version::EntityTag(tag) => Some(tag),
             Version::Compared(_) => None,
@@ -116,25 +117,24 @@ impl Place {
 
     async fn head_remote(&self, key: &str) -> Result<Option<Meta>, Fault> {
         let path = self.path(key)?;
-        match self.request(key, self.location.store().head(&path)).await {
+        match self.ask(key, self.location.store().head(&path)).await {
             Ok(meta) => Ok(Some(meta_of(&meta))),
             Err(RequestError::Store(StoreError::Missing { .. })) => Ok(None),
-            Err(error) => Err(error.fault(self.side)),
+            Err(error) => Err(error.fault(self)),
         }
     }
 
-    /// Begins to read the object, provided that it is what `meta` says where the store can tell: `None` when it is not.
+    /// Begins to read the object at `offset`, provided that it is what `meta` says where the store can tell: `None` when it is not.
     /// What the store's client reads again after a broken connection is under the same condition, so that no two
     /// versions are mixed.
-    pub(crate) async fn get_unchanged(&self, key: &str, meta: &Meta) -> Result<Option<GetResult>, Fault> {
+    pub(crate) async fn get_unchanged(&self, key: &str, meta: &Meta, offset: u64) -> Result<Option<GetResult>, Fault> {
         let path = self.path(key)?;
-        let options = GetOptions::new().with_if_match(meta.entity_tag());
-        match self.request(key, self.location.store().get_opts(&path, options)).await {
+        let range = (offset > 0).then_some(GetRange::Offset(offset));
+        let options = GetOptions::new().with_if_match(meta.entity_tag()).with_range(range);
+        match self.ask(key, self.location.store().get_opts(&path, options)).await {
             Ok(result) => Ok(Some(result)),
-            Err(RequestError::Store(StoreError::Failed {
-                source: object_store::Error::Precondition { .. }, ..
-            })) => Ok(None),
-            Err(error) => Err(error.fault(self.side)),
+            Err(RequestError::Store(StoreError::Answer { reason: Reason::Precondition, .. })) => Ok(None),
+            Err(error) => Err(error.fault(self)),
         }
     }
 
@@ -159,9 +159,9 @@ impl Place {
             return blocking(move || folder.delete(&key).map_err(|error| Fault::of_folder(&error, side))).await;
         }
         let path = self.path(key)?;
-        match self.request(key, self.location.store().delete(&path)).await {
+        match self.ask(key, self.location.store().delete(&path)).await {
             Ok(()) | Err(RequestError::Store(StoreError::Missing { .. })) => Ok(()),
-            Err(error) => Err(error.fault(self.side)),
+            Err(error) => Err(error.fault(self)),
         }
     }
 
@@ -176,34 +176,47 @@ impl Place {
         key: &str,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Fault> {
-        self.request(key, request).await.map_err(|error| error.fault(self.side))
+        self.ask(key, request).await.map_err(|error| error.fault(self))
     }
 
-    async fn request<T>(
+    /// The same, where the answer decides what is done next.
+    pub(crate) async fn ask<T>(
         &self,
         key: &str,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, RequestError> {
         match tokio::time::timeout(self.request_timeout, request).await {
-            Ok(answer) => answer.map_err(|source| RequestError::Store(StoreError::of(self.uri(key), source))),
+            Ok(answer) => answer.map_err(|source| RequestError::Store(StoreError::of(self.uri(key), &source))),
             Err(_) => Err(RequestError::Timeout { uri: self.uri(key), after: self.request_timeout }),
         }
     }
 }
 
-enum RequestError {
+/// Why a request has no good answer.
+#[derive(Debug)]
+pub(crate) enum RequestError {
     Store(StoreError),
     Timeout { uri: String, after: Duration },
 }
 
 impl RequestError {
-    fn fault(self, side: Side) -> Fault {
+    /// What the store said, if it said anything.
+    pub(crate) fn store(&self) -> Option<&StoreError> {
         match self {
-            RequestError::Store(error) => Fault::of_store(&error, side),
+            RequestError::Store(error) => Some(error),
+            RequestError::Timeout { .. } => None,
+        }
+    }
+
+    /// What it means on the side that was asked.
+    pub(crate) fn fault(&self, place: &Place) -> Fault {
+        match self {
+            RequestError::Store(error) => Fault::of_store(error, place.side),
             RequestError::Timeout { uri, after } => {
-                let after = humantime::format_duration(after);
+                let after = humantime::format_duration(*after);
                 Fault::Transient(format!(
-                    "the store did not answer about {uri} within {after}; see whether it is overloaded"
+                    "the store did not answer about {uri} within {after}; see whether it is overloaded, or raise \
+                     `request-timeout`, of the nodes (`leadership.request-timeout`) first"
                 ))
             }
         }

@@ -51,7 +51,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let _admin = serve_admin(&config, &metrics).await?;
     let (channel_sender, channel) = watch::channel(None);
     let runner = Arc::new(Runner {
-        snapshots: Snapshots::new(Stores::new(), SNAPSHOTS_BYTES_MAX),
+        snapshots: Snapshots::new(Stores::new().with_silence_max(config.request_timeout), SNAPSHOTS_BYTES_MAX),
         leader: Leader::new(channel),
         bandwidths: Bandwidths::new(config.bandwidth_per_second.as_u64()),
         metrics,

@@ -1,3 +1,5 @@
+//! Trees with links in and out of them, and walks that are overtaken by removals.
+
 use super::*;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;

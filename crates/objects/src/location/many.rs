@@ -36,7 +36,7 @@ impl Location {
             Ok(Err(size_bytes)) => Err(StoreError::TooLarge { uri: self.object_uri(key), size_bytes, bytes_max }),
             Err(error) => {
                 let source = object_store::Error::Generic { store: "LocalFileSystem", source: error.into() };
-                Err(self.failed(key, source))
+                Err(self.failed(key, &source))
             }
         }
     }

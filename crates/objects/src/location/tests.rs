@@ -1,6 +1,7 @@
 //! Places in stores: relative keys, errors by class, limits.
 
 use super::*;
+use crate::error::Class;
 use crate::stores::Stores;
 
 async fn filled(stores: &Stores) -> Location {
@@ -75,29 +76,6 @@ fn one_object_is_recognised_by_two_roots() {
     assert!(below.same_object("c", &top, "a/b/c"));
     assert!(!below.same_object("c", &top, "a/c"));
     assert!(top.child("a").unwrap().child("b").unwrap().same_object("c", &below, "c"));
-}
-
-#[test]
-fn what_a_store_says_is_classified() {
-    let io =
-        |kind: std::io::ErrorKind| object_store::Error::Generic { store: "s", source: io::Error::from(kind).into() };
-    let source = || "cause".into();
-    let path = || "key".to_owned();
-    for (error, class) in [
-        (object_store::Error::NotFound { path: path(), source: source() }, Class::Permanent),
-        (object_store::Error::PermissionDenied { path: path(), source: source() }, Class::Refused),
-        (object_store::Error::Unauthenticated { path: path(), source: source() }, Class::Refused),
-        (object_store::Error::NotSupported { source: source() }, Class::Permanent),
-        (object_store::Error::Generic { store: "s", source: source() }, Class::Transient),
-        (io(io::ErrorKind::PermissionDenied), Class::Refused),
-        (io(io::ErrorKind::NotFound), Class::Permanent),
-        (io(io::ErrorKind::TimedOut), Class::Transient),
-        (io(io::ErrorKind::StorageFull), Class::Transient),
-    ] {
-        let error = StoreError::of("s3://bucket/key".into(), error);
-        assert_eq!(error.class(), class, "{error}");
-        assert!(error.to_string().contains("s3://bucket/key"), "{error}");
-    }
 }
 
 #[tokio::test]

@@ -1,22 +1,43 @@
 //! Inside one object store: the store copies, no byte passes through the worker; the copy is verified afterwards.
 
-use super::{Copier, FileCopy, FileMeter};
+use super::{Copied, Copier, FileCopy, FileMeter};
 use crate::failure::Fault;
+use ferry_objects::{Reason, StoreError};
 use object_store::ObjectStoreExt;
 
-pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>) -> Result<(), Fault> {
+pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>) -> Result<Copied, Fault> {
     let size_bytes = file.source.size_bytes;
-    copier.limits.take(size_bytes, &copier.permit).await?;
     let (from, to) = (copier.source.path(&file.source_key)?, copier.target.path(&file.target_key)?);
     let copied = async {
-        let answer = copier.target.call(&file.target_key, copier.target.location().store().copy(&from, &to)).await;
+        let target = copier.target.location();
+        let answer = match copier.target.ask(&file.target_key, target.store().copy(&from, &to)).await {
+            Err(error) if error.store().is_some_and(refuses) => {
+                return Ok(Copied::Refused(error.fault(&copier.target)));
+            }
+            answer => answer.map_err(|error| error.fault(&copier.target)),
+        };
         if answer.is_err() && copier.source.head(&file.source_key).await?.is_none() {
             copier.check_unchanged(file, None)?;
         }
         answer?;
-        copier.verify_in_store(file, None).await
+        copier.verify_in_store(file, None).await?;
+        Ok(Copied::Yes)
     };
-    copier.permit.unless_ended(copied).await??;
-    meter.at(size_bytes, size_bytes);
-    Ok(())
+    copier.limits.take(size_bytes, &copier.permit).await?;
+    let copied = copier.permit.unless_ended(copied).await??;
+    if copied == Copied::Yes {
+        meter.at(size_bytes, size_bytes);
+    }
+    Ok(copied)
+}
+
+/// Gateways that lack the request, and policies that forbid it, still let objects be read and written.
+fn refuses(error: &StoreError) -> bool {
+    match error {
+        StoreError::Answer { reason: Reason::Unsupported | Reason::Denied, .. } => true,
+        StoreError::Answer { reason: Reason::Failed, said, .. } => said.status == Some(400),
+        StoreError::Answer { .. } | StoreError::Key(_) | StoreError::Missing { .. } | StoreError::TooLarge { .. } => {
+            false
+        }
+    }
 }

@@ -1,18 +1,14 @@
 //! Between two stores: chunks pass through the worker in bounded memory, and their checksum is taken on the way.
 
+use super::reader::Reader;
 use super::temporary::TemporaryFile;
 use super::{Copier, FileCopy, FileMeter};
 use crate::bandwidth::CHUNK_BYTES_MAX;
-use crate::failure::{Fault, Side};
-use crate::place::{Meta, blocking, io_fault, meta_of, meta_of_file};
+use crate::failure::Fault;
+use crate::place::blocking;
 use bytes::{Bytes, BytesMut};
 use ferry_objects::Checksum;
-use ferry_objects::Folder;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use object_store::{MultipartUpload, ObjectStoreExt};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Object stores take at most 10,000 parts; a few are kept back.
@@ -20,7 +16,7 @@ const PARTS_MAX: u64 = 9_000;
 
 pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>) -> Result<(), Fault> {
     let mut reader = Reader::open(copier, file).await?;
-    copier.check_unchanged(file, Some(&reader.meta))?;
+    copier.check_unchanged(file, Some(reader.meta()))?;
     let mut writer = Writer::open(copier, file).await?;
     match pump(copier, file, meter, &mut reader, &mut writer).await {
         Ok(passed) => writer.finish(copier, file, passed).await,
@@ -56,68 +52,6 @@ async fn pump(
         "reading {uri} ended after {} of {} bytes; it is read again",
         passed.size_bytes, file.source.size_bytes
     )))
-}
-
-/// Where the chunks come from.
-struct Reader {
-    meta: Meta,
-    content: Content,
-}
-
-enum Content {
-    Local { folder: Arc<Folder>, file: Arc<File>, offset: u64, chunk_bytes: u64 },
-    Remote(BoxStream<'static, object_store::Result<Bytes>>),
-}
-
-impl Reader {
-    async fn open(copier: &Copier, file: &FileCopy) -> Result<Reader, Fault> {
-        let Some(folder) = copier.source.folder().cloned() else { return Reader::open_remote(copier, file).await };
-        let (key, chunk_bytes) = (file.source_key.clone(), copier.limits.chunk_bytes());
-        blocking(move || {
-            let opened = folder.open(&key).map_err(|error| Fault::of_folder(&error, Side::Source))?;
-            let meta = meta_of_file(&opened).map_err(|error| io_fault(&folder, &key, &error, Side::Source))?;
-            let content = Content::Local { folder, file: Arc::new(opened), offset: 0, chunk_bytes };
-            Ok(Reader { meta, content })
-        })
-        .await
-    }
-
-    async fn open_remote(copier: &Copier, file: &FileCopy) -> Result<Reader, Fault> {
-        let get = copier.source.get_unchanged(&file.source_key, &file.source);
-        let Some(result) = copier.permit.unless_ended(get).await?? else { return Err(copier.written_to(file)) };
-        Ok(Reader { meta: meta_of(&result.meta), content: Content::Remote(result.into_stream()) })
-    }
-
-    async fn next(&mut self, copier: &Copier, file: &FileCopy) -> Result<Option<Bytes>, Fault> {
-        match &mut self.content {
-            Content::Local { folder, file: opened, offset, chunk_bytes } => {
-                let left = file.source.size_bytes.saturating_sub(*offset);
-                let (opened, at, size) = (Arc::clone(opened), *offset, left.min(*chunk_bytes));
-                let read = blocking(move || read_chunk(&opened, at, size)).await;
-                let chunk = read.map_err(|error| io_fault(folder, &file.source_key, &error, Side::Source))?;
-                *offset += chunk.len() as u64;
-                Ok((!chunk.is_empty()).then_some(chunk))
-            }
-            Content::Remote(stream) => {
-                let next = async { stream.next().await.transpose() };
-                copier.source.call(&file.source_key, next).await
-            }
-        }
-    }
-}
-
-fn read_chunk(file: &File, offset: u64, size: u64) -> std::io::Result<Bytes> {
-    let mut chunk = BytesMut::zeroed(usize::try_from(size).unwrap_or(usize::MAX));
-    loop {
-        match file.read_at(&mut chunk, offset) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-            Ok(count) => {
-                chunk.truncate(count);
-                return Ok(chunk.freeze());
-            }
-        }
-    }
 }
 
 /// Where the chunks go.

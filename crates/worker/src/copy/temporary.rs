@@ -65,10 +65,8 @@ impl TemporaryFile {
                 Ok(0) => self.copy_buffered(source, at, count - copied, &source_fault)?,
                 Ok(moved) => moved,
                 Err(Errno::EINTR) => continue,
-                Err(Errno::EXDEV | Errno::ENOSYS | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::EPERM) => {
-                    self.copy_buffered(source, at, count - copied, &source_fault)?
-                }
-                Err(errno) => return Err(self.fault(&errno.into())),
+                // File systems refuse with all kinds of errors what reading and writing can do; a real fault shows there too.
+                Err(_) => self.copy_buffered(source, at, count - copied, &source_fault)?,
             };
             if moved == 0 {
                 break;

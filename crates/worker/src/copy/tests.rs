@@ -7,7 +7,7 @@ use crate::lease::Term;
 use crate::metrics::Metrics;
 use crate::permit::Permit;
 use crate::place::{Meta, Place, Version, meta_of};
-use breaking_store::BreakingStore;
+use breaking_store::{BreakingStore, Trouble};
 use bytes::Bytes;
 use ferry_objects::{Checksum, Location, Stores, file_uri};
 use std::sync::Arc;
@@ -146,7 +146,7 @@ async fn every_way_finds_a_source_that_changed_or_vanished_since_it_was_planned(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_is_replaced_while_it_is_streamed_is_named_and_no_other_version_is_read() {
-    let (store, client) = BreakingStore::start().await;
+    let (store, client) = BreakingStore::start(Trouble::Replaced).await;
     let folder = tempfile::tempdir().unwrap();
     let stores = Stores::new().with("s3://bucket", client).unwrap();
     let source = stores.open("s3://bucket/source").unwrap();
@@ -162,6 +162,28 @@ async fn an_object_that_is_replaced_while_it_is_streamed_is_named_and_no_other_v
     let tags = store.tags();
     assert!(tags.len() > 1, "it was read on where it broke off: {tags:?}");
     assert!(tags.iter().all(|tag| tag.as_deref() == Some("\"1\"")), "only under the tag it was seen with: {tags:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_breaks_again_and_again_goes_on_where_it_was() {
+    let (store, client) = BreakingStore::start(Trouble::BreaksEachTime).await;
+    let folder = tempfile::tempdir().unwrap();
+    let stores = Stores::new().with("s3://bucket", client).unwrap();
+    let source = stores.open("s3://bucket/source").unwrap();
+    let target = stores.open(&file_uri(folder.path())).unwrap();
+    let way = Way { name: "store to disk", source, target, _folder: folder };
+    let (copier, _) = way.copier();
+    let source = copier.source.head("a/b").await.unwrap().unwrap();
+    let size_bytes = source.size_bytes;
+    let file = FileCopy { source_key: "a/b".into(), target_key: "c/d".into(), source, checksum: None, shared: false };
+    copier.copy(&file).await.unwrap();
+    let offsets = store.offsets();
+    assert!(offsets.len() >= 4, "it broke off after each quarter: {offsets:?}");
+    assert!(offsets.iter().skip(1).all(|offset| *offset > 0), "it began once: {offsets:?}");
+    assert!(offsets.is_sorted_by(|one, next| one < next), "each reading begins further on: {offsets:?}");
+    assert!(store.tags().iter().all(|tag| tag.as_deref() == Some("\"1\"")), "all of it is of one version");
+    assert_eq!(way.target().await.unwrap().len() as u64, size_bytes);
+    assert_eq!(copier.meter.bytes(), size_bytes);
 }
 
 #[tokio::test(flavor = "multi_thread")]
