@@ -32,6 +32,7 @@ pub struct Cluster {
     /// By the names of processes, such as `node-1` or `worker-left`, which are those of their logs too.
     shims: BTreeMap<String, Shim>,
     launches: BTreeMap<String, Launch>,
+    environment: Vec<(String, String)>,
     settings: Vec<String>,
     /// The nodes that the cluster began with.
     founders: BTreeMap<u64, String>,
@@ -74,6 +75,7 @@ impl Cluster {
             disks: BTreeMap::new(),
             shims: BTreeMap::new(),
             launches: BTreeMap::new(),
+            environment: Vec::new(),
             settings,
             addresses: founders.clone(),
             founders,
@@ -192,8 +194,15 @@ impl Cluster {
         self.workers.insert(name.to_owned(), process);
     }
 
+    /// Gives every process that was not started yet these variables in its environment.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
+    }
+
     fn launch_of(&mut self, process: &str) -> &mut Launch {
-        self.launches.entry(process.to_owned()).or_default()
+        let environment = &self.environment;
+        let launch = || Launch::default().with(environment.iter().cloned());
+        self.launches.entry(process.to_owned()).or_insert_with(launch)
     }
 
     fn start_process(&mut self, name: &str, arguments: &[String]) -> Process {

@@ -9,6 +9,7 @@ pub mod faults;
 pub mod instant_worker;
 pub mod process;
 pub mod running_job;
+pub mod seaweed;
 pub mod sightings;
 pub mod traffic;
 pub mod tree;

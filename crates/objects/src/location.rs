@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::checksum::Checksum;
 use crate::error::StoreError;
@@ -182,10 +182,29 @@ impl Location {
         Ok(())
     }
 
+    /// What the store says of the object without giving it. A refusal of such a request has no words; the first byte is
+    /// asked for then, whose refusal says why.
+    pub async fn head(&self, key: &str) -> Result<ObjectMeta, StoreError> {
+        let path = self.path(key)?;
+        let refused = match self.opened.store.head(&path).await {
+            Ok(meta) => return Ok(meta),
+            Err(source) => self.failed(key, &source),
+        };
+        let StoreError::Answer { said, .. } = &refused else { return Err(refused) };
+        if said.code.is_some() || !matches!(said.status, Some(400 | 403)) {
+            return Err(refused);
+        }
+        match self.opened.store.get_range(&path, 0..1).await.map_err(|source| self.failed(key, &source)) {
+            Err(StoreError::Answer { uri, reason, said }) if said.code.is_some() => {
+                Err(StoreError::Answer { uri, reason, said })
+            }
+            Ok(_) | Err(_) => Err(refused),
+        }
+    }
+
     /// The object's size, by its metadata alone.
     pub async fn size_bytes(&self, key: &str) -> Result<u64, StoreError> {
-        let meta = self.opened.store.head(&self.path(key)?).await.map_err(|source| self.failed(key, &source))?;
-        Ok(meta.size)
+        self.head(key).await.map(|meta| meta.size)
     }
 
     /// The object's size and CRC32C, by reading all of it in bounded memory.
@@ -204,12 +223,26 @@ impl Location {
         let location = self.clone();
         let prefix = prefix.to_owned();
         let objects = self.opened.store.list(Some(&path));
-        Ok(objects
-            .map(move |meta| match meta {
-                Ok(meta) => Ok(location.object(meta.location.as_ref(), meta.size)),
-                Err(source) => Err(location.failed(&prefix, &source)),
-            })
-            .boxed())
+        let objects = objects.map_err(move |source| location.failed(&prefix, &source));
+        let location = self.clone();
+        let objects = objects.try_filter_map(move |meta| {
+            let location = location.clone();
+            async move { Ok((!location.is_marker(&meta).await?).then(|| location.object(&meta))) }
+        });
+        Ok(objects.boxed())
+    }
+
+    /// Some tools keep a folder by an empty object whose key ends in a slash. A listing shows it under the key without the
+    /// slash, where nothing is.
+    async fn is_marker(&self, meta: &ObjectMeta) -> Result<bool, StoreError> {
+        if meta.size > 0 || self.local_root.is_some() {
+            return Ok(false);
+        }
+        match self.opened.store.head(&meta.location).await {
+            Ok(_) => Ok(false),
+            Err(object_store::Error::NotFound { .. }) => Ok(true),
+            Err(source) => Err(self.failed(&self.relative(meta.location.as_ref()), &source)),
+        }
     }
 
     /// The folders and objects directly below `prefix` (empty: below the root).
@@ -223,8 +256,12 @@ impl Location {
             },
         };
         let mut folders: Vec<String> = listed.common_prefixes.iter().map(|path| self.relative(path.as_ref())).collect();
-        let mut objects: Vec<Object> =
-            listed.objects.iter().map(|meta| self.object(meta.location.as_ref(), meta.size)).collect();
+        let mut objects = Vec::with_capacity(listed.objects.len());
+        for meta in &listed.objects {
+            if !self.is_marker(meta).await? {
+                objects.push(self.object(meta));
+            }
+        }
         folders.sort();
         objects.sort();
         Ok(Listing { folders, objects })
@@ -237,8 +274,8 @@ impl Location {
         self.path(prefix)
     }
 
-    fn object(&self, path: &str, size_bytes: u64) -> Object {
-        Object { key: self.relative(path), size_bytes }
+    fn object(&self, meta: &ObjectMeta) -> Object {
+        Object { key: self.relative(meta.location.as_ref()), size_bytes: meta.size }
     }
 
     fn relative(&self, path: &str) -> String {

@@ -116,8 +116,7 @@ impl Place {
     }
 
     async fn head_remote(&self, key: &str) -> Result<Option<Meta>, Fault> {
-        let path = self.path(key)?;
-        match self.ask(key, self.location.store().head(&path)).await {
+        match self.bounded(key, self.location.head(key)).await {
             Ok(meta) => Ok(Some(meta_of(&meta))),
             Err(RequestError::Store(StoreError::Missing { .. })) => Ok(None),
             Err(error) => Err(error.fault(self)),
@@ -185,8 +184,17 @@ impl Place {
         key: &str,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, RequestError> {
+        let request = async { request.await.map_err(|source| StoreError::of(self.uri(key), &source)) };
+        self.bounded(key, request).await
+    }
+
+    async fn bounded<T>(
+        &self,
+        key: &str,
+        request: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, RequestError> {
         match tokio::time::timeout(self.request_timeout, request).await {
-            Ok(answer) => answer.map_err(|source| RequestError::Store(StoreError::of(self.uri(key), &source))),
+            Ok(answer) => answer.map_err(RequestError::Store),
             Err(_) => Err(RequestError::Timeout { uri: self.uri(key), after: self.request_timeout }),
         }
     }
