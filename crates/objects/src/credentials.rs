@@ -6,6 +6,9 @@ use crate::uri::Scheme;
 /// Allows the credentials that a cloud gives its own machines.
 const AMBIENT: &str = "FERRY_AMBIENT_CREDENTIALS";
 
+/// Azure's emulator has keys that everybody knows.
+const EMULATOR: &str = "AZURE_STORAGE_USE_EMULATOR";
+
 /// Variables of which one is enough, for S3.
 const S3: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
@@ -35,19 +38,30 @@ const AZURE: &[&str] = &[
     "AZURE_FEDERATED_TOKEN_FILE",
     "AZURE_USE_AZURE_CLI",
     "AZURE_SKIP_SIGNATURE",
+    EMULATOR,
 ];
+
+/// Those of them that are a yes or a no.
+const FLAGS: &[&str] =
+    &[AMBIENT, "AWS_SKIP_SIGNATURE", "GOOGLE_SKIP_SIGNATURE", "AZURE_SKIP_SIGNATURE", "AZURE_USE_AZURE_CLI", EMULATOR];
 
 /// Says which settings are missing, before anything is asked.
 pub(crate) fn check(scheme: Scheme) -> object_store::Result<()> {
-    check_with(scheme, |name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+    check_with(scheme, |name| std::env::var(name).ok())
 }
 
-fn check_with(scheme: Scheme, is_set: impl Fn(&str) -> bool) -> object_store::Result<()> {
+fn check_with(scheme: Scheme, value: impl Fn(&str) -> Option<String>) -> object_store::Result<()> {
     let (store, names) = match scheme {
         Scheme::File | Scheme::Memory => return Ok(()),
         Scheme::S3 => ("S3", S3),
         Scheme::Gcs => ("GCS", GCS),
         Scheme::Azure => ("Azure", AZURE),
+    };
+    let is_set = |name: &str| {
+        value(name).is_some_and(|value| {
+            let is_yes = ["1", "true", "on", "yes", "y"].contains(&value.to_ascii_lowercase().as_str());
+            if FLAGS.contains(&name) { is_yes } else { !value.is_empty() }
+        })
     };
     if is_set(AMBIENT) || names.iter().any(|name| is_set(name)) {
         return Ok(());
@@ -70,11 +84,14 @@ mod tests {
             (Scheme::Gcs, "GOOGLE_SERVICE_ACCOUNT"),
             (Scheme::Azure, "AZURE_STORAGE_ACCOUNT_KEY"),
         ] {
-            let shown = check_with(scheme, |_| false).unwrap_err().to_string();
+            let only = |set: &'static str, to: &'static str| move |name: &str| (name == set).then(|| to.to_owned());
+            let shown = check_with(scheme, |_| None).unwrap_err().to_string();
             assert!(shown.contains(name) && shown.contains(AMBIENT), "{shown}");
-            assert!(check_with(scheme, |set| set == name).is_ok());
-            assert!(check_with(scheme, |set| set == AMBIENT).is_ok());
+            assert!(check_with(scheme, only(name, "a value")).is_ok());
+            assert!(check_with(scheme, only(name, "")).is_err());
+            assert!(check_with(scheme, only(AMBIENT, "true")).is_ok());
+            assert!(check_with(scheme, only(AMBIENT, "false")).is_err(), "{AMBIENT} forbids as well");
         }
-        assert!(check_with(Scheme::File, |_| false).is_ok());
+        assert!(check_with(Scheme::File, |_| None).is_ok());
     }
 }

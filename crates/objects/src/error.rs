@@ -1,4 +1,4 @@
-//! Why an object could not be read, written or listed: what the store said, by its own code, and what to do about it.
+//! Reasons why an object could not be read, written or listed: the store's words by its own code, and the next step.
 
 use std::error::Error as _;
 use std::fmt;
@@ -26,7 +26,7 @@ impl Class {
     }
 }
 
-/// What an answer of a store means, whatever its words.
+/// The meaning of a store's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     /// The bucket or container is not there.
@@ -47,6 +47,8 @@ pub enum Reason {
     Throttled,
     /// The store does not know this request.
     Unsupported,
+    /// A key that is no plain path, of this object or of one that a listing came upon.
+    BadKey,
     /// The certificate of the store is not trusted.
     Untrusted,
     /// No connection could be made.
@@ -59,7 +61,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their table.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::NoBucket,
         Reason::Denied,
         Reason::Expired,
@@ -69,6 +71,7 @@ impl Reason {
         Reason::ChecksumDemanded,
         Reason::Throttled,
         Reason::Unsupported,
+        Reason::BadKey,
         Reason::Untrusted,
         Reason::Unreachable,
         Reason::Precondition,
@@ -78,7 +81,9 @@ impl Reason {
     /// What a caller should do about it.
     pub fn class(self) -> Class {
         match self {
-            Reason::NoBucket | Reason::Archived | Reason::Unsupported | Reason::Precondition => Class::Permanent,
+            Reason::NoBucket | Reason::Archived | Reason::Unsupported | Reason::BadKey | Reason::Precondition => {
+                Class::Permanent
+            }
             Reason::Denied
             | Reason::Expired
             | Reason::Skewed
@@ -116,7 +121,7 @@ impl Reason {
             Reason::Throttled => &["SlowDown", "RequestLimitExceeded", "TooManyRequests", "ServerBusy"],
             Reason::Unsupported => &["NotImplemented", "MethodNotAllowed", "UnsupportedOperation"],
             Reason::Precondition => &["PreconditionFailed", "ConditionNotMet"],
-            Reason::Untrusted | Reason::Unreachable | Reason::Failed => &[],
+            Reason::BadKey | Reason::Untrusted | Reason::Unreachable | Reason::Failed => &[],
         }
     }
 
@@ -132,6 +137,7 @@ impl Reason {
             Reason::ChecksumDemanded => "its bucket takes no upload without a checksum",
             Reason::Throttled => "the store asks for fewer requests",
             Reason::Unsupported => "the store does not know this request",
+            Reason::BadKey => "a key has an empty part, or a control character",
             Reason::Untrusted => "the certificate of the store is not trusted",
             Reason::Unreachable => "the store cannot be reached",
             Reason::Precondition => "it is not what it was",
@@ -151,6 +157,7 @@ impl Reason {
             Reason::ChecksumDemanded => "set AWS_CHECKSUM_ALGORITHM=SHA256 for this process",
             Reason::Throttled => "lower the load, or ask the provider for a higher limit",
             Reason::Unsupported => "use another store, or one whose gateway serves this request",
+            Reason::BadKey => "rename or delete the object of that key",
             Reason::Untrusted => "add its authority to the system's certificates, or correct the endpoint",
             Reason::Unreachable => "see whether its name resolves and its port is open from this machine",
             Reason::Precondition => "see what writes it",
@@ -216,6 +223,17 @@ impl StoreError {
         }
     }
 
+    /// Whether the object may be missing, where the store does not let this process list.
+    pub fn may_be_missing(&self) -> bool {
+        match self {
+            StoreError::Missing { .. } => true,
+            StoreError::Answer { reason: Reason::Denied, said, .. } => {
+                matches!(said.code.as_deref(), None | Some("AccessDenied" | "AuthorizationPermissionMismatch"))
+            }
+            StoreError::Answer { .. } | StoreError::Key(_) | StoreError::TooLarge { .. } => false,
+        }
+    }
+
     /// Classifies what the client of a store says about the object `uri`.
     pub fn of(uri: String, source: &object_store::Error) -> StoreError {
         use object_store::Error as E;
@@ -226,12 +244,13 @@ impl StoreError {
             (Some(reason), _) => reason,
             (None, E::NotFound { .. }) => return StoreError::Missing { uri },
             (None, E::PermissionDenied { .. } | E::Unauthenticated { .. }) => Reason::Denied,
-            (None, E::NotSupported { .. } | E::NotImplemented { .. } | E::InvalidPath { .. }) => Reason::Unsupported,
+            (None, E::NotSupported { .. } | E::NotImplemented { .. }) => Reason::Unsupported,
+            (None, E::InvalidPath { .. }) => Reason::BadKey,
             (None, E::Precondition { .. }) => Reason::Precondition,
             (None, _) => match io_kind_of(source) {
                 Some(io::ErrorKind::PermissionDenied) => Reason::Denied,
                 Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return StoreError::Missing { uri },
-                _ => Reason::of_text(&text),
+                _ => Reason::of_answer(&said).unwrap_or_else(|| Reason::of_client(&text)),
             },
         };
         StoreError::Answer { uri, reason, said }
@@ -239,20 +258,28 @@ impl StoreError {
 }
 
 impl Reason {
-    /// What the client's own words mean where the store gave no code of ours.
-    fn of_text(text: &str) -> Reason {
+    /// The meaning of an answer without a code of ours.
+    fn of_answer(said: &Said) -> Option<Reason> {
+        let status = said.status?;
+        // Uploads without a checksum are refused under the code for everything.
+        let no_checksum = ["Content-MD5", "x-amz-checksum"].iter().any(|header| said.text.contains(header));
+        let is_general = said.code.as_deref() == Some("InvalidRequest");
+        Some(match status {
+            400 if is_general && no_checksum => Reason::ChecksumDemanded,
+            405 | 501 => Reason::Unsupported,
+            429 => Reason::Throttled,
+            _ => Reason::Failed,
+        })
+    }
+
+    /// The meaning of the client's own words, when no answer came.
+    fn of_client(text: &str) -> Reason {
         let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
-        if has(&["without LOCATION"]) {
+        if has(&["Received redirect without LOCATION"]) {
             Reason::Elsewhere
-        } else if has(&["Content-MD5", "x-amz-checksum"]) {
-            Reason::ChecksumDemanded
-        } else if has(&["429 Too Many Requests"]) {
-            Reason::Throttled
-        } else if has(&["501 Not Implemented", "405 Method Not Allowed"]) {
-            Reason::Unsupported
-        } else if has(&["certificate", "UnknownIssuer"]) {
+        } else if has(&["invalid peer certificate"]) {
             Reason::Untrusted
-        } else if has(&["dns error", "tcp connect error", "Connection refused", "client error (Connect)"]) {
+        } else if has(&["dns error", "tcp connect error", "Connection refused (os error", "client error (Connect)"]) {
             Reason::Unreachable
         } else {
             Reason::Failed

@@ -6,7 +6,7 @@ mod many;
 use std::io::{self, Read};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -20,6 +20,8 @@ use crate::key::{KeyError, check_key, join};
 
 pub use many::blocking;
 
+/// A store that refused so many copies in a row is not asked for more.
+const COPIES_REFUSED_MAX: u32 = 3;
 /// How much of a local file is read at a time.
 const READ_BYTES: usize = 1 << 20;
 
@@ -45,12 +47,13 @@ pub struct Listing {
 #[derive(Clone, Debug)]
 pub(crate) struct Opened {
     store: Arc<dyn ObjectStore>,
-    refuses_copies: Arc<AtomicBool>,
+    /// Refusals to copy inside itself since the last such copy.
+    copies_refused: Arc<AtomicU32>,
 }
 
 impl Opened {
     pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, refuses_copies: Arc::default() }
+        Self { store, copies_refused: Arc::default() }
     }
 }
 
@@ -145,12 +148,21 @@ impl Location {
 
     /// Whether the store has refused to copy inside itself, so that bytes have to pass through this process.
     pub fn refuses_copies(&self) -> bool {
-        self.opened.refuses_copies.load(Ordering::Relaxed)
+        self.opened.copies_refused.load(Ordering::Relaxed) >= COPIES_REFUSED_MAX
     }
 
-    /// Remembers for this process that the store refuses to copy inside itself; `true` for the first to say so.
-    pub fn set_refuses_copies(&self) -> bool {
-        !self.opened.refuses_copies.swap(true, Ordering::Relaxed)
+    /// Remembers that the store refused to copy an object that could be read and written. Whether it is asked no more from
+    /// now on: at once when it does not know the request, after a few refusals without a copy between them otherwise.
+    pub fn refused_copy(&self, for_good: bool) -> bool {
+        let more = if for_good { COPIES_REFUSED_MAX } else { 1 };
+        let before = self.opened.copies_refused.fetch_add(more, Ordering::Relaxed);
+        before < COPIES_REFUSED_MAX && before + more >= COPIES_REFUSED_MAX
+    }
+
+    /// The store has copied an object inside itself: earlier refusals were about single objects.
+    pub fn copied(&self) {
+        let forget = |count| (count < COPIES_REFUSED_MAX).then_some(0);
+        let _ = self.opened.copies_refused.fetch_update(Ordering::Relaxed, Ordering::Relaxed, forget);
     }
 
     /// Whether `key` here and `other_key` there are one object.

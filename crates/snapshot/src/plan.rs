@@ -245,7 +245,8 @@ impl Snapshot {
             return Err(ReadError::NoSegment { uri: self.uri(), segment_id: mapping.source_segment_id }.into());
         }
         let mut plans = Vec::with_capacity(mappings.len());
-        for run in mappings.chunks(SEGMENTS_AT_A_TIME) {
+        while plans.len() < mappings.len() {
+            let run: Vec<_> = mappings.iter().skip(plans.len()).take(SEGMENTS_AT_A_TIME).collect();
             let segment_ids: Vec<i64> = run.iter().map(|(mapping, _)| mapping.source_segment_id).collect();
             let read = self.read_segments(&segment_ids).await;
             let planned = run.iter().zip(read);

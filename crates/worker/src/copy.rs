@@ -85,7 +85,12 @@ impl FileMeter<'_> {
 enum Copied {
     Yes,
     /// It does not do that, or forbids it; reading and writing may be allowed.
-    Refused(Fault),
+    Refused {
+        /// In its words.
+        reason: Fault,
+        /// It does not know the request at all.
+        for_good: bool,
+    },
 }
 
 /// What copies the files of one attempt.
@@ -140,8 +145,13 @@ impl Copier {
 
     /// Copies a run of files.
     pub(crate) async fn copy_run(&self, run: Vec<&FileCopy>, claimed: bool) -> Result<(), Fault> {
-        if let [file] = run.as_slice() {
-            return self.copy_or_keep(file, claimed).await;
+        self.permit.check()?;
+        // A limit may have been set since the runs were made.
+        if run.len() == 1 || !self.limits.are_none() {
+            for file in run {
+                self.copy_or_keep(file, claimed).await?;
+            }
+            return Ok(());
         }
         let copied = small::copy(self, &run).await?;
         for (file, _) in run.iter().zip(copied).filter(|(_, copied)| !copied) {
@@ -166,9 +176,9 @@ impl Copier {
         }
         match server_side::copy(self, file, meter).await? {
             Copied::Yes => Ok(()),
-            Copied::Refused(reason) => {
+            Copied::Refused { reason, for_good } => {
                 stream::copy(self, file, meter).await?;
-                if self.target.location().set_refuses_copies() {
+                if self.target.location().refused_copy(for_good) {
                     tracing::warn!(%reason, "the store refuses to copy inside itself: objects pass through this worker");
                 }
                 Ok(())

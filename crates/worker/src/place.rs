@@ -4,7 +4,7 @@
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use ferry_objects::{Checksum, Location, Reason, StoreError};
+use ferry_objects::{Checksum, Location, Reason, StoreError, blocking};
 use ferry_objects::{Folder, FolderError, Walk, is_regular};
 use futures::{StreamExt, TryStreamExt};
 use nix::sys::stat::FileStat;
@@ -306,18 +306,6 @@ pub(crate) fn checksum_of(
 /// An error of the standard library on a file below a folder.
 pub(crate) fn io_fault(folder: &Folder, key: &str, error: &std::io::Error, side: Side) -> Fault {
     Fault::of_folder(&FolderError::of_io(&folder.path(key), error), side)
-}
-
-/// Runs work that blocks; it is never abandoned half-way, so whoever waits for it knows that it is over.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is being taken down, and with it this future.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }
 
 /// Pauses between the tries of one request.

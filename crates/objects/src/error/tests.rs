@@ -61,22 +61,57 @@ fn every_code_has_its_reason_whatever_its_status() {
     }
 }
 
+/// An answer in the words of the client.
+fn status(status: &str, body: &str) -> String {
+    format!(
+        "Error performing PUT http://certificate/x-amz-checksum - Server returned non-2xx status code: {status}: {body}"
+    )
+}
+
 #[test]
-fn what_has_no_code_is_told_by_the_words_of_the_client() {
+fn an_answer_without_a_code_is_told_by_its_status() {
+    let demands =
+        "<Error><Code>InvalidRequest</Code><Message>Content-MD5 or x-amz-checksum is required</Message></Error>";
+    let mismatch =
+        "<Error><Code>BadDigest</Code><Message>The Content-MD5 you specified did not match</Message></Error>";
+    for (text, reason) in [
+        (status("400 Bad Request", demands), Reason::ChecksumDemanded),
+        (status("400 Bad Request", mismatch), Reason::Failed),
+        (status("429 Too Many Requests", ""), Reason::Throttled),
+        (status("501 Not Implemented", ""), Reason::Unsupported),
+        (status("405 Method Not Allowed", ""), Reason::Unsupported),
+        (status("500 Internal Server Error", ""), Reason::Failed),
+        (status("503 Service Unavailable", "tcp connect error"), Reason::Failed),
+    ] {
+        assert_eq!(StoreError::of("s3://bucket/key".into(), &generic(&text)).reason(), Some(reason), "{text}");
+    }
+}
+
+#[test]
+fn without_an_answer_the_words_of_the_client_tell() {
     for (text, reason) in [
         (
             "Received redirect without LOCATION, this normally indicates an incorrectly configured region",
             Reason::Elsewhere,
         ),
-        ("400 Bad Request: with object lock, Content-MD5 or x-amz-checksum is required", Reason::ChecksumDemanded),
-        ("429 Too Many Requests: ", Reason::Throttled),
-        ("501 Not Implemented: ", Reason::Unsupported),
         ("invalid peer certificate: UnknownIssuer", Reason::Untrusted),
         ("dns error: failed to lookup address information", Reason::Unreachable),
         ("tcp connect error: Connection refused (os error 111)", Reason::Unreachable),
-        ("500 Internal Server Error: ", Reason::Failed),
+        ("error reading http://certificate/key: connection reset", Reason::Failed),
     ] {
         assert_eq!(StoreError::of("s3://bucket/key".into(), &generic(text)).reason(), Some(reason), "{text}");
+    }
+}
+
+#[test]
+fn only_a_refusal_that_stores_give_for_absent_objects_may_mean_one() {
+    let denied =
+        |text: &str| object_store::Error::PermissionDenied { path: "key".into(), source: text.to_owned().into() };
+    let may = |text: &str| StoreError::of("s3://bucket/key".into(), &denied(text)).may_be_missing();
+    assert!(may(&answer("403 Forbidden", "AccessDenied", "no")));
+    assert!(may(&status("403 Forbidden", "")));
+    for code in ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"] {
+        assert!(!may(&answer("403 Forbidden", code, "no")), "{code}");
     }
 }
 

@@ -4,9 +4,10 @@
 use super::temporary::TemporaryFile;
 use super::{Copier, FileCopy, FileMeter};
 use crate::failure::{Fault, Side};
-use crate::place::{Meta, blocking, io_fault, meta_of_file};
+use crate::place::{Meta, io_fault, meta_of_file};
 use ferry_objects::Checksum;
 use ferry_objects::Folder;
+use ferry_objects::blocking;
 use std::fs::File;
 use std::sync::Arc;
 

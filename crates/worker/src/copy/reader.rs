@@ -1,11 +1,12 @@
-//! Reads an object from its first byte to its last, in chunks: what was read is never read again, however often the
-//! connection breaks, and all of it is of one version.
+//! Reads an object from its first byte to its last, in chunks. Where the store can be asked for one version, a reading whose
+//! connection breaks goes on at its offset, so long as bytes come between two breaks.
 
 use super::{Copier, FileCopy};
 use crate::failure::{Fault, Side};
-use crate::place::{Meta, blocking, io_fault, meta_of, meta_of_file};
+use crate::place::{Meta, io_fault, meta_of, meta_of_file};
 use bytes::{Bytes, BytesMut};
 use ferry_objects::Folder;
+use ferry_objects::blocking;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::fs::File;
@@ -100,7 +101,11 @@ impl Reader {
         *breaks += 1;
         let get = copier.source.get_unchanged(&file.source_key, &file.source, self.offset);
         match copier.permit.unless_ended(get).await? {
-            Ok(Some(result)) => *stream = result.into_stream(),
+            Ok(Some(result)) => {
+                // Not every store heeds the condition.
+                copier.check_unchanged(file, Some(&meta_of(&result.meta)))?;
+                *stream = result.into_stream();
+            }
             Ok(None) => return Err(copier.written_to(file)),
             // The stream that broke is over: the next look at it counts as one more break.
             Err(Fault::Transient(reason)) => {

@@ -12,7 +12,8 @@ pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>
         let target = copier.target.location();
         let answer = match copier.target.ask(&file.target_key, target.store().copy(&from, &to)).await {
             Err(error) if error.store().is_some_and(refuses) => {
-                return Ok(Copied::Refused(error.fault(&copier.target)));
+                let for_good = error.store().and_then(StoreError::reason) == Some(Reason::Unsupported);
+                return Ok(Copied::Refused { reason: error.fault(&copier.target), for_good });
             }
             answer => answer.map_err(|error| error.fault(&copier.target)),
         };
@@ -21,6 +22,7 @@ pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>
         }
         answer?;
         copier.verify_in_store(file, None).await?;
+        target.copied();
         Ok(Copied::Yes)
     };
     copier.limits.take(size_bytes, &copier.permit).await?;
@@ -35,7 +37,10 @@ pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>
 fn refuses(error: &StoreError) -> bool {
     match error {
         StoreError::Answer { reason: Reason::Unsupported | Reason::Denied, .. } => true,
-        StoreError::Answer { reason: Reason::Failed, said, .. } => said.status == Some(400),
+        StoreError::Answer { reason: Reason::Failed, said, .. } => {
+            let code = said.code.as_deref();
+            said.status == Some(400) && matches!(code, None | Some("InvalidRequest" | "InvalidArgument"))
+        }
         StoreError::Answer { .. } | StoreError::Key(_) | StoreError::Missing { .. } | StoreError::TooLarge { .. } => {
             false
         }

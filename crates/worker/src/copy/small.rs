@@ -8,8 +8,9 @@ use super::temporary::TemporaryFile;
 use super::{Copier, FileCopy, FileMeter};
 use crate::failure::Fault;
 use crate::permit::Permit;
-use crate::place::{Place, blocking, meta_of_file};
+use crate::place::{Place, meta_of_file};
 use ferry_objects::Checksum;
+use ferry_objects::blocking;
 use ferry_objects::{Folder, Walk};
 use ferry_snapshot::SnapshotFile;
 use std::sync::Arc;
@@ -32,7 +33,12 @@ pub(super) async fn copy(copier: &Copier, files: &[&FileCopy]) -> Result<Vec<boo
         let (mut sources, mut temporary) = (source.walk(), target.walk());
         let written: Result<Vec<_>, Fault> = run
             .iter()
-            .map(|file| unless_stopped(copy_content(&mut sources, &mut temporary, &target, &temporary_folder, file)))
+            .map(|file| {
+                let copied = permit.check();
+                let copied =
+                    copied.and_then(|()| copy_content(&mut sources, &mut temporary, &target, &temporary_folder, file));
+                unless_stopped(copied)
+            })
             .collect();
         let keys = run.iter().map(|file| (file.target_key.as_str(), file.checksum));
         finish(&target, keys, written?, &permit)
@@ -58,6 +64,7 @@ pub(crate) async fn write(
     blocking(move || {
         let mut temporary = target.walk();
         let write = |file: &SnapshotFile| {
+            permit.check()?;
             let written = TemporaryFile::create_by(&mut temporary, &target, &temporary_folder)?;
             written.write_at(&file.content, 0)?;
             Ok(written)

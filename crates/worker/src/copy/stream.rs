@@ -5,9 +5,9 @@ use super::temporary::TemporaryFile;
 use super::{Copier, FileCopy, FileMeter};
 use crate::bandwidth::CHUNK_BYTES_MAX;
 use crate::failure::Fault;
-use crate::place::blocking;
 use bytes::{Bytes, BytesMut};
 use ferry_objects::Checksum;
+use ferry_objects::blocking;
 use object_store::{MultipartUpload, ObjectStoreExt};
 use std::sync::Arc;
 

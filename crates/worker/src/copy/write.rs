@@ -5,9 +5,10 @@ use super::temporary::TemporaryFile;
 use crate::bandwidth::CHUNK_BYTES_MAX;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
-use crate::place::{Place, blocking, with_retries};
+use crate::place::{Place, with_retries};
 use bytes::Bytes;
 use ferry_objects::Folder;
+use ferry_objects::blocking;
 use object_store::{MultipartUpload, ObjectStoreExt};
 use std::sync::Arc;
 
