@@ -51,11 +51,11 @@ pub(crate) fn check(scheme: Scheme) -> object_store::Result<()> {
 }
 
 fn check_with(scheme: Scheme, value: impl Fn(&str) -> Option<String>) -> object_store::Result<()> {
-    let (store, names) = match scheme {
+    let (store, place, names) = match scheme {
         Scheme::File | Scheme::Memory => return Ok(()),
-        Scheme::S3 => ("S3", S3),
-        Scheme::Gcs => ("GCS", GCS),
-        Scheme::Azure => ("Azure", AZURE),
+        Scheme::S3 => ("S3", "s3://bucket", S3),
+        Scheme::Gcs => ("GCS", "gs://bucket", GCS),
+        Scheme::Azure => ("Azure", "az://container", AZURE),
     };
     let is_set = |name: &str| {
         value(name).is_some_and(|value| {
@@ -67,7 +67,7 @@ fn check_with(scheme: Scheme, value: impl Fn(&str) -> Option<String>) -> object_
         return Ok(());
     }
     let message = format!(
-        "this process has no credentials: set one of {}, or {AMBIENT}=true to use those that the cloud gives this machine",
+        "this process has no credentials for {place}/key: set one of {}, or {AMBIENT}=true to use those that the cloud gives this machine",
         names.join(", ")
     );
     Err(object_store::Error::Generic { store, source: message.into() })

@@ -53,6 +53,8 @@ pub enum Reason {
     Untrusted,
     /// No connection could be made.
     Unreachable,
+    /// No answer came within the limit on silence.
+    Silent,
     /// A condition of the request does not hold.
     Precondition,
     /// Whatever else went wrong.
@@ -61,7 +63,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their table.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 15] = [
         Reason::NoBucket,
         Reason::Denied,
         Reason::Expired,
@@ -74,6 +76,7 @@ impl Reason {
         Reason::BadKey,
         Reason::Untrusted,
         Reason::Unreachable,
+        Reason::Silent,
         Reason::Precondition,
         Reason::Failed,
     ];
@@ -90,7 +93,7 @@ impl Reason {
             | Reason::Elsewhere
             | Reason::ChecksumDemanded
             | Reason::Untrusted => Class::Refused,
-            Reason::Throttled | Reason::Unreachable | Reason::Failed => Class::Transient,
+            Reason::Throttled | Reason::Unreachable | Reason::Silent | Reason::Failed => Class::Transient,
         }
     }
 
@@ -121,7 +124,7 @@ impl Reason {
             Reason::Throttled => &["SlowDown", "RequestLimitExceeded", "TooManyRequests", "ServerBusy"],
             Reason::Unsupported => &["NotImplemented", "MethodNotAllowed", "UnsupportedOperation"],
             Reason::Precondition => &["PreconditionFailed", "ConditionNotMet"],
-            Reason::BadKey | Reason::Untrusted | Reason::Unreachable | Reason::Failed => &[],
+            Reason::BadKey | Reason::Untrusted | Reason::Unreachable | Reason::Silent | Reason::Failed => &[],
         }
     }
 
@@ -140,6 +143,7 @@ impl Reason {
             Reason::BadKey => "a key has an empty part, or a control character",
             Reason::Untrusted => "the certificate of the store is not trusted",
             Reason::Unreachable => "the store cannot be reached",
+            Reason::Silent => "the store was silent for too long",
             Reason::Precondition => "it is not what it was",
             Reason::Failed => "it could not be accessed",
         }
@@ -148,7 +152,9 @@ impl Reason {
     /// The next step.
     pub fn advice(self) -> &'static str {
         match self {
-            Reason::NoBucket => "create the bucket, or correct its name or the endpoint (AWS_ENDPOINT)",
+            Reason::NoBucket => {
+                "create the bucket, or correct its name (s3://bucket/key) or the endpoint (AWS_ENDPOINT)"
+            }
             Reason::Denied => "check the credentials of this process and what they allow: reading, listing, writing",
             Reason::Expired => "renew the credentials in this process' environment and start it again",
             Reason::Skewed => "set the clock of this machine by NTP",
@@ -159,6 +165,9 @@ impl Reason {
             Reason::Unsupported => "use another store, or one whose gateway serves this request",
             Reason::BadKey => "rename or delete the object of that key",
             Reason::Untrusted => "add its authority to the system's certificates, or correct the endpoint",
+            Reason::Silent => {
+                "see whether it is overloaded, or raise request-timeout, of the nodes (leadership.request-timeout) first"
+            }
             Reason::Unreachable => "see whether its name resolves and its port is open from this machine",
             Reason::Precondition => "see what writes it",
             Reason::Failed => "try again when the store answers",
@@ -275,7 +284,9 @@ impl Reason {
     /// The meaning of the client's own words, when no answer came.
     fn of_client(text: &str) -> Reason {
         let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
-        if has(&["Received redirect without LOCATION"]) {
+        if has(&["operation timed out"]) {
+            Reason::Silent
+        } else if has(&["Received redirect without LOCATION"]) {
             Reason::Elsewhere
         } else if has(&["invalid peer certificate"]) {
             Reason::Untrusted

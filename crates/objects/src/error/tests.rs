@@ -94,6 +94,7 @@ fn without_an_answer_the_words_of_the_client_tell() {
             "Received redirect without LOCATION, this normally indicates an incorrectly configured region",
             Reason::Elsewhere,
         ),
+        ("HTTP error: error sending request: operation timed out", Reason::Silent),
         ("invalid peer certificate: UnknownIssuer", Reason::Untrusted),
         ("dns error: failed to lookup address information", Reason::Unreachable),
         ("tcp connect error: Connection refused (os error 111)", Reason::Unreachable),
