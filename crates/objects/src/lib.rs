@@ -3,6 +3,7 @@
 //!
 //! Architecture invariant: this crate knows no other crate of Ferry, and touches no key that [`check_key`] refuses.
 
+mod blocking;
 mod checksum;
 mod connection;
 mod credentials;
@@ -13,10 +14,11 @@ mod location;
 mod stores;
 mod uri;
 
+pub use blocking::blocking;
 pub use checksum::Checksum;
 pub use error::{Class, Reason, Said, StoreError};
 pub use folder::{Folder, FolderError, Walk, is_regular};
 pub use key::{KeyError, KeyFault, check_key, join, shown};
-pub use location::{Listing, Location, Object, blocking};
+pub use location::{Listing, Location, Object};
 pub use stores::{Stores, file_uri};
 pub use uri::{UriError, bucket_and_key};

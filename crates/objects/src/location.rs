@@ -18,8 +18,6 @@ use crate::checksum::Checksum;
 use crate::error::StoreError;
 use crate::key::{KeyError, check_key, join};
 
-pub use many::blocking;
-
 /// A store that refused so many copies in a row is not asked for more.
 const COPIES_REFUSED_MAX: u32 = 3;
 /// How much of a local file is read at a time.

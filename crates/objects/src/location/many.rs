@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 
 use super::{Location, StoreError};
+use crate::blocking::blocking;
 
 /// When so much has been read, the rest waits.
 const BYTES_AT_A_TIME: usize = 32 << 20;
@@ -91,16 +92,4 @@ fn read_file(path: &Path, bytes_max: u64) -> std::io::Result<Result<Vec<u8>, u64
     let mut content = vec![0; usize::try_from(size_bytes).unwrap_or(usize::MAX)];
     file.read_exact_at(&mut content, 0)?;
     Ok(Ok(content))
-}
-
-/// Runs work that blocks; it is never abandoned half-way.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is being taken down, and with it this future.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }
