@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -97,7 +98,7 @@ impl Reason {
         }
     }
 
-    /// Codes of S3, Azure and GCS that mean it; statuses and causes of the client where there is no code.
+    /// Codes of S3, Azure and GCS that mean it; none where a status or the client's own words tell it.
     pub fn codes(self) -> &'static [&'static str] {
         match self {
             Reason::NoBucket => &["NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"],
@@ -241,6 +242,12 @@ impl StoreError {
             }
             StoreError::Answer { .. } | StoreError::Key(_) | StoreError::TooLarge { .. } => false,
         }
+    }
+
+    /// No answer came for so long.
+    pub fn silent(uri: String, after: Duration) -> StoreError {
+        let said = Said { code: None, status: None, text: format!("no answer within {} s", after.as_secs_f64()) };
+        StoreError::Answer { uri, reason: Reason::Silent, said }
     }
 
     /// Classifies what the client of a store says about the object `uri`.

@@ -17,10 +17,10 @@ mod row_ids;
 mod segment;
 mod survey;
 
-use ferry_objects::Location;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use ferry_objects::Location;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::{Value, json};

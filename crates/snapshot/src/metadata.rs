@@ -4,9 +4,9 @@
 
 mod wire;
 
-use ferry_objects::{KeyError, shown};
 use std::collections::{BTreeMap, BTreeSet};
 
+use ferry_objects::{KeyError, shown};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,9 +1,9 @@
 //! The plan of one segment's copy: which object becomes which, under the ids of the target. Two objects never become
 //! one, and none becomes itself.
 
-use ferry_objects::{Checksum, Class, KeyError, Location, check_key, join};
 use std::collections::{BTreeMap, BTreeSet};
 
+use ferry_objects::{Checksum, Class, KeyError, Location, check_key, join};
 use futures::{StreamExt, TryStreamExt};
 use thiserror::Error;
 

@@ -1,9 +1,9 @@
 //! The snapshots that a process has open: each is read and parsed once for all who need it, and kept while there is room.
 //! A large one takes most of a second to parse, which a task of one segment must not pay for.
 
-use ferry_objects::{Checksum, Stores};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ferry_objects::{Checksum, Stores};
 use tokio::sync::OnceCell;
 
 use crate::snapshot::{OpenError, Snapshot, Unparsed};

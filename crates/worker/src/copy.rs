@@ -80,15 +80,15 @@ impl FileMeter<'_> {
     }
 }
 
-/// Whether the store copied an object inside itself.
+/// How a copy inside the store ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Copied {
-    Yes,
-    /// It does not do that, or forbids it; reading and writing may be allowed.
+enum ServerSide {
+    Copied,
+    /// The store does not do that, or forbids it; reading and writing may be allowed.
     Refused {
         /// In its words.
         reason: Fault,
-        /// It does not know the request at all.
+        /// The store does not know the request at all.
         for_good: bool,
     },
 }
@@ -175,8 +175,8 @@ impl Copier {
             return stream::copy(self, file, meter).await;
         }
         match server_side::copy(self, file, meter).await? {
-            Copied::Yes => Ok(()),
-            Copied::Refused { reason, for_good } => {
+            ServerSide::Copied => Ok(()),
+            ServerSide::Refused { reason, for_good } => {
                 stream::copy(self, file, meter).await?;
                 if self.target.location().refused_copy(for_good) {
                     tracing::warn!(%reason, "the store refuses to copy inside itself: objects pass through this worker");

@@ -1,8 +1,7 @@
 //! How an attempt ends when it does not end well: every error becomes a `Fault`, whose kind the leader acts on and whose
 //! reason names the object.
 
-use ferry_objects::FolderError;
-use ferry_objects::{Class, StoreError};
+use ferry_objects::{Class, FolderError, StoreError};
 use ferry_proto::v1::{Failure, FailureKind};
 use thiserror::Error;
 

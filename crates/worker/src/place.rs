@@ -4,8 +4,7 @@
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use ferry_objects::{Checksum, Location, Reason, StoreError, blocking};
-use ferry_objects::{Folder, FolderError, Walk, is_regular};
+use ferry_objects::{Checksum, Folder, FolderError, Location, Reason, StoreError, Walk, blocking, is_regular};
 use futures::{StreamExt, TryStreamExt};
 use nix::sys::stat::FileStat;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStoreExt};
@@ -118,13 +117,13 @@ impl Place {
     async fn head_remote(&self, key: &str) -> Result<Option<Meta>, Fault> {
         match self.bounded(key, self.location.head(key)).await {
             Ok(meta) => Ok(Some(meta_of(&meta))),
-            Err(RequestError::Store(StoreError::Missing { .. })) => Ok(None),
-            Err(error) => Err(error.fault(self)),
+            Err(StoreError::Missing { .. }) => Ok(None),
+            Err(error) => Err(self.fault(&error)),
         }
     }
 
-    /// Begins to read the object at `offset`, provided that it is what `meta` says where the store can tell: `None` when it is not.
-    /// What the store's client reads again after a broken connection is under the same condition, so that no two
+    /// Begins to read the object at `offset`, provided that it is what `meta` says where the store can tell: `None` when it
+    /// is not. What the store's client reads again after a broken connection is under the same condition, so that no two
     /// versions are mixed.
     pub(crate) async fn get_unchanged(&self, key: &str, meta: &Meta, offset: u64) -> Result<Option<GetResult>, Fault> {
         let path = self.path(key)?;
@@ -132,8 +131,8 @@ impl Place {
         let options = GetOptions::new().with_if_match(meta.entity_tag()).with_range(range);
         match self.ask(key, self.location.store().get_opts(&path, options)).await {
             Ok(result) => Ok(Some(result)),
-            Err(RequestError::Store(StoreError::Answer { reason: Reason::Precondition, .. })) => Ok(None),
-            Err(error) => Err(error.fault(self)),
+            Err(StoreError::Answer { reason: Reason::Precondition, .. }) => Ok(None),
+            Err(error) => Err(self.fault(&error)),
         }
     }
 
@@ -141,7 +140,7 @@ impl Place {
     pub(crate) async fn checksum(&self, key: &str, permit: &Permit) -> Result<Checksum, Fault> {
         let Some(folder) = self.folder.clone() else {
             let read = permit.unless_ended(self.location.checksum(key)).await?;
-            return read.map_err(|error| Fault::of_store(&error, self.side));
+            return read.map_err(|error| self.fault(&error));
         };
         let (side, key, permit) = (self.side, key.to_owned(), permit.clone());
         blocking(move || {
@@ -159,14 +158,19 @@ impl Place {
         }
         let path = self.path(key)?;
         match self.ask(key, self.location.store().delete(&path)).await {
-            Ok(()) | Err(RequestError::Store(StoreError::Missing { .. })) => Ok(()),
-            Err(error) => Err(error.fault(self)),
+            Ok(()) | Err(StoreError::Missing { .. }) => Ok(()),
+            Err(error) => Err(self.fault(&error)),
         }
+    }
+
+    /// What an answer of this side's store means.
+    pub(crate) fn fault(&self, error: &StoreError) -> Fault {
+        Fault::of_store(error, self.side)
     }
 
     /// The object's path in its store.
     pub(crate) fn path(&self, key: &str) -> Result<object_store::path::Path, Fault> {
-        self.location.path(key).map_err(|error| Fault::of_store(&error, self.side))
+        self.location.path(key).map_err(|error| self.fault(&error))
     }
 
     /// One request about `key`, bounded in time.
@@ -175,7 +179,7 @@ impl Place {
         key: &str,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Fault> {
-        self.ask(key, request).await.map_err(|error| error.fault(self))
+        self.ask(key, request).await.map_err(|error| self.fault(&error))
     }
 
     /// The same, where the answer decides what is done next.
@@ -183,7 +187,7 @@ impl Place {
         &self,
         key: &str,
         request: impl Future<Output = object_store::Result<T>>,
-    ) -> Result<T, RequestError> {
+    ) -> Result<T, StoreError> {
         let request = async { request.await.map_err(|source| StoreError::of(self.uri(key), &source)) };
         self.bounded(key, request).await
     }
@@ -192,41 +196,10 @@ impl Place {
         &self,
         key: &str,
         request: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, RequestError> {
+    ) -> Result<T, StoreError> {
         match tokio::time::timeout(self.request_timeout, request).await {
-            Ok(answer) => answer.map_err(RequestError::Store),
-            Err(_) => Err(RequestError::Timeout { uri: self.uri(key), after: self.request_timeout }),
-        }
-    }
-}
-
-/// Why a request has no good answer.
-#[derive(Debug)]
-pub(crate) enum RequestError {
-    Store(StoreError),
-    Timeout { uri: String, after: Duration },
-}
-
-impl RequestError {
-    /// What the store said, if it said anything.
-    pub(crate) fn store(&self) -> Option<&StoreError> {
-        match self {
-            RequestError::Store(error) => Some(error),
-            RequestError::Timeout { .. } => None,
-        }
-    }
-
-    /// What it means on the side that was asked.
-    pub(crate) fn fault(&self, place: &Place) -> Fault {
-        match self {
-            RequestError::Store(error) => Fault::of_store(error, place.side),
-            RequestError::Timeout { uri, after } => {
-                let after = humantime::format_duration(*after);
-                Fault::Transient(format!(
-                    "the store did not answer about {uri} within {after}; see whether it is overloaded, or raise \
-                     `request-timeout`, of the nodes (`leadership.request-timeout`) first"
-                ))
-            }
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::silent(self.uri(key), self.request_timeout)),
         }
     }
 }

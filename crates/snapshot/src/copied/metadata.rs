@@ -1,8 +1,8 @@
 //! The metadata file of a copy: the source's, over the copied segments alone.
 
-use ferry_objects::join;
 use std::collections::{BTreeMap, BTreeSet};
 
+use ferry_objects::join;
 use thiserror::Error;
 
 use super::SnapshotFile;

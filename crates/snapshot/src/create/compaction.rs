@@ -3,12 +3,12 @@
 //!
 //! Ids tell no order: a node hands them out of blocks, and a segment may have a lower id than one it replaced.
 
-use ferry_objects::{Location, Object};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use ferry_objects::{Location, Object};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::columns::{self, Column, Deletes, ENTRIES_MAX, Picked, RowsError};

@@ -1,7 +1,8 @@
 //! The files of one segment, as their keys name them.
 
-use ferry_objects::Object;
 use std::collections::{BTreeMap, BTreeSet};
+
+use ferry_objects::Object;
 
 use crate::layout::FileKind;
 use crate::paths;

@@ -1,8 +1,8 @@
 //! What a tree contains, by its keys alone, and what each segment's files say of themselves.
 
-use ferry_objects::{Checksum, Location, Object, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
+use ferry_objects::{Checksum, Location, Object, StoreError};
 use futures::TryStreamExt;
 
 use super::segment::{Segment, log_id};

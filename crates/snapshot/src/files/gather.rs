@@ -1,7 +1,8 @@
 //! The gathering of one segment's files: each key once, after its ids were compared with the manifest's.
 
-use ferry_objects::{Checksum, shown};
 use std::collections::BTreeSet;
+
+use ferry_objects::{Checksum, shown};
 
 use super::{FilesError, SourceFile};
 use crate::checksums::Checksums;

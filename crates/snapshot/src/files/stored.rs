@@ -1,9 +1,9 @@
 //! Segments of storage version 3 and later: what lies in the segment's folder is the segment. What its manifest lists of
 //! logs, text and JSON indexes are summaries, placeholders or stale names; Milvus copies by none of them either.
 
-use ferry_objects::{Object, StoreError, check_key, join, shown};
 use std::collections::BTreeSet;
 
+use ferry_objects::{Object, StoreError, check_key, join, shown};
 use futures::TryStreamExt;
 
 use super::FilesError;

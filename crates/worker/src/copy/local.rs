@@ -5,9 +5,7 @@ use super::temporary::TemporaryFile;
 use super::{Copier, FileCopy, FileMeter};
 use crate::failure::{Fault, Side};
 use crate::place::{Meta, io_fault, meta_of_file};
-use ferry_objects::Checksum;
-use ferry_objects::Folder;
-use ferry_objects::blocking;
+use ferry_objects::{Checksum, Folder, blocking};
 use std::fs::File;
 use std::sync::Arc;
 

@@ -1,21 +1,21 @@
 //! Inside one object store: the store copies, no byte passes through the worker; the copy is verified afterwards.
 
-use super::{Copied, Copier, FileCopy, FileMeter};
+use super::{Copier, FileCopy, FileMeter, ServerSide};
 use crate::failure::Fault;
 use ferry_objects::{Reason, StoreError};
 use object_store::ObjectStoreExt;
 
-pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>) -> Result<Copied, Fault> {
+pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>) -> Result<ServerSide, Fault> {
     let size_bytes = file.source.size_bytes;
     let (from, to) = (copier.source.path(&file.source_key)?, copier.target.path(&file.target_key)?);
     let copied = async {
         let target = copier.target.location();
         let answer = match copier.target.ask(&file.target_key, target.store().copy(&from, &to)).await {
-            Err(error) if error.store().is_some_and(refuses) => {
-                let for_good = error.store().and_then(StoreError::reason) == Some(Reason::Unsupported);
-                return Ok(Copied::Refused { reason: error.fault(&copier.target), for_good });
+            Err(error) if refuses(&error) => {
+                let for_good = error.reason() == Some(Reason::Unsupported);
+                return Ok(ServerSide::Refused { reason: copier.target.fault(&error), for_good });
             }
-            answer => answer.map_err(|error| error.fault(&copier.target)),
+            answer => answer.map_err(|error| copier.target.fault(&error)),
         };
         if answer.is_err() && copier.source.head(&file.source_key).await?.is_none() {
             copier.check_unchanged(file, None)?;
@@ -23,11 +23,11 @@ pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>
         answer?;
         copier.verify_in_store(file, None).await?;
         target.copied();
-        Ok(Copied::Yes)
+        Ok(ServerSide::Copied)
     };
     copier.limits.take(size_bytes, &copier.permit).await?;
     let copied = copier.permit.unless_ended(copied).await??;
-    if copied == Copied::Yes {
+    if copied == ServerSide::Copied {
         meter.at(size_bytes, size_bytes);
     }
     Ok(copied)

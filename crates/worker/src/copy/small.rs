@@ -9,9 +9,7 @@ use super::{Copier, FileCopy, FileMeter};
 use crate::failure::Fault;
 use crate::permit::Permit;
 use crate::place::{Place, meta_of_file};
-use ferry_objects::Checksum;
-use ferry_objects::blocking;
-use ferry_objects::{Folder, Walk};
+use ferry_objects::{Checksum, Folder, Walk, blocking};
 use ferry_snapshot::SnapshotFile;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -34,10 +32,8 @@ pub(super) async fn copy(copier: &Copier, files: &[&FileCopy]) -> Result<Vec<boo
         let written: Result<Vec<_>, Fault> = run
             .iter()
             .map(|file| {
-                let copied = permit.check();
-                let copied =
-                    copied.and_then(|()| copy_content(&mut sources, &mut temporary, &target, &temporary_folder, file));
-                unless_stopped(copied)
+                permit.check()?;
+                unless_stopped(copy_content(&mut sources, &mut temporary, &target, &temporary_folder, file))
             })
             .collect();
         let keys = run.iter().map(|file| (file.target_key.as_str(), file.checksum));

@@ -6,8 +6,7 @@ use super::{Copier, FileCopy, FileMeter};
 use crate::bandwidth::CHUNK_BYTES_MAX;
 use crate::failure::Fault;
 use bytes::{Bytes, BytesMut};
-use ferry_objects::Checksum;
-use ferry_objects::blocking;
+use ferry_objects::{Checksum, blocking};
 use object_store::{MultipartUpload, ObjectStoreExt};
 use std::sync::Arc;
 

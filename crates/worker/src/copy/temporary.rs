@@ -4,8 +4,7 @@
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::{checksum_of, io_fault};
-use ferry_objects::Checksum;
-use ferry_objects::{Folder, Walk};
+use ferry_objects::{Checksum, Folder, Walk};
 use nix::errno::Errno;
 use nix::fcntl::copy_file_range;
 use nix::unistd::{UnlinkatFlags, unlinkat};

@@ -144,14 +144,19 @@ async fn every_way_finds_a_source_that_changed_or_vanished_since_it_was_planned(
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_is_replaced_while_it_is_streamed_is_named_and_no_other_version_is_read() {
-    let (store, client) = BreakingStore::start(Trouble::Replaced).await;
+/// The way from a store that misbehaves to a disk.
+async fn from_breaking_store(trouble: Trouble) -> (BreakingStore, Way) {
+    let (store, client) = BreakingStore::start(trouble).await;
     let folder = tempfile::tempdir().unwrap();
     let stores = Stores::new().with("s3://bucket", client).unwrap();
     let source = stores.open("s3://bucket/source").unwrap();
     let target = stores.open(&file_uri(folder.path())).unwrap();
-    let way = Way { name: "store to disk", source, target, _folder: folder };
+    (store, Way { name: "store to disk", source, target, _folder: folder })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_replaced_while_it_is_streamed_is_named_and_no_other_version_is_read() {
+    let (store, way) = from_breaking_store(Trouble::Replaced).await;
     let (copier, _) = way.copier();
     let source = copier.source.head("a/b").await.unwrap().unwrap();
     let file = FileCopy { source_key: "a/b".into(), target_key: "c/d".into(), source, checksum: None, shared: false };
@@ -166,12 +171,7 @@ async fn an_object_that_is_replaced_while_it_is_streamed_is_named_and_no_other_v
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_breaks_again_and_again_goes_on_where_it_was() {
-    let (store, client) = BreakingStore::start(Trouble::BreaksEachTime).await;
-    let folder = tempfile::tempdir().unwrap();
-    let stores = Stores::new().with("s3://bucket", client).unwrap();
-    let source = stores.open("s3://bucket/source").unwrap();
-    let target = stores.open(&file_uri(folder.path())).unwrap();
-    let way = Way { name: "store to disk", source, target, _folder: folder };
+    let (store, way) = from_breaking_store(Trouble::BreaksEachTime).await;
     let (copier, _) = way.copier();
     let source = copier.source.head("a/b").await.unwrap().unwrap();
     let size_bytes = source.size_bytes;

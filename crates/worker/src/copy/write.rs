@@ -7,8 +7,7 @@ use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::{Place, with_retries};
 use bytes::Bytes;
-use ferry_objects::Folder;
-use ferry_objects::blocking;
+use ferry_objects::{Folder, blocking};
 use object_store::{MultipartUpload, ObjectStoreExt};
 use std::sync::Arc;
 
