@@ -2,7 +2,7 @@
 
 use cluster_tests::cluster::{Cluster, submit_request};
 use cluster_tests::{eventually, tree};
-use ferry_proto::v1::{AllocateIdsRequest, JobOptions, JobState, ListTasksRequest};
+use ferry_proto::v1::{AllocateIdsRequest, JobOptions, JobState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,9 +69,7 @@ async fn s31_an_id_is_handed_out_once_while_leaders_die_freeze_and_come_back() {
     let mut request = submit_request(&source, &target, COLLECTION);
     let bandwidth_bytes_per_second = 512 * 1024;
     request.options = Some(JobOptions { bandwidth_bytes_per_second, ..Default::default() });
-    let leader = cluster.leader().await;
-    let answer = cluster.jobs(leader).submit_job(request).await.expect("the submit is accepted");
-    let job_id = answer.into_inner().job.expect("an answer has a job").job_id;
+    let job_id = cluster.submit(request).await;
 
     let nodes = cluster.running();
     let cluster = Arc::new(Mutex::new(cluster));
@@ -110,8 +108,7 @@ async fn s31_an_id_is_handed_out_once_while_leaders_die_freeze_and_come_back() {
         tree::assert_copied(&source, &target, segment.source_segment_id, segment.segment_id, COLLECTION);
         ranges.push((segment.segment_id, segment.segment_id + 1, "a target".to_owned()));
     }
-    let tasks = ListTasksRequest { job_id, page_size: 1_000, ..Default::default() };
-    for task in cluster.jobs(leader).list_tasks(tasks).await.expect("the leader knows the tasks").into_inner().tasks {
+    for task in cluster.tasks(job_id).await {
         ranges.push((task.task_id, task.task_id + 1, "a task".to_owned()));
     }
     ranges.sort();

@@ -183,10 +183,9 @@ async fn s33_a_follower_that_was_down_for_a_long_time_catches_up_by_a_checkpoint
     let mut cluster = Cluster::start_with(3, &[&checkpoints, &kept, "leadership.allocator-window=1"]).await;
     tree::make(&cluster.path("source"), SEGMENTS, 1_000);
     cluster.start_worker("only", 2);
-    let leader = cluster.leader().await;
     let request = paused(submit_request(&cluster.path("source"), &cluster.path("register"), COLLECTION));
-    let answer = cluster.jobs(leader).submit_job(request).await.expect("the submit is accepted");
-    let register = answer.into_inner().job.expect("an answer has a job").job_id;
+    let register = cluster.submit(request).await;
+    let leader = cluster.leader().await;
     let follower = *cluster.running().iter().find(|id| **id != leader).expect("three nodes run");
 
     let applied = figure(&cluster, follower, "ferry_raft_applied_index").await;
@@ -218,7 +217,7 @@ async fn s33_a_follower_that_was_down_for_a_long_time_catches_up_by_a_checkpoint
     let (jobs, ids) = work.stop().await;
 
     let write = UpdateJobRequest { job_id: register, priority: Some(77), ..Default::default() };
-    cluster.jobs(leader).update_job(write).await.expect("the register is written");
+    cluster.update(write).await;
     let read_back = eventually("a linearizable read", || read(&cluster, follower, register, Consistency::Linearizable));
     assert_eq!(read_back.await.priority, 77);
     // The read above has waited for the write on this very node: its rows are not older than that any more.

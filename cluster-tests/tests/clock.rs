@@ -5,7 +5,7 @@
 use cluster_tests::cluster::{Cluster, submit_request};
 use cluster_tests::faults::Shim;
 use cluster_tests::{PATIENCE, eventually, tree};
-use ferry_proto::v1::{Job, JobOptions, JobState, ListTasksRequest, ResumeJobRequest};
+use ferry_proto::v1::{Job, JobOptions, JobState};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const COLLECTION: i64 = 200;
@@ -130,8 +130,7 @@ async fn s32_wall_clocks_jump_by_thirty_days_and_no_timeout_retention_or_lease_n
         answer.is_err_and(|status| status.code() == tonic::Code::NotFound).then_some(())
     })
     .await;
-    let leader = cluster.leader().await;
-    cluster.jobs(leader).resume_job(ResumeJobRequest { job_id: patient }).await.expect("the job is resumed");
+    cluster.resume(patient).await;
     assert_eq!(cluster.ended(patient).await.state(), JobState::Completed);
     cluster.assert_sound().await;
 }
@@ -142,9 +141,7 @@ async fn leases_were_kept(cluster: &Cluster, job_id: i64) {
     assert_eq!(job.state(), JobState::Completed, "{job:?}");
     let log = cluster.worker_log(WORKER);
     assert!(!log.contains("the lease has ended"), "{log}");
-    let request = ListTasksRequest { job_id, page_size: 1_000, ..Default::default() };
-    let leader = cluster.leader().await;
-    let tasks = cluster.jobs(leader).list_tasks(request).await.expect("the tasks are listed").into_inner().tasks;
+    let tasks = cluster.tasks(job_id).await;
     assert_eq!(tasks.len(), 20 + 1, "20 copy, one publishes");
     assert!(tasks.iter().all(|task| task.attempt == 1), "a lease was lost: {tasks:?}");
 }

@@ -11,10 +11,11 @@ use cluster_tests::process::binary;
 use cluster_tests::sightings::{Sightings, answered, watch};
 use cluster_tests::{PATIENCE, eventually, file_uri, tree};
 use ferry_proto::v1::cluster_service_client::ClusterServiceClient;
+use ferry_proto::v1::job_service_client::JobServiceClient;
 use ferry_proto::v1::segment_service_client::SegmentServiceClient;
 use ferry_proto::v1::{
-    CancelJobRequest, CheckInvariantsRequest, CleanupState, GetSegmentRequest, Job, JobState, ListJobsRequest,
-    ListSegmentsRequest, ListTasksRequest, ResumeJobRequest, SegmentState, TaskState,
+    CheckInvariantsRequest, CleanupState, GetSegmentRequest, Job, JobState, ListJobsRequest, ListSegmentsRequest,
+    ListTasksRequest, SegmentState, TaskState,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -244,8 +245,7 @@ async fn s08_huge_jobs_fail_are_canceled_and_collected_as_well_as_small_ones() {
 
     let job_id = stage.submit("fail", &mappings, &["--paused", "--retention", "1s"]).await;
     stage.orders.fail_after(job_id, tasks / 2);
-    let request = ResumeJobRequest { job_id };
-    stage.cluster.jobs(1).resume_job(request).await.expect("a paused job can be resumed");
+    stage.cluster.resume(job_id).await;
     let failed = stage.job_when("fail", job_id, "Failed", |job| job.state() == JobState::Failed).await;
     assert!(failed.reason.contains("the object a/b/c is missing"), "{failed:?}");
     stage.collected("fail", job_id).await;
@@ -255,10 +255,9 @@ async fn s08_huge_jobs_fail_are_canceled_and_collected_as_well_as_small_ones() {
     // The same targets: whatever the failed job held is free.
     let job_id = stage.submit("cancel", &mappings, &["--paused", "--retention", "1h"]).await;
     stage.orders.stop_after(job_id, tasks / 2 + 1);
-    let request = ResumeJobRequest { job_id };
-    stage.cluster.jobs(1).resume_job(request).await.expect("a paused job can be resumed");
+    stage.cluster.resume(job_id).await;
     stage.job_when("cancel", job_id, "half copied", |job| job.copied_segments >= segments() / 2).await;
-    stage.cluster.jobs(2).cancel_job(CancelJobRequest { job_id }).await.expect("a job that lives can be canceled");
+    stage.cluster.cancel(job_id).await;
     stage.assert_targets(job_id, SegmentState::Dropped).await;
     let done = |job: &Job| job.cleanup() == CleanupState::Done;
     let canceled = stage.job_when("cancel", job_id, "cleaned up", done).await;
@@ -295,8 +294,9 @@ async fn s40_a_streamed_submit_goes_on_when_the_leader_dies_in_the_middle_of_it(
     stage.cluster.start_node(leader);
     stage.job_when("go on", job_id, "Completed", |job| job.state() == JobState::Completed).await;
     stage.assert_targets(job_id, SegmentState::Flushed).await;
-    let jobs = stage.cluster.jobs(leader).list_jobs(ListJobsRequest::default()).await.expect("jobs are listed");
-    assert_eq!(jobs.into_inner().jobs.len(), 1, "one submit is one job");
+    let list = |mut jobs: JobServiceClient<Channel>| async move { jobs.list_jobs(ListJobsRequest::default()).await };
+    let listed = stage.cluster.ask("a listing", list).await.expect("jobs are listed");
+    assert_eq!(listed.jobs.len(), 1, "one submit is one job");
     stage.assert_sound().await;
 }
 

@@ -47,9 +47,7 @@ impl Story {
 
     /// Submits at the leader.
     async fn submit(&self, request: SubmitJobRequest) -> Job {
-        let leader = self.cluster.leader().await;
-        let answer = self.cluster.jobs(leader).submit_job(request).await.expect("the submit is accepted");
-        answer.into_inner().job.expect("an accepted submit has a job")
+        self.cluster.try_submit(request).await.expect("the submit is accepted")
     }
 
     async fn a_follower(&self) -> u64 {
@@ -115,8 +113,7 @@ async fn a_canceled_job_leaves_no_file_once_it_says_that_it_is_cleaned_up() {
     let request = SubmitJobRequest { options: slow(), ..story.request(1) };
     let job_id = story.submit(request).await.job_id;
     story.cluster.job_when(job_id, "bytes on the disk", |job| job.copied_bytes > 0).await;
-    let leader = story.cluster.leader().await;
-    story.cluster.jobs(leader).cancel_job(CancelJobRequest { job_id }).await.expect("the cancel is accepted");
+    story.cluster.cancel(job_id).await;
     let job = story.cluster.job_when(job_id, "the clean-up", |job| job.cleanup() == CleanupState::Done).await;
     assert_eq!(job.state(), JobState::Canceled);
     assert_eq!(tree::files(&story.target(1)), Vec::<PathBuf>::new());
@@ -157,8 +154,7 @@ async fn a_target_of_a_live_job_is_given_to_no_other() {
     let first = SubmitJobRequest { id_mappings, options: paused(), ..story.request(1) };
     let second = SubmitJobRequest { request_id: "another".to_owned(), ..first.clone() };
     story.submit(first).await;
-    let leader = story.cluster.leader().await;
-    let refused = story.cluster.jobs(leader).submit_job(second).await.expect_err("the target is held");
+    let refused = story.cluster.try_submit(second).await.expect_err("the target is held");
     assert_eq!(refused.code(), Code::AlreadyExists, "{refused}");
     story.cluster.assert_sound().await;
 }

@@ -29,9 +29,7 @@ async fn paused_job(cluster: &Cluster) -> i64 {
     tree::make(&source, 2, 1_000);
     let mut request = submit_request(&source, &cluster.path("target"), COLLECTION);
     request.options = Some(JobOptions { start_paused: true, no_timeout: true, ..Default::default() });
-    let leader = cluster.leader().await;
-    let answer = cluster.jobs(leader).submit_job(request).await.expect("the submit is accepted");
-    answer.into_inner().job.expect("an answer has a job").job_id
+    cluster.submit(request).await
 }
 
 /// Writes the register through a node, and answers the revision of it.
@@ -232,13 +230,12 @@ async fn s39_a_leader_without_a_quorum_renews_no_lease_and_its_worker_stops_by_i
     let (source, target) = (cluster.path("source"), cluster.path("target"));
     tree::make(&source, 40, 64 * 1024);
     cluster.start_worker("only", 2);
-    let leader = cluster.leader().await;
     let mut request = submit_request(&source, &target, COLLECTION);
     let bandwidth_bytes_per_second = 512 * 1024;
     request.options = Some(JobOptions { segments_per_task_max: 10, bandwidth_bytes_per_second, ..Default::default() });
-    let answer = cluster.jobs(leader).submit_job(request).await.expect("the submit is accepted");
-    let job_id = answer.into_inner().job.expect("an answer has a job").job_id;
+    let job_id = cluster.submit(request).await;
     eventually("a first file", || async { (!tree::files(&target).is_empty()).then_some(()) }).await;
+    let leader = cluster.leader().await;
     let mut session = Session::open(&cluster, leader, "scripted").await;
     session.heartbeat(1).await;
     session.renewed(1).await;

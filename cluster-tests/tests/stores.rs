@@ -117,7 +117,7 @@ async fn a_store_without_the_bucket_and_a_process_without_credentials_are_named_
     let seaweed = Seaweed::start();
     let cluster_with = cluster(&seaweed).await;
     let target = file_uri(&cluster_with.path("target"));
-    let refused = cluster_with.jobs(1).submit_job(request("s3://no-such-bucket/a", &target, 201)).await.unwrap_err();
+    let refused = cluster_with.try_submit(request("s3://no-such-bucket/a", &target, 201)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
     for words in ["no-such-bucket", "its bucket does not exist", "AWS_ENDPOINT"] {
         assert!(refused.message().contains(words), "{refused}");
@@ -129,6 +129,6 @@ async fn a_store_without_the_bucket_and_a_process_without_credentials_are_named_
         source: Some(SnapshotRef { uri: "s3://bucket/a".into() }),
         ..submit_request(&source, &source, 201)
     };
-    let refused = without.jobs(1).submit_job(submit).await.unwrap_err();
+    let refused = without.try_submit(submit).await.unwrap_err();
     assert!(refused.message().contains("AWS_ACCESS_KEY_ID"), "{refused}");
 }

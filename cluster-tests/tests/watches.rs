@@ -6,8 +6,7 @@ use cluster_tests::process::Process;
 use cluster_tests::{eventually, tree};
 use ferry_client::{Client, Options};
 use ferry_proto::v1::{
-    AllocateIdsRequest, Consistency, GetJobRequest, Job, JobOptions, JobState, ListTasksRequest, TaskState,
-    WatchJobResponse,
+    AllocateIdsRequest, Consistency, GetJobRequest, Job, JobOptions, JobState, TaskState, WatchJobResponse,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -212,9 +211,7 @@ async fn a_stopped_leader_sends_its_workers_on_restarts_no_copy_and_leaves_no_ca
         assert!(log.contains("the leadership was handed over"), "{worker} was not told: {log}");
         assert!(!log.contains("has stopped renewing") && !log.contains("the lease has ended"), "{worker}: {log}");
     }
-    let next = cluster.leader().await;
-    let request = ListTasksRequest { job_id, page_size: 1_000, ..Default::default() };
-    let tasks = cluster.jobs(next).list_tasks(request).await.expect("the tasks are listed").into_inner().tasks;
+    let tasks = cluster.tasks(job_id).await;
     assert_eq!(tasks.len(), 20 + 1, "20 copy, one publishes");
     for task in tasks {
         assert_eq!((task.state(), task.attempt), (TaskState::Completed, 1), "a copy was restarted: {task:?}");

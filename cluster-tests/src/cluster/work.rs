@@ -3,12 +3,18 @@
 use super::Cluster;
 use crate::eventually;
 use crate::process::Process;
+use ferry_proto::v1::job_service_client::JobServiceClient;
 use ferry_proto::v1::worker_service_client::WorkerServiceClient;
 use ferry_proto::v1::{
     CancelJobRequest, Job, ListTasksRequest, ListWorkersRequest, PauseJobRequest, ResumeJobRequest, SubmitJobRequest,
     Task, UpdateJobRequest, Worker,
 };
+use std::sync::atomic::{AtomicU64, Ordering};
 use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
+
+/// Submits of this process that named themselves.
+static SUBMITS: AtomicU64 = AtomicU64::new(0);
 
 impl Cluster {
     /// Workers, asked of one node.
@@ -35,51 +41,88 @@ impl Cluster {
         self.running().into_iter().find(|id| *id != leader).expect("there is more than one node")
     }
 
-    /// Submits at the leader; the id of the job.
+    /// What the node that leads answers. An election takes a moment on a busy machine: like every client, this asks again when
+    /// it is told to.
+    ///
+    /// # Errors
+    /// Every other status.
+    ///
+    /// # Panics
+    /// When none but such answers come in time.
+    pub async fn ask<T, F>(&self, what: &str, call: impl Fn(JobServiceClient<Channel>) -> F) -> Result<T, Status>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        eventually(what, || async {
+            match call(self.jobs(self.leader().await)).await {
+                Err(status) if status.code() == Code::Unavailable => None,
+                answer => Some(answer.map(Response::into_inner)),
+            }
+        })
+        .await
+    }
+
+    /// What the cluster says to a submit.
+    ///
+    /// # Errors
+    /// The status of a refusal.
+    pub async fn try_submit(&self, mut request: SubmitJobRequest) -> Result<Job, Status> {
+        if request.request_id.is_empty() {
+            // Without it, a submit whose answer was lost would be a second job.
+            request.request_id = format!("cluster-tests-{}", SUBMITS.fetch_add(1, Ordering::Relaxed));
+        }
+        let request = &request;
+        let submit = |mut jobs: JobServiceClient<Channel>| async move { jobs.submit_job(request.clone()).await };
+        let answer = self.ask("an answer to the submit", submit).await?;
+        answer.job.ok_or_else(|| Status::internal("an accepted submit without a job"))
+    }
+
+    /// Submits; the id of the job.
     ///
     /// # Panics
     /// When the submit is refused.
     pub async fn submit(&self, request: SubmitJobRequest) -> i64 {
-        let leader = self.leader().await;
-        let answer = self.jobs(leader).submit_job(request).await.expect("the submit is accepted");
-        answer.into_inner().job.expect("an accepted submit has a job").job_id
+        self.try_submit(request).await.expect("the submit is accepted").job_id
     }
 
-    /// Cancels at the leader.
+    /// Cancels a job.
     ///
     /// # Panics
     /// When the cancel is refused.
     pub async fn cancel(&self, job_id: i64) -> Job {
-        let leader = self.leader().await;
-        let answer = self.jobs(leader).cancel_job(CancelJobRequest { job_id }).await.expect("the job is canceled");
-        answer.into_inner().job.expect("an answer has a job")
+        let cancel =
+            |mut jobs: JobServiceClient<Channel>| async move { jobs.cancel_job(CancelJobRequest { job_id }).await };
+        let answer = self.ask("an answer to the cancel", cancel).await.expect("the job is canceled");
+        answer.job.expect("an answer has a job")
     }
 
-    /// Pauses at the leader.
+    /// Pauses a job.
     ///
     /// # Panics
     /// When the pause is refused.
     pub async fn pause(&self, job_id: i64) {
-        let leader = self.leader().await;
-        self.jobs(leader).pause_job(PauseJobRequest { job_id }).await.expect("the job is paused");
+        let pause =
+            |mut jobs: JobServiceClient<Channel>| async move { jobs.pause_job(PauseJobRequest { job_id }).await };
+        self.ask("an answer to the pause", pause).await.expect("the job is paused");
     }
 
-    /// Resumes at the leader.
+    /// Resumes a job.
     ///
     /// # Panics
     /// When the resume is refused.
     pub async fn resume(&self, job_id: i64) {
-        let leader = self.leader().await;
-        self.jobs(leader).resume_job(ResumeJobRequest { job_id }).await.expect("the job is resumed");
+        let resume =
+            |mut jobs: JobServiceClient<Channel>| async move { jobs.resume_job(ResumeJobRequest { job_id }).await };
+        self.ask("an answer to the resume", resume).await.expect("the job is resumed");
     }
 
-    /// Changes live options at the leader.
+    /// Changes live options.
     ///
     /// # Panics
     /// When the change is refused.
     pub async fn update(&self, request: UpdateJobRequest) {
-        let leader = self.leader().await;
-        self.jobs(leader).update_job(request).await.expect("the job is changed");
+        let update = |mut jobs: JobServiceClient<Channel>| async move { jobs.update_job(request).await };
+        self.ask("an answer to the change", update).await.expect("the job is changed");
     }
 
     /// The tasks of a job that copy, but not the one that publishes.
