@@ -14,6 +14,7 @@ mod planted;
 mod progress;
 mod prompt;
 mod shutdown;
+mod stores;
 mod units;
 
 use clap::Parser;

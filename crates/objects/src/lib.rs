@@ -5,12 +5,17 @@
 
 mod blocking;
 mod checksum;
+mod connect;
 mod connection;
 mod credentials;
 mod error;
 mod folder;
 mod key;
 mod location;
+mod plain;
+mod probe;
+mod routes;
+mod settings;
 mod stores;
 mod uri;
 
@@ -20,5 +25,7 @@ pub use error::{Class, Reason, Said, StoreError};
 pub use folder::{Folder, FolderError, Walk, is_regular};
 pub use key::{KeyError, KeyFault, check_key, join, shown};
 pub use location::{Listing, Location, Object};
-pub use stores::{Stores, file_uri};
+pub use probe::{Answer, Ask, probe, probe_reading};
+pub use settings::{Encryption, NamedStores, SettingsError, StoreKind, StoreSettings, check_named_stores};
+pub use stores::{EnvironmentStore, Stores, file_uri};
 pub use uri::{UriError, bucket_and_key};

@@ -17,6 +17,7 @@ use object_store::{GetOptions, GetResultPayload, ObjectMeta, ObjectStore, Object
 use crate::checksum::Checksum;
 use crate::error::StoreError;
 use crate::key::{KeyError, check_key, join};
+use crate::uri::{ParsedUri, Scheme};
 
 /// A store that refused so many copies in a row is not asked for more.
 const COPIES_REFUSED_MAX: u32 = 3;
@@ -59,14 +60,17 @@ impl Opened {
 #[derive(Clone, Debug)]
 pub struct Location {
     opened: Opened,
-    identity: String,
+    bucket: String,
+    /// What stands before the root in a URI.
+    base: String,
     root: String,
     local_root: Option<PathBuf>,
 }
 
 impl Location {
-    pub(crate) fn new(opened: Opened, identity: String, root: String, local_root: Option<PathBuf>) -> Location {
-        Location { opened, identity, root, local_root }
+    pub(crate) fn new(opened: Opened, parsed: ParsedUri) -> Location {
+        let local_root = (parsed.scheme == Scheme::File).then(|| PathBuf::from(format!("/{}", parsed.path)));
+        Location { opened, bucket: parsed.bucket, base: parsed.base, root: parsed.path, local_root }
     }
 
     /// The store itself. Its paths are those of `path`, not bare keys.
@@ -81,7 +85,7 @@ impl Location {
 
     /// The bucket or container; none on this machine and in memory.
     pub fn bucket(&self) -> Option<&str> {
-        self.identity.split_once("://").map(|(_, bucket)| bucket).filter(|bucket| !bucket.is_empty())
+        (!self.bucket.is_empty()).then_some(self.bucket.as_str())
     }
 
     /// The folder on this machine, when the place is one.
@@ -100,7 +104,7 @@ impl Location {
     }
 
     fn uri_of(&self, path: &str) -> String {
-        let mut uri = format!("{}/", self.identity);
+        let mut uri = format!("{}/", self.base);
         for character in path.chars() {
             match character {
                 ' ' => uri.push_str("%20"),

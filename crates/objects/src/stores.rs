@@ -1,48 +1,68 @@
-//! Object stores by URI: one URI opens one `Location`, with credentials from the environment only.
-//! A URI that carries credentials is refused and never repeated in a message.
+//! Object stores by URI: one URI opens one `Location`, with the settings of the store that serves it, or with those of the
+//! environment. A URI that carries credentials is refused and never repeated in a message.
 
 use std::collections::HashMap;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use object_store::aws::{self, AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
-use object_store::{ObjectStore, RetryConfig};
+use object_store::ObjectStore;
 
+use crate::connect::connect;
 use crate::connection::Connector;
-use crate::credentials;
+use crate::credentials::environment;
 use crate::location::{Location, Opened};
-use crate::uri::{Endpoints, ParsedUri, Scheme, UriError};
+use crate::routes::Routes;
+use crate::settings::{NamedStores, SettingsError, StoreKind, check_named_stores};
+use crate::uri::{ParsedUri, UriError};
 
 /// How long a store may be silent where no setting says it: as long as requests may take by the workers' default.
 const SILENCE_MAX_DEFAULT: Duration = Duration::from_secs(30);
-/// How often one request is repeated inside the client before its caller hears of the failure.
-const REQUEST_RETRIES_MAX: usize = 3;
-/// How long one request is repeated at most.
-const REQUEST_RETRY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The store of one kind that a process has by its environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvironmentStore {
+    /// What it speaks.
+    pub kind: StoreKind,
+    /// Its host and port; none: the cloud's own.
+    pub endpoint: Option<String>,
+    /// Whether the environment has credentials for it.
+    pub has_credentials: bool,
+}
 
 /// Every store that this process has opened, each once: clients, and what `memory:///` holds, are shared.
 #[derive(Clone, Debug)]
 pub struct Stores {
     opened: Arc<Mutex<HashMap<String, Opened>>>,
-    endpoints: Endpoints,
+    named: Arc<NamedStores>,
+    routes: Arc<Routes>,
     silence_max: Duration,
 }
 
 impl Default for Stores {
     fn default() -> Stores {
-        Stores { opened: Arc::default(), endpoints: Endpoints::from_environment(), silence_max: SILENCE_MAX_DEFAULT }
+        Stores::of(NamedStores::new())
     }
 }
 
 impl Stores {
-    /// No store is opened yet; `memory:///` is empty.
+    /// The stores of the environment. None is opened yet; `memory:///` is empty.
     pub fn new() -> Stores {
         Stores::default()
+    }
+
+    /// The same beside the stores that settings name.
+    ///
+    /// # Errors
+    /// When a setting cannot be; nothing is read or asked yet.
+    pub fn with_named(named: &NamedStores) -> Result<Stores, SettingsError> {
+        check_named_stores(named)?;
+        Ok(Stores::of(named.clone()))
+    }
+
+    fn of(named: NamedStores) -> Stores {
+        let routes = Arc::new(Routes::new(&named));
+        Stores { opened: Arc::default(), named: Arc::new(named), routes, silence_max: SILENCE_MAX_DEFAULT }
     }
 
     /// The same, where a store may be silent for so long before a request has failed. What a request takes in all is
@@ -54,17 +74,36 @@ impl Stores {
     /// The same, with a store of the caller's own in the place of the one that `uri` would open: a test sees what becomes
     /// of one that misbehaves.
     pub fn with(self, uri: &str, store: Arc<dyn ObjectStore>) -> Result<Stores, UriError> {
-        let identity = ParsedUri::parse(uri, &self.endpoints)?.identity();
+        let identity = ParsedUri::parse(uri, &self.routes)?.identity();
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(identity, Opened::new(store));
         Ok(self)
     }
 
+    /// Whether `uri` names a place in a store that this process knows. It needs no credentials for it.
+    pub fn check(&self, uri: &str) -> Result<(), UriError> {
+        ParsedUri::parse(uri, &self.routes).map(drop)
+    }
+
+    /// The name of the store that serves `uri`; none: that of the environment, or this machine.
+    pub fn name_of(&self, uri: &str) -> Result<Option<String>, UriError> {
+        ParsedUri::parse(uri, &self.routes).map(|parsed| parsed.store)
+    }
+
+    /// What the environment says of the store that no name is given for, kind by kind.
+    pub fn environment(&self) -> Vec<EnvironmentStore> {
+        let of = |kind: StoreKind| EnvironmentStore {
+            kind,
+            endpoint: self.routes.environment.of(kind.scheme()).map(str::to_owned),
+            has_credentials: environment::check(kind.scheme()).is_ok(),
+        };
+        [StoreKind::S3, StoreKind::Gcs, StoreKind::Azure].map(of).into()
+    }
+
     /// The place that `uri` names. Nothing is read: a place that does not exist is found out by its first use.
     pub fn open(&self, uri: &str) -> Result<Location, UriError> {
-        let parsed = ParsedUri::parse(uri, &self.endpoints)?;
+        let parsed = ParsedUri::parse(uri, &self.routes)?;
         let store = self.store(&parsed, uri)?;
-        let local_root = (parsed.scheme == Scheme::File).then(|| PathBuf::from(format!("/{}", parsed.path)));
-        Ok(Location::new(store, parsed.identity(), parsed.path, local_root))
+        Ok(Location::new(store, parsed))
     }
 
     fn store(&self, parsed: &ParsedUri, uri: &str) -> Result<Opened, UriError> {
@@ -72,8 +111,16 @@ impl Stores {
         if let Some(store) = opened.get(&parsed.identity()) {
             return Ok(store.clone());
         }
-        let store =
-            connect(parsed, self.silence_max).map_err(|source| UriError::Store { uri: uri.to_owned(), source })?;
+        let named = parsed.store.as_ref().and_then(|name| self.named.get(name));
+        let connector = Connector { silence_max: self.silence_max };
+        let store = connect(parsed, named, connector).map_err(|source| UriError::Store {
+            uri: uri.to_owned(),
+            settings: match &parsed.store {
+                Some(name) => format!("in [stores.{name}]"),
+                None => "in the environment".to_owned(),
+            },
+            source,
+        })?;
         let store = Opened::new(store);
         opened.insert(parsed.identity(), store.clone());
         Ok(store)
@@ -92,45 +139,6 @@ pub fn file_uri(path: &FilePath) -> String {
         }
     }
     uri
-}
-
-fn connect(parsed: &ParsedUri, silence_max: Duration) -> object_store::Result<Arc<dyn ObjectStore>> {
-    if parsed.scheme.has_bucket() {
-        // An error only says that the process has chosen a provider already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-    let retry = RetryConfig {
-        max_retries: REQUEST_RETRIES_MAX,
-        retry_timeout: REQUEST_RETRY_TIMEOUT,
-        ..RetryConfig::default()
-    };
-    credentials::check(parsed.scheme)?;
-    let connector = Connector { silence_max };
-    let bucket = &parsed.bucket;
-    Ok(match parsed.scheme {
-        Scheme::File => Arc::new(LocalFileSystem::new().with_fsync(true)),
-        Scheme::Memory => Arc::new(InMemory::new()),
-        Scheme::S3 => {
-            let builder = with_checksums(AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry));
-            Arc::new(builder.with_http_connector(connector).build()?)
-        }
-        Scheme::Gcs => {
-            let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(retry);
-            Arc::new(builder.with_http_connector(connector).build()?)
-        }
-        Scheme::Azure => {
-            let builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket).with_retry(retry);
-            Arc::new(builder.with_http_connector(connector).build()?)
-        }
-    })
-}
-
-/// Every upload carries a checksum, which the store compares; a bucket with object lock takes none without.
-fn with_checksums(builder: AmazonS3Builder) -> AmazonS3Builder {
-    match builder.get_config_value(&AmazonS3ConfigKey::Checksum) {
-        Some(_) => builder,
-        None => builder.with_checksum_algorithm(aws::Checksum::SHA256),
-    }
 }
 
 #[cfg(test)]

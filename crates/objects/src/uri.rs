@@ -2,15 +2,13 @@
 //! spelling, and a URI that carries credentials is refused and never repeated in a message.
 //!
 //! Two forms exist. In `s3://bucket/key` the authority is the bucket; in `minio://host:port/bucket/key` it is the
-//! endpoint, and the bucket is the first part of the path. A port in the authority, or an authority that is this
-//! process' own endpoint, tells the second form in every scheme.
+//! endpoint, and the bucket is the first part of the path. A port in the authority, or an authority that is the
+//! endpoint of a store that this process knows, tells the second form in every scheme.
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use thiserror::Error;
 
 use crate::key::{KeyError, check_key, shown};
+use crate::routes::{Astray, Routes};
 
 /// Why a URI does not name a place in a store.
 #[derive(Debug, Error)]
@@ -62,13 +60,15 @@ pub enum UriError {
     },
     /// The store's client could not be set up.
     #[error(
-        "the store of {uri} cannot be opened: {}; check its settings in the environment, and that the system has CA \
+        "the store of {uri} cannot be opened: {}; check its settings {settings}, and that the system has CA \
          certificates",
         root_cause(source)
     )]
     Store {
         /// The URI.
         uri: String,
+        /// Where they stand.
+        settings: String,
         /// What the client says.
         source: object_store::Error,
     },
@@ -147,83 +147,26 @@ fn spelling(scheme: &str) -> Option<Spelling> {
     })
 }
 
-/// The endpoints that the stores of this process have, as host and port; absent: the cloud's own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Endpoints {
-    pub(crate) s3: Option<String>,
-    pub(crate) gcs: Option<String>,
-    pub(crate) azure: Option<String>,
-}
-
-impl Endpoints {
-    /// Those that the clients themselves take from the environment.
-    pub(crate) fn from_environment() -> Endpoints {
-        let s3 = AmazonS3Builder::from_env();
-        let s3_endpoint = [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
-        let azure = MicrosoftAzureBuilder::from_env();
-        let account = azure.get_config_value(&AzureConfigKey::AccountName);
-        let gcs = GoogleCloudStorageBuilder::from_env().get_config_value(&GoogleConfigKey::BaseUrl);
-        Endpoints {
-            s3: s3_endpoint.iter().find_map(|key| s3.get_config_value(key)).map(|url| host_of(&url)),
-            gcs: gcs.map(|url| host_of(&url)),
-            azure: azure
-                .get_config_value(&AzureConfigKey::Endpoint)
-                .or_else(|| account.map(|account| format!("{account}.blob.core.windows.net")))
-                .map(|url| host_of(&url)),
-        }
-    }
-
-    fn of(&self, scheme: Scheme) -> Option<&str> {
-        match scheme {
-            Scheme::File | Scheme::Memory => None,
-            Scheme::S3 => self.s3.as_deref(),
-            Scheme::Gcs => self.gcs.as_deref(),
-            Scheme::Azure => self.azure.as_deref(),
-        }
-    }
-
-    /// Whether `authority` is where stores of this scheme are reached.
-    fn is_own(&self, scheme: Scheme, authority: &str) -> bool {
-        let authority = host_of(authority);
-        match self.of(scheme) {
-            Some(own) => own == authority,
-            None => is_public(scheme, &authority),
-        }
-    }
-}
-
-/// Host and port of an endpoint, without a port that a scheme implies: where only the authority is known, so is not which.
-fn host_of(endpoint: &str) -> String {
-    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-    let host = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
-    host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(&host).to_owned()
-}
-
-/// The endpoints of the clouds, which need no setting. Azure has one for each account.
-fn is_public(scheme: Scheme, host: &str) -> bool {
-    match scheme {
-        Scheme::File | Scheme::Memory | Scheme::Azure => false,
-        Scheme::S3 => host == "s3.amazonaws.com" || (host.starts_with("s3.") && host.ends_with(".amazonaws.com")),
-        Scheme::Gcs => host == "storage.googleapis.com",
-    }
-}
-
 /// A place in a store.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ParsedUri {
     pub(crate) scheme: Scheme,
+    /// The name of the store that serves it; none: the environment's.
+    pub(crate) store: Option<String>,
     pub(crate) bucket: String,
     /// Plain, decoded, without slashes around it.
     pub(crate) path: String,
+    /// What stands before the path in the one spelling that the place has.
+    pub(crate) base: String,
 }
 
 impl ParsedUri {
     // Not by a general URL parser: it would resolve `..` before we could refuse it.
-    pub(crate) fn parse(uri: &str, endpoints: &Endpoints) -> Result<ParsedUri, UriError> {
+    pub(crate) fn parse(uri: &str, routes: &Routes) -> Result<ParsedUri, UriError> {
         let (name, rest) = uri.split_once("://").ok_or_else(|| UriError::NotUri(shown(uri)))?;
         let spelling = spelling(name).ok_or_else(|| UriError::UnknownScheme(name.escape_debug().take(40).collect()))?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (scheme, is_endpoint) = kind_of(spelling, authority, endpoints);
+        let (scheme, is_endpoint) = kind_of(spelling, authority, routes);
         if authority.contains('@') {
             return Err(UriError::Credentials(scheme.name()));
         }
@@ -237,32 +180,43 @@ impl ParsedUri {
         if scheme.has_bucket() {
             check_bucket(uri, bucket)?;
         }
-        if is_endpoint {
-            check_endpoint(uri, authority, bucket, scheme, endpoints)?;
-        }
         let path = plain_path(path).map_err(|fault| UriError::Path { uri: shown(uri), fault })?;
-        Ok(ParsedUri { scheme, bucket: bucket.to_owned(), path })
+        let by_place = routes.by_place(scheme, bucket, &path);
+        let route = if is_endpoint {
+            let found = routes.by_endpoint(scheme, authority, bucket, &path);
+            found.map_err(|why| astray(uri, authority, bucket, scheme, routes, &why))?
+        } else {
+            by_place
+        };
+        let store = route.map(|route| route.name.clone());
+        // The short form where it means the same store: one place has one spelling.
+        let short = format!("{}://{bucket}", scheme.name());
+        let base = match route == by_place {
+            true => short,
+            false => routes.with_endpoint(scheme, store.as_deref(), bucket).unwrap_or(short),
+        };
+        Ok(ParsedUri { scheme, store, bucket: bucket.to_owned(), path, base })
     }
 
-    /// What two places in one bucket have in common.
+    /// What two places in one bucket of one store have in common.
     pub(crate) fn identity(&self) -> String {
-        format!("{}://{}", self.scheme.name(), self.bucket)
+        format!("{} {}://{}", self.store.as_deref().unwrap_or_default(), self.scheme.name(), self.bucket)
     }
 }
 
 /// The kind of store, and whether the authority is its endpoint rather than the bucket.
-fn kind_of(spelling: Spelling, authority: &str, endpoints: &Endpoints) -> (Scheme, bool) {
+fn kind_of(spelling: Spelling, authority: &str, routes: &Routes) -> (Scheme, bool) {
     match spelling {
         Spelling::Short(scheme) => {
-            let is_endpoint = authority.contains(':') || endpoints.is_own(scheme, authority);
+            let is_endpoint = authority.contains(':') || routes.knows(scheme, authority);
             (scheme, scheme.has_bucket() && is_endpoint)
         }
         Spelling::Endpoint(scheme) => (scheme, true),
         Spelling::Http => {
-            let is_azure = authority.contains(".blob.") || endpoints.is_own(Scheme::Azure, authority);
+            let is_azure = authority.contains(".blob.") || routes.knows(Scheme::Azure, authority);
             let scheme = match is_azure {
                 true => Scheme::Azure,
-                false if endpoints.is_own(Scheme::Gcs, authority) => Scheme::Gcs,
+                false if routes.knows(Scheme::Gcs, authority) => Scheme::Gcs,
                 false => Scheme::S3,
             };
             (scheme, true)
@@ -270,25 +224,26 @@ fn kind_of(spelling: Spelling, authority: &str, endpoints: &Endpoints) -> (Schem
     }
 }
 
-fn check_endpoint(
-    uri: &str,
-    authority: &str,
-    bucket: &str,
-    scheme: Scheme,
-    endpoints: &Endpoints,
-) -> Result<(), UriError> {
-    if endpoints.is_own(scheme, authority) {
-        return Ok(());
-    }
-    Err(UriError::Endpoint {
-        uri: shown(uri),
-        endpoint: shown(authority),
-        own: match endpoints.of(scheme) {
-            Some(own) => format!("the store of this process is at {own}"),
-            None => "this process has no endpoint set".to_owned(),
-        },
-        next_step: format!("write {}://{bucket}/... or set {}", scheme.name(), scheme.setting()),
-    })
+fn astray(uri: &str, authority: &str, bucket: &str, scheme: Scheme, routes: &Routes, why: &Astray) -> UriError {
+    let short = format!("{}://{bucket}/...", scheme.name());
+    let (own, next_step) = match why {
+        Astray::Unknown => (
+            match routes.environment.of(scheme) {
+                Some(own) => format!("the store of this process is at {own}"),
+                None => "this process has no endpoint set".to_owned(),
+            },
+            format!("write {short}, set {}, or name the store in the settings, as [stores.NAME]", scheme.setting()),
+        ),
+        Astray::NotServed(name) => (
+            format!("stores.{name} there does not serve this place"),
+            format!("add \"{}://{bucket}\" to stores.{name}.serves", scheme.name()),
+        ),
+        Astray::Several(one, other) => (
+            format!("stores.{one} and stores.{other} are both there"),
+            format!("say by stores.NAME.serves which serves {}://{bucket}", scheme.name()),
+        ),
+    };
+    UriError::Endpoint { uri: shown(uri), endpoint: shown(authority), own, next_step }
 }
 
 fn check_bucket(uri: &str, bucket: &str) -> Result<(), UriError> {

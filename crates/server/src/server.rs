@@ -128,6 +128,7 @@ impl Server {
         let address = local_address(&listeners.client, "listen")?;
         let admin_address = local_address(&listeners.admin, "admin-listen")?;
         let webhook = Webhook::of(&config.webhook).map_err(ServeError::Webhook)?;
+        let stores = Stores::with_named(&config.stores)?;
         let store = open_store(&config).await?;
         let disk = store.disk.clone();
         let stalled = disk::watch(disk.clone(), config.storage.stall_timeout).map_err(ServeError::Watch)?;
@@ -138,7 +139,7 @@ impl Server {
             leader: Leader::start(raft.clone(), leadership, webhook, Arc::clone(&metrics)),
             reads: Reads::new(raft.clone(), config.limits.request_timeout),
             raft,
-            snapshots: Snapshots::new(Stores::new(), SNAPSHOTS_BYTES_MAX),
+            snapshots: Snapshots::new(stores, SNAPSHOTS_BYTES_MAX),
             channels: Channels::default(),
             metrics,
             changing: Arc::default(),

@@ -1,6 +1,7 @@
 //! The worker's options: one flat TOML table with units in its values; an unknown key is an error that names the nearest.
 
 use bytesize::ByteSize;
+use ferry_objects::{NamedStores, StoreSettings, check_named_stores};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -42,6 +43,9 @@ pub struct Config {
     pub files_per_task: usize,
     /// Reads every copy back and compares it, also for jobs that do not ask for it.
     pub read_back: bool,
+    /// Object stores by name, beside those of the environment: the same on nodes and workers.
+    #[serde(skip_serializing_if = "NamedStores::is_empty")]
+    pub stores: NamedStores,
 }
 
 impl Default for Config {
@@ -57,6 +61,7 @@ impl Default for Config {
             admin_listen: None,
             files_per_task: 8,
             read_back: false,
+            stores: NamedStores::new(),
         }
     }
 }
@@ -75,6 +80,9 @@ pub enum ConfigError {
     /// Not TOML, or a value of another type.
     #[error("the worker's configuration cannot be read: {0}")]
     Malformed(String),
+    /// A setting that no object store can have.
+    #[error(transparent)]
+    Store(#[from] ferry_objects::SettingsError),
     /// A value that the worker cannot use.
     #[error("`{key}` {fault}")]
     Invalid {
@@ -87,7 +95,7 @@ pub enum ConfigError {
 
 impl Config {
     /// Every option's key.
-    pub const KEYS: [&'static str; 10] = [
+    pub const KEYS: [&'static str; 11] = [
         "endpoints",
         "name",
         "slots",
@@ -98,6 +106,7 @@ impl Config {
         "admin-listen",
         "files-per-task",
         "read-back",
+        "stores",
     ];
 
     /// Reads the options from a TOML table; what it leaves out has its default. Values are checked by [`Config::check`].
@@ -106,20 +115,19 @@ impl Config {
         if let Some(key) = table.keys().find(|key| !Config::KEYS.contains(&key.as_str())) {
             return Err(ConfigError::UnknownKey { key: key.clone(), nearest: Config::nearest_key(key) });
         }
+        for (name, store) in table.get("stores").and_then(toml::Value::as_table).into_iter().flatten() {
+            let mut keys = store.as_table().into_iter().flat_map(toml::Table::keys);
+            if let Some(key) = keys.find(|key| !StoreSettings::KEYS.contains(&key.as_str())) {
+                let nearest = nearest_of(key, &StoreSettings::KEYS);
+                return Err(ConfigError::UnknownKey { key: format!("stores.{name}.{key}"), nearest });
+            }
+        }
         toml::from_str(text).map_err(malformed)
     }
 
     /// The option whose key is most like `key`.
     pub fn nearest_key(key: &str) -> &'static str {
-        let mut nearest = Config::KEYS[0];
-        let mut distance = usize::MAX;
-        for candidate in Config::KEYS {
-            let this = strsim::damerau_levenshtein(key, candidate);
-            if this < distance {
-                (nearest, distance) = (candidate, this);
-            }
-        }
-        nearest
+        nearest_of(key, &Config::KEYS)
     }
 
     /// Refuses values that the worker or the cluster could not work with.
@@ -140,8 +148,13 @@ impl Config {
             "have a key or value longer than 256 bytes: shorten it",
         )?;
         require(self.files_per_task > 0, "files-per-task", "is 0: at least one file has to be copied at a time")?;
-        require(!self.request_timeout.is_zero(), "request-timeout", "is 0: no request could succeed")
+        require(!self.request_timeout.is_zero(), "request-timeout", "is 0: no request could succeed")?;
+        Ok(check_named_stores(&self.stores)?)
     }
+}
+
+fn nearest_of(key: &str, known: &[&'static str]) -> &'static str {
+    known.iter().min_by_key(|candidate| strsim::damerau_levenshtein(key, candidate)).copied().unwrap_or_default()
 }
 
 fn require(holds: bool, key: &'static str, fault: &str) -> Result<(), ConfigError> {
@@ -184,7 +197,12 @@ mod tests {
 
     #[test]
     fn keys_are_those_of_the_table() {
-        let full = Config { admin_listen: Some(([127, 0, 0, 1], 1).into()), ..Config::default() };
+        let store = ferry_objects::StoreSettings::new(ferry_objects::StoreKind::S3);
+        let full = Config {
+            admin_listen: Some(([127, 0, 0, 1], 1).into()),
+            stores: [("a".to_owned(), store)].into(),
+            ..Config::default()
+        };
         let table = toml::Table::try_from(&full).unwrap();
         let mut keys: Vec<&str> = table.keys().map(String::as_str).collect();
         let mut known = Config::KEYS.to_vec();

@@ -45,13 +45,14 @@ pub enum RunError {
 /// back what it has not finished.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
     config.check()?;
+    let stores = Stores::with_named(&config.stores).map_err(ConfigError::Store)?;
     raise_open_files();
     let metrics = Arc::new(Metrics::new()?);
     metrics.slots.set(config.slots.into());
     let _admin = serve_admin(&config, &metrics).await?;
     let (channel_sender, channel) = watch::channel(None);
     let runner = Arc::new(Runner {
-        snapshots: Snapshots::new(Stores::new().with_silence_max(config.request_timeout), SNAPSHOTS_BYTES_MAX),
+        snapshots: Snapshots::new(stores.with_silence_max(config.request_timeout), SNAPSHOTS_BYTES_MAX),
         leader: Leader::new(channel),
         bandwidths: Bandwidths::new(config.bandwidth_per_second.as_u64()),
         metrics,

@@ -10,6 +10,7 @@ mod page;
 mod segment;
 mod server;
 mod snapshot;
+mod store;
 mod task;
 mod worker;
 
@@ -65,6 +66,9 @@ pub(crate) enum Command {
     /// Make, read and verify snapshots.
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
+    /// Show and try object stores.
+    #[command(subcommand)]
+    Store(store::Store),
     /// Write the completions of a shell to stdout.
     Completions(completions::Completions),
 }
@@ -84,6 +88,7 @@ impl Command {
             | Self::Id(_)
             | Self::Cluster(_)
             | Self::Snapshot(_)
+            | Self::Store(_)
             | Self::Completions(_) => LevelFilter::WARN,
         }
     }
@@ -101,6 +106,7 @@ impl Command {
             Self::Id(id) => id.run(context).await,
             Self::Cluster(cluster) => cluster.run(context).await,
             Self::Snapshot(snapshot) => snapshot.run(context).await,
+            Self::Store(store) => store.run(context).await,
             Self::Completions(completions) => completions.run(),
         }
     }

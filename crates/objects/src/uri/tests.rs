@@ -1,13 +1,18 @@
 //! Every spelling of a place, and what is refused.
 
 use super::*;
+use crate::routes::Endpoints;
 
-fn endpoints() -> Endpoints {
-    Endpoints {
+fn routes() -> Routes {
+    only(Endpoints {
         s3: Some("127.0.0.1:9000".to_owned()),
         gcs: None,
         azure: Some("account.blob.core.windows.net".to_owned()),
-    }
+    })
+}
+
+fn only(environment: Endpoints) -> Routes {
+    Routes { environment, ..Routes::default() }
 }
 
 #[test]
@@ -27,46 +32,33 @@ fn one_place_has_one_name_whatever_its_spelling() {
         ("memory:///", "memory://", ""),
         ("FILE:///a", "file://", "a"),
     ] {
-        let place = ParsedUri::parse(uri, &endpoints()).expect(uri);
-        assert_eq!((place.identity().as_str(), place.path.as_str()), (identity, path), "{uri}");
+        let place = ParsedUri::parse(uri, &routes()).expect(uri);
+        assert_eq!((place.base.as_str(), place.path.as_str()), (identity, path), "{uri}");
     }
 }
 
 #[test]
 fn the_endpoint_of_another_store_is_refused_and_named() {
-    let own = endpoints();
-    for (uri, endpoints, parts) in [
+    let (own, none) = (routes(), Routes::default());
+    for (uri, routes, parts) in [
         ("minio://10.0.0.9:9000/bkt/a", &own, ["10.0.0.9:9000", "is at 127.0.0.1:9000"]),
         ("s3://minio:9000/bkt/a", &own, ["minio:9000", "write s3://bkt/..."]),
         ("https://minio.example/bkt/a", &own, ["minio.example", "set AWS_ENDPOINT"]),
-        ("minio://127.0.0.1:9000/bkt/a", &Endpoints::default(), ["127.0.0.1:9000", "has no endpoint set"]),
+        ("minio://127.0.0.1:9000/bkt/a", &none, ["127.0.0.1:9000", "has no endpoint set"]),
         ("azure://other.blob.core.windows.net/c/a", &own, ["other.blob", "AZURE_STORAGE_ACCOUNT_NAME"]),
     ] {
-        let message = ParsedUri::parse(uri, endpoints).expect_err(uri).to_string();
+        let message = ParsedUri::parse(uri, routes).expect_err(uri).to_string();
         assert!(parts.iter().all(|part| message.contains(part)), "{uri}: {message}");
     }
 }
 
 #[test]
 fn an_authority_that_is_our_endpoint_is_no_bucket() {
-    let endpoints = Endpoints { s3: Some("minio.example".to_owned()), ..Endpoints::default() };
-    let place = ParsedUri::parse("s3://minio.example/bkt/a", &endpoints).unwrap();
+    let routes = only(Endpoints { s3: Some("minio.example".to_owned()), ..Endpoints::default() });
+    let place = ParsedUri::parse("s3://minio.example/bkt/a", &routes).unwrap();
     assert_eq!((place.bucket.as_str(), place.path.as_str()), ("bkt", "a"));
-    let public = ParsedUri::parse("https://s3.eu-west-1.amazonaws.com/bkt/a", &Endpoints::default()).unwrap();
+    let public = ParsedUri::parse("https://s3.eu-west-1.amazonaws.com/bkt/a", &Routes::default()).unwrap();
     assert_eq!((public.bucket.as_str(), public.path.as_str()), ("bkt", "a"));
-}
-
-#[test]
-fn endpoints_are_compared_by_host_and_port() {
-    for (endpoint, host) in [
-        ("http://Minio:9000/", "minio:9000"),
-        ("https://minio:443", "minio"),
-        ("http://minio:80", "minio"),
-        ("minio:80", "minio"),
-        ("minio:9000", "minio:9000"),
-    ] {
-        assert_eq!(host_of(endpoint), host, "{endpoint}");
-    }
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// A setting that no object store can have.
+    #[error(transparent)]
+    Store(#[from] ferry_objects::SettingsError),
     /// A value that cannot be.
     #[error("`{key}` {reason}")]
     Invalid {

@@ -1,6 +1,7 @@
 //! Layers of configuration: default < file < environment < flags; a key that nobody knows is an error in each.
 
 use super::{Config, ConfigError};
+use ferry_objects::StoreSettings;
 use figment::error::Kind;
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
@@ -110,6 +111,13 @@ fn known_keys() -> Vec<String> {
     keys
 }
 
+/// Keys of a store's table have the store's name before them, which nobody else knows.
+fn nearest_of_store(key: &str) -> Option<String> {
+    let (name, key) = key.strip_prefix("stores.")?.split_once('.')?;
+    let known = StoreSettings::KEYS.iter().map(|known| (*known).to_owned());
+    nearest(key, known).map(|key| format!("stores.{name}.{key}"))
+}
+
 fn environment_name(key: &str) -> String {
     format!("{ENVIRONMENT_PREFIX}{}", key.replace(['.', '-'], "_").to_uppercase())
 }
@@ -136,7 +144,8 @@ fn translated(error: figment::Error, known: &[String]) -> ConfigError {
     match error.kind {
         Kind::UnknownField(field, _) => {
             let key = full_key(path, &field);
-            let meant = nearest(&key, known.iter().cloned()).or_else(|| same_name(&field, known));
+            let meant = nearest_of_store(&key).or_else(|| nearest(&key, known.iter().cloned()));
+            let meant = meant.or_else(|| same_name(&field, known));
             let hint = meant.map(|key| format!(", did you mean `{key}`?")).unwrap_or_default();
             ConfigError::UnknownKey { origin, key, hint }
         }

@@ -19,6 +19,7 @@ pub use units::{Size, Timeout};
 
 pub(crate) use options::{LeadershipConfig, milliseconds};
 
+use ferry_objects::NamedStores;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,9 @@ pub struct Config {
     pub webhook: WebhookOptions,
     /// What one node takes on.
     pub limits: LimitOptions,
+    /// Object stores by name, beside those of the environment: the same on nodes and workers.
+    #[serde(skip_serializing_if = "NamedStores::is_empty")]
+    pub stores: NamedStores,
 }
 
 impl Default for Config {
@@ -71,6 +75,7 @@ impl Default for Config {
             job: JobOptions::default(),
             webhook: WebhookOptions::default(),
             limits: LimitOptions::default(),
+            stores: NamedStores::new(),
         }
     }
 }

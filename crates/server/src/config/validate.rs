@@ -2,6 +2,7 @@
 
 use super::{Config, ConfigError};
 use ferry_machine::limits;
+use ferry_objects::check_named_stores;
 use std::time::Duration;
 
 type Check = Result<(), ConfigError>;
@@ -41,6 +42,7 @@ impl Config {
             "is not between 64KiB and 1GiB: the default is 4MiB",
         )?;
         positive(self.limits.request_timeout, "limits.request-timeout")?;
+        check_named_stores(&self.stores)?;
         require(self.cluster.id_start > 0, "cluster.id-start", "is not positive: ids are")
     }
 

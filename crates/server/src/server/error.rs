@@ -49,6 +49,9 @@ pub enum ServeError {
     /// The webhook.
     #[error("the webhook cannot be set up: {0}; see `webhook.url`, and the certificates of this machine")]
     Webhook(reqwest::Error),
+    /// A setting of an object store.
+    #[error(transparent)]
+    Stores(#[from] ferry_objects::SettingsError),
     /// The descriptors of the API cannot be served.
     #[error("reflection cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),

@@ -174,7 +174,7 @@ fn check_uri(field: &str, uri: &str, what: &str, stores: &Stores, violations: &m
         violations.add(field, format!("is empty: name {what} by its URI, as in \"file:///data/tree\""));
     } else if uri.len() > limits::URI_BYTES_MAX {
         violations.add(field, format!("has {} bytes: use at most {}", uri.len(), limits::URI_BYTES_MAX));
-    } else if let Err(error) = stores.open(uri) {
+    } else if let Err(error) = stores.check(uri) {
         violations.add(field, error.to_string());
     }
 }

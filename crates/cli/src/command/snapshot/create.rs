@@ -5,10 +5,10 @@ use crate::command::Context;
 use crate::exit::Failure;
 use crate::output::{self, note};
 use crate::progress::FileProgress;
+use crate::stores::StoreOptions;
 use crate::units::show_bytes;
 use anyhow::Context as _;
 use clap::Args;
-use ferry_objects::Stores;
 use ferry_snapshot::{CreateOptions, Created, Examples, Replaced};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,6 +43,8 @@ pub(crate) struct Create {
     /// Take exactly these segments [default: all but those that compaction replaced].
     #[arg(long, value_name = "ID,ID,...", value_delimiter = ',')]
     segments: Vec<i64>,
+    #[command(flatten)]
+    stores: StoreOptions,
 }
 
 fn partition_name(text: &str) -> Result<(i64, String), String> {
@@ -61,7 +63,8 @@ fn rows(text: &str) -> Result<(Option<i64>, u64), String> {
 impl Create {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let options = self.options()?;
-        let root = Stores::new().open(&self.root.0).map_err(|error| Failure::Usage(format!("--root: {error}")))?;
+        let root =
+            self.stores.open()?.open(&self.root.0).map_err(|error| Failure::Usage(format!("--root: {error}")))?;
         let progress = FileProgress::new("reading");
         let created = ferry_snapshot::create(&root, &options, &|now| progress.show(now)).await;
         progress.end();

@@ -3,9 +3,9 @@
 use crate::arguments::{self, Uri};
 use crate::command::Context;
 use crate::output::{self, note};
+use crate::stores::StoreOptions;
 use crate::units::show_bytes;
 use clap::Args;
-use ferry_objects::Stores;
 use ferry_snapshot::{SegmentSummary, Snapshot, Summary, Warning};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -19,11 +19,13 @@ pub(crate) struct Inspect {
     /// The snapshot: its metadata file, or a place with exactly one below it.
     #[arg(value_name = "URI", value_parser = arguments::uri)]
     snapshot: Uri,
+    #[command(flatten)]
+    stores: StoreOptions,
 }
 
 impl Inspect {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let snapshot = Snapshot::open(&Stores::new(), &self.snapshot.0).await?;
+        let snapshot = Snapshot::open(&self.stores.open()?, &self.snapshot.0).await?;
         let warnings = snapshot.read_warnings().await?;
         for warning in warnings.iter().take(WARNINGS_TOLD_MAX) {
             note(&format!("warning: {}", warning.text));

@@ -4,9 +4,9 @@ use crate::arguments::{self, Uri};
 use crate::command::Context;
 use crate::output::{self, note};
 use crate::progress::FileProgress;
+use crate::stores::StoreOptions;
 use crate::units::show_bytes;
 use clap::Args;
-use ferry_objects::Stores;
 use ferry_snapshot::{Depth, Problem, Snapshot, Verification};
 
 /// Check that every object of a snapshot is there and is what it was; the exit code is 0 when all are.
@@ -18,11 +18,13 @@ pub(crate) struct Verify {
     /// Look at existence and size only, and read no object.
     #[arg(long)]
     sizes_only: bool,
+    #[command(flatten)]
+    stores: StoreOptions,
 }
 
 impl Verify {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let snapshot = Snapshot::open(&Stores::new(), &self.snapshot.0).await?;
+        let snapshot = Snapshot::open(&self.stores.open()?, &self.snapshot.0).await?;
         let depth = if self.sizes_only { Depth::Sizes } else { Depth::Contents };
         let progress = FileProgress::new("verifying");
         let found = snapshot.verify(depth, &|now| progress.show(now)).await;

@@ -99,7 +99,7 @@ impl Run {
             set("labels", Some(Value::Table(labels.collect())));
         }
         for (key, value) in &self.others {
-            set(key, Some(typed(value.clone())));
+            set_nested(table, key, typed(value.clone()));
         }
     }
 }
@@ -107,14 +107,30 @@ impl Run {
 /// The key that a variable of the environment sets. `FERRY_ENDPOINTS` is taken as `--endpoints` is.
 fn environment_key(name: &str) -> Option<String> {
     let key = name.strip_prefix(PREFIX)?.to_lowercase().replace('_', "-");
-    (key != "endpoints" && Config::KEYS.contains(&key.as_str())).then_some(key)
+    let is_one_value = key != "endpoints" && key != "stores";
+    (is_one_value && Config::KEYS.contains(&key.as_str())).then_some(key)
 }
 
-/// A number, a truth value or a table where it is written as one, otherwise text.
+/// Sets a key with dots between its tables. What stands in the way of a table is replaced, and then found wrong by its type.
+fn set_nested(table: &mut Table, key: &str, value: Value) {
+    let Some((outer, inner)) = key.split_once('.') else {
+        table.insert(key.to_owned(), value);
+        return;
+    };
+    let below = table.entry(outer).or_insert_with(|| Value::Table(Table::new()));
+    if !below.is_table() {
+        *below = Value::Table(Table::new());
+    }
+    if let Value::Table(below) = below {
+        set_nested(below, inner, value);
+    }
+}
+
+/// A number, a truth value, a list or a table where it is written as one, otherwise text.
 fn typed(text: String) -> Value {
     let written = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
     match written {
-        Some(value @ (Value::Integer(_) | Value::Boolean(_) | Value::Table(_))) => value,
+        Some(value @ (Value::Integer(_) | Value::Boolean(_) | Value::Array(_) | Value::Table(_))) => value,
         _ => Value::String(text),
     }
 }
