@@ -185,15 +185,6 @@ impl Cluster {
         self.nodes.get_mut(&id).expect("the node runs")
     }
 
-    /// Starts a worker that knows every node.
-    pub fn start_worker(&mut self, name: &str, slots: u32) {
-        let endpoints: Vec<&str> = self.addresses.values().map(String::as_str).collect();
-        let slots = slots.to_string();
-        let arguments = ["worker", "--endpoints", &endpoints.join(","), "--name", name, "--slots", &slots];
-        let process = self.start_process(&format!("worker-{name}"), &arguments.map(str::to_owned));
-        self.workers.insert(name.to_owned(), process);
-    }
-
     /// Gives every process that was not started yet these variables in its environment.
     pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
         self.environment = environment;

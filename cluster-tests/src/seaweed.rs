@@ -59,6 +59,12 @@ impl Seaweed {
         made && self.try_request("PUT", "/ready/object", b"1").is_some_and(|(status, _)| status == 200)
     }
 
+    /// Its host and port.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// What a process of Ferry needs in its environment to reach it.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {

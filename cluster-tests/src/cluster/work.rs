@@ -23,6 +23,18 @@ impl Cluster {
         WorkerServiceClient::new(self.channel(id))
     }
 
+    /// Starts a worker that knows every node, and the stores that these are told of.
+    pub fn start_worker(&mut self, name: &str, slots: u32) {
+        let endpoints: Vec<&str> = self.addresses.values().map(String::as_str).collect();
+        let slots = slots.to_string();
+        let arguments = ["worker", "--endpoints", &endpoints.join(","), "--name", name, "--slots", &slots];
+        let mut arguments = arguments.map(str::to_owned).to_vec();
+        let stores = self.settings.iter().filter(|setting| setting.starts_with("stores."));
+        arguments.extend(stores.flat_map(|setting| ["--set".to_owned(), setting.clone()]));
+        let process = self.start_process(&format!("worker-{name}"), &arguments);
+        self.workers.insert(name.to_owned(), process);
+    }
+
     /// The process of a worker.
     ///
     /// # Panics

@@ -154,13 +154,17 @@ impl Reason {
     pub fn advice(self) -> &'static str {
         match self {
             Reason::NoBucket => {
-                "create the bucket, or correct its name (s3://bucket/key) or the endpoint (AWS_ENDPOINT)"
+                "create the bucket, or correct its name (s3://bucket/key) or the endpoint (AWS_ENDPOINT, or that of its [stores.NAME])"
             }
             Reason::Denied => "check the credentials of this process and what they allow: reading, listing, writing",
-            Reason::Expired => "renew the credentials in this process' environment and start it again",
+            Reason::Expired => {
+                "renew the credentials: a file of [stores.NAME] is read again, after a change of the environment start the process again"
+            }
             Reason::Skewed => "set the clock of this machine by NTP",
             Reason::Archived => "bring it back from the archive (restore or rehydrate it), then submit again",
-            Reason::Elsewhere => "set AWS_REGION and AWS_ENDPOINT of this process to those of the bucket",
+            Reason::Elsewhere => {
+                "set AWS_REGION and AWS_ENDPOINT of this process, or region and endpoint of its [stores.NAME], to those of the bucket"
+            }
             Reason::ChecksumDemanded => "set AWS_CHECKSUM_ALGORITHM=SHA256 for this process",
             Reason::Throttled => "lower the load, or ask the provider for a higher limit",
             Reason::Unsupported => "use another store, or one whose gateway serves this request",

@@ -12,6 +12,7 @@ mod error;
 mod folder;
 mod key;
 mod location;
+mod pace;
 mod plain;
 mod probe;
 mod routes;

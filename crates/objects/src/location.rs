@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -15,8 +16,9 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::checksum::Checksum;
-use crate::error::StoreError;
+use crate::error::{Reason, StoreError};
 use crate::key::{KeyError, check_key, join};
+use crate::pace::Pace;
 use crate::uri::{ParsedUri, Scheme};
 
 /// A store that refused so many copies in a row is not asked for more.
@@ -48,11 +50,13 @@ pub(crate) struct Opened {
     store: Arc<dyn ObjectStore>,
     /// Refusals to copy inside itself since the last such copy.
     copies_refused: Arc<AtomicU32>,
+    /// Shared by the buckets of one store.
+    pace: Arc<Pace>,
 }
 
 impl Opened {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, copies_refused: Arc::default() }
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, pace: Arc<Pace>) -> Self {
+        Self { store, copies_refused: Arc::default(), pace }
     }
 }
 
@@ -165,6 +169,29 @@ impl Location {
     pub fn copied(&self) {
         let forget = |count| (count < COPIES_REFUSED_MAX).then_some(0);
         let _ = self.opened.copies_refused.fetch_update(Ordering::Relaxed, Ordering::Relaxed, forget);
+    }
+
+    /// Waits until the store may be asked once more.
+    pub async fn turn(&self) {
+        let now = Instant::now();
+        let at = self.opened.pace.turn(now);
+        if at > now {
+            tokio::time::sleep_until(at.into()).await;
+        }
+    }
+
+    /// Keeps the pace by what the store has answered.
+    pub fn keep_pace<T>(&self, answer: &Result<T, StoreError>) {
+        match answer {
+            Err(StoreError::Answer { reason: Reason::Throttled, .. }) => {
+                if let Some(rate) = self.opened.pace.slow_down(Instant::now()) {
+                    tracing::info!(store = %self.base, requests_per_second = rate, "the store asks for fewer requests");
+                }
+            }
+            // Whoever did not answer has said nothing about how fast it is asked.
+            Err(StoreError::Answer { reason: Reason::Silent | Reason::Unreachable, .. }) => {}
+            Ok(_) | Err(_) => self.opened.pace.answered(),
+        }
     }
 
     /// Whether `key` here and `other_key` there are one object.

@@ -125,6 +125,10 @@ pub struct StoreSettings {
     /// Whoever asks pays for the request (S3 only).
     #[serde(default, skip_serializing_if = "is_false")]
     pub requester_pays: bool,
+    /// Requests a second that one process sends at most; unset: as the store allows. What a client repeats by itself, and
+    /// what reads a snapshot's own files, is not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
@@ -166,11 +170,12 @@ impl StoreSettings {
             kms_key_id: None,
             customer_key_file: None,
             requester_pays: false,
+            requests_per_second: None,
         }
     }
 
     /// Every key of a store's table.
-    pub const KEYS: [&'static str; 19] = [
+    pub const KEYS: [&'static str; 20] = [
         "kind",
         "serves",
         "endpoint",
@@ -190,6 +195,7 @@ impl StoreSettings {
         "kms-key-id",
         "customer-key-file",
         "requester-pays",
+        "requests-per-second",
     ];
 
     /// Where the credentials come from, in words without any of them.
@@ -280,6 +286,7 @@ impl StoreSettings {
         } else {
             require(self.account.is_empty(), "account", "is set, but only stores of kind azure have one")?;
         }
+        require(self.requests_per_second != Some(0), "requests-per-second", "is 0: leave it out for no limit")?;
         let reached = !self.serves.is_empty() || !self.endpoint.is_empty() || is(StoreKind::Azure);
         require(reached, "serves", "is missing: name what the store serves, as in [\"s3://bucket\"]")
     }

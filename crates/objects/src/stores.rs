@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use object_store::ObjectStore;
 
@@ -12,6 +12,7 @@ use crate::connect::connect;
 use crate::connection::Connector;
 use crate::credentials::environment;
 use crate::location::{Location, Opened};
+use crate::pace::Pace;
 use crate::routes::Routes;
 use crate::settings::{NamedStores, SettingsError, StoreKind, check_named_stores};
 use crate::uri::{ParsedUri, UriError};
@@ -34,6 +35,8 @@ pub struct EnvironmentStore {
 #[derive(Clone, Debug)]
 pub struct Stores {
     opened: Arc<Mutex<HashMap<String, Opened>>>,
+    /// By the store's name, or its scheme where the environment says which it is.
+    paces: Arc<Mutex<HashMap<String, Arc<Pace>>>>,
     named: Arc<NamedStores>,
     routes: Arc<Routes>,
     silence_max: Duration,
@@ -62,7 +65,13 @@ impl Stores {
 
     fn of(named: NamedStores) -> Stores {
         let routes = Arc::new(Routes::new(&named));
-        Stores { opened: Arc::default(), named: Arc::new(named), routes, silence_max: SILENCE_MAX_DEFAULT }
+        Stores {
+            opened: Arc::default(),
+            paces: Arc::default(),
+            named: Arc::new(named),
+            routes,
+            silence_max: SILENCE_MAX_DEFAULT,
+        }
     }
 
     /// The same, where a store may be silent for so long before a request has failed. What a request takes in all is
@@ -74,8 +83,9 @@ impl Stores {
     /// The same, with a store of the caller's own in the place of the one that `uri` would open: a test sees what becomes
     /// of one that misbehaves.
     pub fn with(self, uri: &str, store: Arc<dyn ObjectStore>) -> Result<Stores, UriError> {
-        let identity = ParsedUri::parse(uri, &self.routes)?.identity();
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(identity, Opened::new(store));
+        let parsed = ParsedUri::parse(uri, &self.routes)?;
+        let opened = Opened::new(store, self.pace(&parsed));
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(parsed.identity(), opened);
         Ok(self)
     }
 
@@ -106,6 +116,15 @@ impl Stores {
         Ok(Location::new(store, parsed))
     }
 
+    fn pace(&self, parsed: &ParsedUri) -> Arc<Pace> {
+        let named = parsed.store.as_ref().and_then(|name| self.named.get(name));
+        let rate_max = named.and_then(|settings| settings.requests_per_second);
+        let key = parsed.store.as_ref().map_or(parsed.scheme.name().to_owned(), |name| format!("stores.{name}"));
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let pace = paces.entry(key).or_insert_with(|| Arc::new(Pace::new(rate_max, Instant::now())));
+        Arc::clone(pace)
+    }
+
     fn store(&self, parsed: &ParsedUri, uri: &str) -> Result<Opened, UriError> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = opened.get(&parsed.identity()) {
@@ -113,15 +132,15 @@ impl Stores {
         }
         let named = parsed.store.as_ref().and_then(|name| self.named.get(name));
         let connector = Connector { silence_max: self.silence_max };
-        let store = connect(parsed, named, connector).map_err(|source| UriError::Store {
+        let store = connect(parsed, named, connector).map_err(|cause| UriError::Store {
             uri: uri.to_owned(),
             settings: match &parsed.store {
                 Some(name) => format!("in [stores.{name}]"),
                 None => "in the environment".to_owned(),
             },
-            source,
+            cause,
         })?;
-        let store = Opened::new(store);
+        let store = Opened::new(store, self.pace(parsed));
         opened.insert(parsed.identity(), store.clone());
         Ok(store)
     }

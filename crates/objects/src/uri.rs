@@ -62,7 +62,7 @@ pub enum UriError {
     #[error(
         "the store of {uri} cannot be opened: {}; check its settings {settings}, and that the system has CA \
          certificates",
-        root_cause(source)
+        root_cause(cause)
     )]
     Store {
         /// The URI.
@@ -70,7 +70,7 @@ pub enum UriError {
         /// Where they stand.
         settings: String,
         /// What the client says.
-        source: object_store::Error,
+        cause: object_store::Error,
     },
 }
 

@@ -197,7 +197,29 @@ impl Place {
         key: &str,
         request: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.request_timeout, request).await {
+        // The time that the store's pace takes is not the store's silence.
+        self.location.turn().await;
+        let answer = self.unless_silent(key, request).await;
+        self.location.keep_pace(&answer);
+        answer
+    }
+
+    /// The next part of an answer whose request was paced when it was sent.
+    pub(crate) async fn next_part<T>(
+        &self,
+        key: &str,
+        part: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, Fault> {
+        let part = async { part.await.map_err(|source| StoreError::of(self.uri(key), &source)) };
+        self.unless_silent(key, part).await.map_err(|error| self.fault(&error))
+    }
+
+    async fn unless_silent<T>(
+        &self,
+        key: &str,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.request_timeout, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(StoreError::silent(self.uri(key), self.request_timeout)),
         }

@@ -67,7 +67,7 @@ fn check_with(scheme: Scheme, value: impl Fn(&str) -> Option<String>) -> object_
         return Ok(());
     }
     let message = format!(
-        "this process has no credentials for {place}/key: set one of {}, or {AMBIENT}=true to use those that the cloud gives this machine",
+        "this process has no credentials for {place}/key: set one of {}, or {AMBIENT}=true to use those that the cloud gives this machine, or name the store in the settings, as [stores.NAME]",
         names.join(", ")
     );
     Err(object_store::Error::Generic { store, source: message.into() })

@@ -122,3 +122,47 @@ impl<C> fmt::Debug for Watched<C> {
         formatter.debug_struct("Watched").field("path", &self.path).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::StaticCredentialProvider;
+
+    fn words(content: &str) -> Result<Provider<String>, String> {
+        match content.trim() {
+            "" => Err("it is empty".to_owned()),
+            word => Ok(Arc::new(StaticCredentialProvider::new(word.to_owned()))),
+        }
+    }
+
+    async fn until(watched: &Watched<String>, word: &str) {
+        let began = Instant::now();
+        while *watched.get_credential().await.unwrap() != word {
+            assert!(began.elapsed() < Duration::from_mins(1), "{word:?} was not read");
+            tokio::time::sleep(LOOK_EVERY / 10).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_follow_their_file_and_stay_while_it_says_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(Watched::new(file.path(), "S3", words).unwrap_err().to_string().contains("it is empty"));
+        std::fs::write(file.path(), "first").unwrap();
+        let watched = Watched::new(file.path(), "S3", words).unwrap();
+        until(&watched, "first").await;
+        std::fs::write(file.path(), "second one").unwrap();
+        until(&watched, "second one").await;
+        std::fs::write(file.path(), "").unwrap();
+        tokio::time::sleep(LOOK_EVERY * 2).await;
+        assert_eq!(*watched.get_credential().await.unwrap(), "second one");
+        std::fs::remove_file(file.path()).unwrap();
+        tokio::time::sleep(LOOK_EVERY * 2).await;
+        assert_eq!(*watched.get_credential().await.unwrap(), "second one");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Watched::new(Path::new("/nowhere/credentials"), "S3", words).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/credentials cannot be read"), "{error}");
+    }
+}

@@ -66,6 +66,7 @@ fn keys_are_those_of_the_table() {
         kms_key_id: word,
         customer_key_file: path,
         requester_pays: true,
+        requests_per_second: Some(1),
         ..StoreSettings::new(StoreKind::S3)
     };
     let table = toml::Table::try_from(&full).unwrap();

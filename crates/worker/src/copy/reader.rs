@@ -68,7 +68,7 @@ impl Reader {
                 }
                 Content::Remote { stream, breaks } => {
                     let next = async { stream.next().await.transpose() };
-                    match copier.source.call(&file.source_key, next).await {
+                    match copier.source.next_part(&file.source_key, next).await {
                         Ok(Some(chunk)) => {
                             *breaks = 0;
                             break Some(chunk);

@@ -1,0 +1,94 @@
+//! Stores that settings name: jobs between two endpoints with credentials of their own, and a store that a worker cannot open.
+
+use cluster_tests::cluster::{Cluster, submit_request};
+use cluster_tests::seaweed::Seaweed;
+use cluster_tests::{file_uri, sample, tree};
+use ferry_proto::v1::{Job, JobState, SnapshotRef, SubmitJobRequest, TargetRef};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// `first` is served by `left` by its name; `right` serves whatever a URI with its endpoint names; nobody can open `lost`.
+async fn cluster(left: &Seaweed, right: &Seaweed, folder: &Path) -> Cluster {
+    let credentials = folder.join("credentials");
+    std::fs::write(&credentials, "[copies]\naws_access_key_id = any\naws_secret_access_key = any\n").expect("written");
+    let settings = [
+        "stores.left.kind=s3".to_owned(),
+        "stores.left.serves=[\"s3://first\"]".to_owned(),
+        format!("stores.left.endpoint=http://{}", left.address()),
+        format!("stores.left.credentials-file={}", credentials.display()),
+        "stores.left.credentials-profile=copies".to_owned(),
+        "stores.right.kind=s3".to_owned(),
+        format!("stores.right.endpoint=http://{}", right.address()),
+        "stores.right.credentials-environment=RIGHT".to_owned(),
+        "stores.lost.kind=s3".to_owned(),
+        "stores.lost.serves=[\"s3://lost\"]".to_owned(),
+        "stores.lost.credentials-file=/nowhere/credentials".to_owned(),
+    ];
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let mut cluster = Cluster::prepare(3, &settings);
+    let right = [("RIGHT_ACCESS_KEY_ID", "any"), ("RIGHT_SECRET_ACCESS_KEY", "any")];
+    cluster.set_environment(right.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec());
+    cluster.start_all().await;
+    cluster.start_worker("one", 2);
+    cluster
+}
+
+async fn restored(cluster: &Cluster, source: &str, target: &str, collection_id: i64) -> Job {
+    let request = SubmitJobRequest {
+        source: Some(SnapshotRef { uri: source.to_owned() }),
+        target: Some(TargetRef { uri: target.to_owned(), collection_id, ..Default::default() }),
+        ..Default::default()
+    };
+    let job_id = cluster.submit(request).await;
+    let job = cluster.ended(job_id).await;
+    assert_eq!(job.state(), JobState::Completed, "{source} -> {target}: {job:?}");
+    assert!(job.snapshot_uri.starts_with(target), "{job:?}");
+    job
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_goes_from_one_endpoint_to_another_and_both_are_told_by_their_names() {
+    let (left, right) = (Seaweed::start(), Seaweed::start());
+    left.make_bucket("first");
+    right.make_bucket("first");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let cluster = cluster(&left, &right, folder.path()).await;
+    let up = restored(&cluster, &file_uri(&sample()), "s3://first/up", 201).await;
+    let there = format!("minio://{}/first/there", right.address());
+    let over = restored(&cluster, &up.snapshot_uri, &there, 202).await;
+    // The same bucket's name at two endpoints: what was written to one is not in the other.
+    assert!(left.keys("first", "there/").is_empty() && right.keys("first", "up/").is_empty());
+    let data = |store: &Seaweed, prefix: &str| -> BTreeSet<Vec<u8>> {
+        let keys = store.keys("first", prefix);
+        let keys = keys.iter().filter(|key| !key.starts_with(&format!("{prefix}snapshots/")));
+        keys.map(|key| store.object("first", key)).collect()
+    };
+    let expected: BTreeSet<Vec<u8>> =
+        tree::data_files(&sample()).iter().map(|file| std::fs::read(sample().join(file)).expect("readable")).collect();
+    assert_eq!(data(&left, "up/"), expected);
+    assert_eq!(data(&right, "there/"), expected);
+    let back = cluster.path("back");
+    restored(&cluster, &over.snapshot_uri, &file_uri(&back), 203).await;
+    let read_back: BTreeSet<Vec<u8>> =
+        tree::data_files(&back).iter().map(|file| std::fs::read(back.join(file)).expect("readable")).collect();
+    assert_eq!(read_back, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_needs_no_credentials_for_a_target_and_a_worker_without_them_names_the_setting() {
+    let (left, right) = (Seaweed::start(), Seaweed::start());
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let cluster = cluster(&left, &right, folder.path()).await;
+    let target = Some(TargetRef { uri: "s3://lost/to".to_owned(), collection_id: 201, ..Default::default() });
+    let request = SubmitJobRequest { target, ..submit_request(&sample(), &sample(), 201) };
+    let job_id = cluster.submit(request).await;
+    let job = cluster.ended(job_id).await;
+    assert_eq!(job.state(), JobState::Failed);
+    for words in ["/nowhere/credentials cannot be read", "[stores.lost]"] {
+        assert!(job.reason.contains(words), "{}", job.reason);
+    }
+    let target = Some(TargetRef { uri: "minio://127.0.0.9:9/b".to_owned(), collection_id: 201, ..Default::default() });
+    let refused = cluster.try_submit(SubmitJobRequest { target, ..submit_request(&sample(), &sample(), 201) }).await;
+    let refused = refused.unwrap_err();
+    assert!(refused.message().contains("127.0.0.9:9") && refused.message().contains("[stores.NAME]"), "{refused}");
+}
