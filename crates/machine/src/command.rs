@@ -250,4 +250,6 @@ pub enum FailureKind {
     Transient,
     /// The worker gives the attempt back (it drains or the job was paused): not counted.
     GivenBack,
+    /// The store is away: tried again, and counted only when that has lasted for long.
+    Outage,
 }

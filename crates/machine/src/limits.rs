@@ -47,6 +47,10 @@ pub const REQUEST_RETENTION_MS: u64 = 24 * 60 * 60 * 1_000;
 pub const BACKOFF_FIRST_MS: u64 = 500;
 /// Longest back-off of a failed attempt.
 pub const BACKOFF_MAX_MS: u64 = 60_000;
+/// An outage of a store that a task has met for this long counts its attempts from then on.
+pub const OUTAGE_MAX_MS: u64 = 3_600_000;
+/// Longest wait for the next look at a store that is away.
+pub const OUTAGE_LOOK_MS: u64 = 20_000;
 /// Highest priority; the lowest is 0.
 pub const PRIORITY_MAX: u8 = 100;
 /// Bytes of a request's hash.

@@ -202,6 +202,7 @@ fn result(manner: u16) -> TaskResult {
         1 => failed(FailureKind::Refused),
         2 => failed(FailureKind::Transient),
         3 => failed(FailureKind::GivenBack),
+        13 => failed(FailureKind::Outage),
         4 => TaskResult::Copied { segments: vec![copied(SegmentId(3))] },
         5 | 6 => TaskResult::CleanedUp,
         7 => TaskResult::Published,

@@ -18,6 +18,8 @@ pub enum Class {
     Refused,
     /// The store failed, throttled or could not be reached; try again later.
     Transient,
+    /// The store is away, or asks for fewer requests: nothing is wrong with what was asked.
+    Outage,
 }
 
 impl Class {
@@ -94,7 +96,8 @@ impl Reason {
             | Reason::Elsewhere
             | Reason::ChecksumDemanded
             | Reason::Untrusted => Class::Refused,
-            Reason::Throttled | Reason::Unreachable | Reason::Silent | Reason::Failed => Class::Transient,
+            Reason::Throttled | Reason::Unreachable | Reason::Silent => Class::Outage,
+            Reason::Failed => Class::Transient,
         }
     }
 
@@ -225,6 +228,8 @@ impl StoreError {
     pub fn class(&self) -> Class {
         match self {
             StoreError::Key(_) | StoreError::Missing { .. } | StoreError::TooLarge { .. } => Class::Permanent,
+            // Its own failure, whatever it was asked for.
+            StoreError::Answer { reason: Reason::Failed, said, .. } if said.status >= Some(500) => Class::Outage,
             StoreError::Answer { reason, .. } => reason.class(),
         }
     }

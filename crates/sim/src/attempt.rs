@@ -118,6 +118,7 @@ impl World {
         let (kind, name) = match self.random.next() % 4 {
             0 => (FailureKind::Refused, "credentials refused"),
             1 => (FailureKind::GivenBack, "given back"),
+            2 => (FailureKind::Outage, "the store is away"),
             _ => (FailureKind::Transient, "store throttles"),
         };
         self.count("fault: attempt fails");

@@ -394,6 +394,7 @@ fn outcome_name(outcome: &Outcome) -> &'static str {
             FailureKind::Refused => "refused",
             FailureKind::Transient => "transient",
             FailureKind::GivenBack => "given_back",
+            FailureKind::Outage => "outage",
             FailureKind::Unspecified => "unspecified",
         },
     }

@@ -17,6 +17,9 @@ pub(crate) enum Fault {
     /// A retry may help.
     #[error("{0}")]
     Transient(String),
+    /// The store is away, or asks for fewer requests: nothing is wrong with the attempt.
+    #[error("{0}")]
+    Outage(String),
     /// The attempt lost its permission to write; that is not a failure to report.
     #[error("the attempt was stopped")]
     Stopped,
@@ -38,6 +41,7 @@ impl Fault {
             Class::Permanent => Fault::Permanent(reason),
             Class::Refused => Fault::Refused(reason),
             Class::Transient => Fault::Transient(reason),
+            Class::Outage => Fault::Outage(reason),
         }
     }
 
@@ -47,6 +51,11 @@ impl Fault {
             StoreError::Missing { .. } if side == Side::Target => Fault::Transient(error.to_string()),
             _ => Fault::of_class(error.class(), error.to_string()),
         }
+    }
+
+    /// Whether the same may succeed when it is tried again.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Fault::Transient(_) | Fault::Outage(_))
     }
 
     /// What an error of a local folder means on that side.
@@ -66,6 +75,7 @@ impl Fault {
             Fault::Permanent(reason) => (FailureKind::Permanent, reason),
             Fault::Refused(reason) => (FailureKind::Refused, reason),
             Fault::Transient(reason) => (FailureKind::Transient, reason),
+            Fault::Outage(reason) => (FailureKind::Outage, reason),
             Fault::Stopped => return None,
         };
         Some(Failure { kind: kind.into(), reason: reason.clone() })

@@ -317,12 +317,12 @@ where
     loop {
         permit.check()?;
         match work().await {
-            Err(Fault::Transient(reason)) => match pauses.next() {
+            Err(fault) if fault.may_pass() => match pauses.next() {
                 Some(pause) => {
-                    tracing::debug!(%reason, ?pause, "trying again");
+                    tracing::debug!(%fault, ?pause, "trying again");
                     permit.unless_ended(tokio::time::sleep(pause)).await?;
                 }
-                None => return Err(Fault::Transient(reason)),
+                None => return Err(fault),
             },
             done => return done,
         }

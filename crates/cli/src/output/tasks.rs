@@ -111,6 +111,7 @@ fn attempt_end(end: AttemptEnd) -> &'static str {
         AttemptEnd::Refused => "refused",
         AttemptEnd::Transient => "failed",
         AttemptEnd::GivenBack => "given back",
+        AttemptEnd::Outage => "store away",
         AttemptEnd::Stopped => "stopped",
         AttemptEnd::Lost => "lost",
     }

@@ -169,7 +169,12 @@ fn end_work(desk: &mut Desk<'_>, job: &mut Job, task: &mut Task, ending: &Ending
             let at = desk.now.at.plus(backoff_ms(task.id, task.attempt, task.failures.saturating_add(1)));
             Ok(retry(desk, job, task, reason, at))
         }
-        Ending::Failed(FailureKind::Transient, reason, _) => {
+        Ending::Failed(FailureKind::Outage, reason, _) if is_young(task, desk.now.at) => {
+            task.last_error = validate::reason(reason);
+            task.queued_at = Some(desk.now.at.plus(look_again_ms(task)));
+            Ok(Verdict::None)
+        }
+        Ending::Failed(FailureKind::Transient | FailureKind::Outage, reason, _) => {
             let at = desk.now.at.plus(backoff_ms(task.id, task.attempt, task.failures.saturating_add(1)));
             Ok(retry(desk, job, task, reason, at))
         }
@@ -215,8 +220,12 @@ fn end_clean_up(desk: &Desk<'_>, job: &Job, task: &mut Task, ending: &Ending<'_>
         }
         Ending::CleanedUp => task.clean_up = CleanUp::Done,
         Ending::Stopped | Ending::Failed(FailureKind::GivenBack, ..) => task.queued_at = Some(now.max(job.quiet_at)),
+        Ending::Failed(FailureKind::Outage, reason, _) if is_young(task, now) => {
+            task.last_error = validate::reason(reason);
+            task.queued_at = Some(now.plus(look_again_ms(task)).max(job.quiet_at));
+        }
         Ending::Failed(
-            kind @ (FailureKind::Permanent | FailureKind::Refused | FailureKind::Transient),
+            kind @ (FailureKind::Permanent | FailureKind::Refused | FailureKind::Transient | FailureKind::Outage),
             reason,
             worker,
         ) => {
@@ -241,6 +250,17 @@ fn retry_clean_up(job: &Job, task: &mut Task, reason: &str, at: Time) {
     } else {
         task.clean_up = CleanUp::LeftOver;
     }
+}
+
+/// An outage that has not lasted for long costs no attempt: nothing is wrong with the task.
+fn is_young(task: &Task, now: Time) -> bool {
+    history::outage_since(task).is_none_or(|since| now < since.plus(limits::OUTAGE_MAX_MS))
+}
+
+/// Tasks of a store that comes back do not come back together.
+fn look_again_ms(task: &Task) -> u64 {
+    let half = limits::OUTAGE_LOOK_MS / 2;
+    half + mixed(task.id.0.cast_unsigned() ^ (u64::from(task.attempt) << 48)) % (half + 1)
 }
 
 fn lost(name: &str) -> String {

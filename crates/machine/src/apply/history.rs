@@ -6,13 +6,17 @@ use crate::command::FailureKind;
 use crate::derive;
 use crate::limits;
 use crate::row::{AttemptEnd, EndedAttempt, Task};
-use crate::time::Stamp;
+use crate::time::{Stamp, Time};
 
 /// Adds the attempt that `old` has leased to what `task` remembers. `over`: its job had ended, so its result counts for
 /// nothing.
 pub(super) fn remember(old: &Task, task: &mut Task, ending: &Ending<'_>, over: bool, now: Stamp) {
     let Some(lease) = old.lease else { return };
     let (end, error) = told(ending, over);
+    if end == AttemptEnd::Outage && outages(task) > 1 {
+        // An outage may take hundreds of looks: its first one says since when, its last one why.
+        task.attempts.pop();
+    }
     task.attempts.push(EndedAttempt {
         number: lease.attempt,
         worker: lease.worker,
@@ -24,6 +28,17 @@ pub(super) fn remember(old: &Task, task: &mut Task, ending: &Ending<'_>, over: b
     });
     let forgotten = task.attempts.len().saturating_sub(limits::ATTEMPTS_KEPT_PER_TASK);
     task.attempts.drain(..forgotten);
+}
+
+/// How many of the last attempts that are remembered met an outage, one after the other.
+fn outages(task: &Task) -> usize {
+    task.attempts.iter().rev().take_while(|attempt| attempt.end == AttemptEnd::Outage).count()
+}
+
+/// Since when the task's attempts have met an outage, one after the other; `None` when the last one met none.
+pub(super) fn outage_since(task: &Task) -> Option<Time> {
+    let first = task.attempts.len() - outages(task);
+    task.attempts.get(first).map(|attempt| attempt.ended.at)
 }
 
 fn told(ending: &Ending<'_>, over: bool) -> (AttemptEnd, String) {
@@ -38,6 +53,7 @@ fn told(ending: &Ending<'_>, over: bool) -> (AttemptEnd, String) {
         Ending::Failed(FailureKind::Permanent, reason, _) => (AttemptEnd::Permanent, (*reason).to_owned()),
         Ending::Failed(FailureKind::Refused, reason, _) => (AttemptEnd::Refused, (*reason).to_owned()),
         Ending::Failed(FailureKind::Transient, reason, _) => (AttemptEnd::Transient, (*reason).to_owned()),
+        Ending::Failed(FailureKind::Outage, reason, _) => (AttemptEnd::Outage, (*reason).to_owned()),
         Ending::Failed(FailureKind::GivenBack, reason, _) => (AttemptEnd::GivenBack, (*reason).to_owned()),
         Ending::Lost { name, .. } => (AttemptEnd::Lost, format!("worker {name} was lost or started anew")),
     }

@@ -61,6 +61,7 @@ fn paused_by(read: &dyn Read, job: &Job) -> PausedBy {
             | AttemptEnd::Published
             | AttemptEnd::CleanedUp
             | AttemptEnd::GivenBack
+            | AttemptEnd::Outage
             | AttemptEnd::Stopped,
         )
         | None => PausedBy::ExhaustedAttempts(id),

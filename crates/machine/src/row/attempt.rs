@@ -63,6 +63,8 @@ pub enum AttemptEnd {
     Transient,
     /// Its worker gave it back, because it ends or has no slot; not counted.
     GivenBack,
+    /// Its store was away; not counted while that is not for long. Of several in a row the first and the last are kept.
+    Outage,
     /// It was stopped, because its job is over or nothing ran for it; not counted.
     Stopped,
     /// Its worker was lost or started anew.

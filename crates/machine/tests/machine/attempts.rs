@@ -98,3 +98,74 @@ fn a_task_forgets_its_oldest_attempts_and_cuts_long_errors() {
     assert_eq!(numbers, (4..=kept + 3).collect::<Vec<_>>());
     assert!(told(&story, task).iter().all(|attempt| attempt.4.len() == limits::ATTEMPT_ERROR_BYTES_MAX));
 }
+
+/// The task's attempts meet an outage for so long, a look after the other.
+fn away(story: &mut Story, for_ms: u64) -> TaskId {
+    let until = story.now_ms + for_ms;
+    let mut task = TaskId(0);
+    while story.now_ms < until {
+        let lease = story.lead()[0];
+        task = lease.task;
+        story.fail(lease, FailureKind::Outage, &format!("the store is away at {}", story.now_ms));
+        story.wait(limits::OUTAGE_LOOK_MS);
+    }
+    task
+}
+
+#[test]
+fn a_store_that_is_away_for_an_hour_costs_no_attempt_and_its_first_and_last_look_are_remembered() {
+    let mut story = Story::new();
+    story.worker("w", 1);
+    let job = story.submit_with("r", 1, |spec| {
+        spec.options.attempts_max = 2;
+        spec.options.timeout_ms = None;
+    });
+    let began = story.now_ms;
+    let task = away(&mut story, limits::OUTAGE_MAX_MS - limits::OUTAGE_LOOK_MS);
+    let row = story.task(task);
+    assert_eq!((row.failures, story.state(job)), (0, Some(State::Executing)));
+    assert!(row.attempt > 100, "it was looked at all the time: {}", row.attempt);
+    let ends: Vec<_> = row.attempts.iter().map(|attempt| (attempt.end, attempt.number)).collect();
+    assert_eq!(ends, [(AttemptEnd::Outage, 1), (AttemptEnd::Outage, row.attempt)]);
+    assert_eq!(row.attempts[0].error, format!("the store is away at {began}"));
+    // Whatever else it meets ends the outage: the next one has its own hour.
+    let lease = story.lead()[0];
+    story.fail(lease, FailureKind::Transient, "it answers, and breaks off");
+    story.wait(limits::BACKOFF_MAX_MS);
+    away(&mut story, limits::OUTAGE_MAX_MS / 2);
+    assert_eq!(story.task(task).failures, 1);
+    let lease = story.lead()[0];
+    story.copy(lease);
+    story.publish(job);
+    assert_eq!(story.state(job), Some(State::Completed));
+}
+
+#[test]
+fn a_store_that_stays_away_uses_the_attempts_up_in_the_end() {
+    let mut story = Story::new();
+    story.worker("w", 1);
+    let job = story.submit_with("r", 1, |spec| {
+        spec.options.attempts_max = 1;
+        spec.options.timeout_ms = None;
+    });
+    away(&mut story, limits::OUTAGE_MAX_MS + limits::OUTAGE_LOOK_MS);
+    assert_eq!(story.state(job), Some(State::Failed));
+}
+
+#[test]
+fn a_clean_up_waits_for_a_store_that_is_away_too() {
+    let mut story = Story::new();
+    story.worker("w", 1);
+    let job = story.submit_with("r", 1, |spec| spec.options.attempts_max = 1);
+    let copy = story.lead()[0];
+    story.claim(copy);
+    story.ok(Command::CancelJob { job });
+    let late = story.copied(copy);
+    story.ok(late);
+    story.wait(WRITES_FOR_MS);
+    let task = away(&mut story, limits::OUTAGE_MAX_MS / 2);
+    assert_eq!(story.task(task).failures, 0);
+    let clean_up = story.lead()[0];
+    story.clean(clean_up);
+    assert_eq!(story.task(task).attempts.last().map(|attempt| attempt.end), Some(AttemptEnd::CleanedUp));
+}

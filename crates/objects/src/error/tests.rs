@@ -138,6 +138,7 @@ fn the_table_of_errors_is_in_the_guide() {
             Class::Permanent => "nobody",
             Class::Refused => "each other worker once",
             Class::Transient => "the worker, then others, with pauses",
+            Class::Outage => "the worker, then others, with pauses; for an hour no attempt counts",
         };
         let codes = match reason.codes() {
             [] => "-".to_owned(),

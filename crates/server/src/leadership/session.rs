@@ -362,6 +362,7 @@ fn failure_kind(kind: v1::FailureKind) -> FailureKind {
         v1::FailureKind::Permanent => FailureKind::Permanent,
         v1::FailureKind::Refused => FailureKind::Refused,
         v1::FailureKind::GivenBack => FailureKind::GivenBack,
+        v1::FailureKind::Outage => FailureKind::Outage,
         v1::FailureKind::Transient | v1::FailureKind::Unspecified => FailureKind::Transient,
     }
 }

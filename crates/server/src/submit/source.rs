@@ -194,7 +194,7 @@ fn store_code(error: &StoreError) -> Code {
             Class::Permanent => Code::InvalidArgument,
             // Not the caller's credentials, but this node's.
             Class::Refused => Code::FailedPrecondition,
-            Class::Transient => Code::Unavailable,
+            Class::Transient | Class::Outage => Code::Unavailable,
         },
     }
 }

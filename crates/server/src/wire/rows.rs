@@ -62,6 +62,7 @@ fn ended_attempt(read: &dyn Read, attempt: &EndedAttempt) -> v1::EndedAttempt {
         AttemptEnd::Refused => v1::AttemptEnd::Refused,
         AttemptEnd::Transient => v1::AttemptEnd::Transient,
         AttemptEnd::GivenBack => v1::AttemptEnd::GivenBack,
+        AttemptEnd::Outage => v1::AttemptEnd::Outage,
         AttemptEnd::Stopped => v1::AttemptEnd::Stopped,
         AttemptEnd::Lost => v1::AttemptEnd::Lost,
     };

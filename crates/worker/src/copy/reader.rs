@@ -91,7 +91,7 @@ impl Reader {
     /// Asks for the rest of the same version; where the store cannot say which version it gives, nothing is read on.
     async fn read_on(&mut self, copier: &Copier, file: &FileCopy, broken: Fault) -> Result<(), Fault> {
         let Content::Remote { stream, breaks } = &mut self.content else { return Err(broken) };
-        let can = matches!(broken, Fault::Transient(_)) && file.source.entity_tag().is_some() && *breaks < BREAKS_MAX;
+        let can = broken.may_pass() && file.source.entity_tag().is_some() && *breaks < BREAKS_MAX;
         if !can {
             return Err(broken);
         }
@@ -107,8 +107,8 @@ impl Reader {
             }
             Ok(None) => return Err(copier.written_to(file)),
             // The stream that broke is over: the next look at it counts as one more break.
-            Err(Fault::Transient(reason)) => {
-                tracing::debug!(%reason, "reading on failed");
+            Err(fault) if fault.may_pass() => {
+                tracing::debug!(%fault, "reading on failed");
                 *stream = futures::stream::empty().boxed();
             }
             Err(fault) => return Err(fault),

@@ -100,6 +100,7 @@ fn task_result(result: WireResult) -> Result<TaskResult, CodecError> {
                 Ok(wire::FailureKind::Refused) => FailureKind::Refused,
                 Ok(wire::FailureKind::Transient) => FailureKind::Transient,
                 Ok(wire::FailureKind::GivenBack) => FailureKind::GivenBack,
+                Ok(wire::FailureKind::Outage) => FailureKind::Outage,
                 Ok(wire::FailureKind::Unspecified) | Err(_) => {
                     return Err(CodecError::Field { what: WHAT, field: "kind of failure" });
                 }

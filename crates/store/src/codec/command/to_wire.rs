@@ -98,6 +98,7 @@ fn task_result(result: &TaskResult) -> WireResult {
                 FailureKind::Refused => wire::FailureKind::Refused,
                 FailureKind::Transient => wire::FailureKind::Transient,
                 FailureKind::GivenBack => wire::FailureKind::GivenBack,
+                FailureKind::Outage => wire::FailureKind::Outage,
             };
             WireResult::Failed(wire::FailedResult { kind: kind.into(), reason: reason.clone() })
         }

@@ -35,6 +35,7 @@ pub(super) fn ended_to_wire(attempt: EndedAttempt) -> wire::EndedAttempt {
         AttemptEnd::Refused => wire::AttemptEnd::Refused,
         AttemptEnd::Transient => wire::AttemptEnd::Transient,
         AttemptEnd::GivenBack => wire::AttemptEnd::GivenBack,
+        AttemptEnd::Outage => wire::AttemptEnd::Outage,
         AttemptEnd::Stopped => wire::AttemptEnd::Stopped,
         AttemptEnd::Lost => wire::AttemptEnd::Lost,
     };
@@ -76,6 +77,7 @@ pub(super) fn ended_from_wire(attempt: wire::EndedAttempt) -> Result<EndedAttemp
             Ok(wire::AttemptEnd::Refused) => AttemptEnd::Refused,
             Ok(wire::AttemptEnd::Transient) => AttemptEnd::Transient,
             Ok(wire::AttemptEnd::GivenBack) => AttemptEnd::GivenBack,
+            Ok(wire::AttemptEnd::Outage) => AttemptEnd::Outage,
             Ok(wire::AttemptEnd::Stopped) => AttemptEnd::Stopped,
             Ok(wire::AttemptEnd::Lost) => AttemptEnd::Lost,
             Ok(wire::AttemptEnd::Unspecified) | Err(_) => {
