@@ -35,6 +35,8 @@ pub const PARTITIONS_PER_JOB_MAX: usize = 4_096;
 pub const REASON_BYTES_MAX: usize = 2_048;
 /// Jobs that are looked at to say which one goes before another.
 pub const JOBS_EXPLAINED_MAX: usize = 1_000;
+/// Tasks that are looked at for a failed attempt to tell of.
+pub const TASKS_EXPLAINED_MAX: usize = 1_000;
 /// Attempts that ended which one task remembers; older ones are forgotten.
 pub const ATTEMPTS_KEPT_PER_TASK: usize = 10;
 /// Bytes of the error kept with an attempt that ended; longer ones are cut.

@@ -2,6 +2,7 @@
 
 use crate::output::{self, note};
 use crate::shutdown;
+use crate::stores::StoreOptions;
 use anyhow::Context;
 use clap::Args;
 use ferry_client::{Client, Options};
@@ -33,6 +34,8 @@ pub(crate) struct Dev {
     /// The first node's port, the others' follow; 0: free ones.
     #[arg(long, value_name = "PORT", default_value_t = 7401, value_parser = clap::value_parser!(u16).range(..=65000))]
     port: u16,
+    #[command(flatten)]
+    stores: StoreOptions,
 }
 
 impl Dev {
@@ -73,6 +76,7 @@ struct Cluster {
 
 impl Cluster {
     async fn start(dev: &Dev, dir: &Path) -> anyhow::Result<Self> {
+        let stores = dev.stores.named()?;
         let mut sockets = Vec::new();
         for index in 0..dev.nodes {
             let port = if dev.port == 0 { 0 } else { dev.port + index };
@@ -89,7 +93,7 @@ impl Cluster {
             stop: watch::channel(false).0,
         };
         for (id, sockets) in (1..).zip(sockets) {
-            let config = node_config(id, dir, &cluster.endpoints)?;
+            let config = Config { stores: stores.clone(), ..node_config(id, dir, &cluster.endpoints)? };
             let server = Server::start_on(config, sockets).await.with_context(|| format!("node {id}"))?;
             cluster.admin_addresses.push(server.admin_address());
             cluster.servers.push(server);
@@ -98,6 +102,7 @@ impl Cluster {
             let config = ferry_worker::Config {
                 endpoints: cluster.endpoints.clone(),
                 name: format!("worker-{number}"),
+                stores: stores.clone(),
                 ..ferry_worker::Config::default()
             };
             let mut stop = cluster.stop.subscribe();

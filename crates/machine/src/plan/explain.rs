@@ -4,7 +4,7 @@ use super::dispatch::Workers;
 use super::heads::Heads;
 use super::{Connected, Explanation, PausedBy, WaitingOn};
 use crate::derive;
-use crate::id::JobId;
+use crate::id::{JobId, TaskId};
 use crate::key::Key;
 use crate::limits;
 use crate::read;
@@ -33,8 +33,22 @@ pub fn explain(read: &dyn Read, id: JobId, now: Time, connected: &[Connected]) -
         running: job.counts.tasks_leased,
         holds_targets: !derive::gave_up_targets(&job, now),
         error: task.map(|task| task.last_error).unwrap_or_default(),
+        failed: matches!(waiting, WaitingOn::Attempts { .. }).then(|| failed(read, &job, connected)).flatten(),
         waiting,
     })
+}
+
+/// Of the tasks of a job that run or wait, the one whose last attempt failed most recently.
+fn failed(read: &dyn Read, job: &Job, connected: &[Connected]) -> Option<(TaskId, String)> {
+    let leased = connected.iter().flat_map(|it| view::assigned_tasks(read, it.worker));
+    let queued = read::queue(read, job.id, Time(0), limits::TASKS_EXPLAINED_MAX);
+    let queued = queued.into_iter().filter_map(|(_, task)| read::task(read, task));
+    let open = leased.filter(|task| task.job == job.id).take(limits::TASKS_EXPLAINED_MAX).chain(queued);
+    let ended = open.filter(|task| !task.last_error.is_empty()).filter_map(|task| {
+        let last = task.attempts.last()?;
+        Some((last.ended.at, task.id, task.last_error))
+    });
+    ended.max_by_key(|(at, task, _)| (*at, *task)).map(|(_, task, error)| (task, error))
 }
 
 fn explain_copy(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) -> WaitingOn {

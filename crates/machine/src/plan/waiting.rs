@@ -100,6 +100,8 @@ pub struct Explanation {
     pub holds_targets: bool,
     /// Why the last attempt of the task that it waits for failed; empty where it waits for none.
     pub error: String,
+    /// While attempts run: a task whose last attempt failed, and why. The next one may be among those that run.
+    pub failed: Option<(TaskId, String)>,
 }
 
 impl WaitingOn {
@@ -203,7 +205,10 @@ impl Explanation {
             }
             WaitingOn::Turn { behind: None } => "it is next: the leader is about to hand out its tasks".to_owned(),
             WaitingOn::Turn { behind: Some(job) } => format!("job {job} is before it: wait, or raise its priority"),
-            WaitingOn::Attempts { running } => format!("nothing: {} under way", counted(*running, "attempt")),
+            WaitingOn::Attempts { running } => {
+                let failed = self.failed.as_ref().map(|(task, error)| format!("; task {task} failed before: {error}"));
+                format!("nothing: {} under way{}", counted(*running, "attempt"), failed.unwrap_or_default())
+            }
             WaitingOn::Stopping { running } => {
                 format!("it has ended; {} still to stop", counted(*running, "attempt"))
             }

@@ -111,6 +111,23 @@ fn a_job_whose_tasks_wait_to_be_tried_again_is_before_nobody() {
 }
 
 #[test]
+fn a_failed_attempt_is_told_of_while_the_next_one_runs() {
+    let mut story = Story::new();
+    story.worker("w", 2);
+    let job = story.submit_with("r", 2, |spec| spec.options.segments_per_task_max = 1);
+    let leases = story.lead();
+    assert_eq!(story.explain(job), "nothing: 2 attempts under way");
+    story.fail(leases[0], FailureKind::Outage, "the store is away");
+    let told = format!("task {} failed before: the store is away", leases[0].task);
+    assert_eq!(story.explain(job), format!("nothing: 1 attempt under way; {told}"), "it waits to be tried again");
+    story.wait(limits::OUTAGE_LOOK_MS);
+    let again = story.lead()[0];
+    assert_eq!(story.explain(job), format!("nothing: 2 attempts under way; {told}"), "it is tried again");
+    story.copy(again);
+    assert_eq!(story.explain(job), "nothing: 1 attempt under way");
+}
+
+#[test]
 fn a_busy_worker_that_drains_is_none_to_wait_for() {
     let mut story = Story::new();
     let worker = story.worker("w", 1);

@@ -6,6 +6,7 @@ use ferry_proto::v1;
 /// An explanation at a moment of the leader's wall clock.
 pub(crate) fn explanation(job: v1::Job, explanation: &Explanation, wall_ms: u64) -> v1::ExplainJobResponse {
     let waiting = &explanation.waiting;
+    let failed = explanation.failed.as_ref();
     let remaining_ms = waiting.until().map(|until| until.since(explanation.now));
     v1::ExplainJobResponse {
         job: Some(job),
@@ -18,8 +19,8 @@ pub(crate) fn explanation(job: v1::Job, explanation: &Explanation, wall_ms: u64)
         remaining_tasks: remaining_tasks(waiting),
         clean_up_waiting_on: clean_up_waiting_on(waiting).into(),
         paused_by: paused_by(waiting).into(),
-        task_id: waiting.task().map_or(0, |task| task.0),
-        error: explanation.error.clone(),
+        task_id: waiting.task().or(failed.map(|(task, _)| *task)).map_or(0, |task| task.0),
+        error: failed.map_or(&explanation.error, |(_, error)| error).clone(),
         draining_workers: draining_workers(waiting),
         holds_targets: explanation.holds_targets,
     }
