@@ -7,8 +7,10 @@ use http::StatusCode;
 use http::header::LOCATION;
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
+
+use crate::broken::note_broken;
 
 /// The header in which S3 names the region of a bucket.
 const REGION: &str = "x-amz-bucket-region";
@@ -36,7 +38,11 @@ struct Requests {
 #[async_trait]
 impl HttpService for Requests {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.client.execute(request).await.map(with_region)
+        let answer = self.client.execute(request).await;
+        if answer.as_ref().is_err_and(|error| error.kind() != HttpErrorKind::Connect) {
+            note_broken();
+        }
+        answer.map(with_region)
     }
 }
 

@@ -32,6 +32,10 @@ pub struct Config {
     /// clean-up waits: they refuse the worker otherwise.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
+    /// How long a remote store may still carry out a request that got no answer; not longer than the nodes'
+    /// `leadership.late-writes`. A clean-up of what such a request may write is done only if it began after that.
+    #[serde(with = "humantime_serde")]
+    pub late_writes: Duration,
     /// How long a worker that is told to end waits for its attempts to stop and be given back.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
@@ -53,6 +57,7 @@ impl Default for Config {
             labels: BTreeMap::new(),
             bandwidth_per_second: ByteSize(0),
             request_timeout: Duration::from_secs(30),
+            late_writes: Duration::from_mins(10),
             shutdown_timeout: Duration::from_secs(10),
             admin_listen: None,
             files_per_task: 8,
@@ -87,13 +92,14 @@ pub enum ConfigError {
 
 impl Config {
     /// Every option's key.
-    pub const KEYS: [&'static str; 10] = [
+    pub const KEYS: [&'static str; 11] = [
         "endpoints",
         "name",
         "slots",
         "labels",
         "bandwidth-per-second",
         "request-timeout",
+        "late-writes",
         "shutdown-timeout",
         "admin-listen",
         "files-per-task",
@@ -142,6 +148,11 @@ impl Config {
         require(self.files_per_task > 0, "files-per-task", "is 0: at least one file has to be copied at a time")?;
         require(!self.request_timeout.is_zero(), "request-timeout", "is 0: no request could succeed")
     }
+}
+
+/// Whole milliseconds of a duration, or the most there are.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn require(holds: bool, key: &'static str, fault: &str) -> Result<(), ConfigError> {

@@ -20,6 +20,7 @@ mod place;
 mod plan;
 mod run;
 mod session;
+mod writes;
 
 pub use config::{Config, ConfigError};
 pub use run::{RunError, run};
