@@ -47,8 +47,8 @@ pub enum Bug {
     LastFileSkipped,
     /// A clean-up leaves the first file of a task. Cancels among running copies; a file of a Canceled job is left.
     CleanUpForgetsFile,
-    /// A clean-up is done although a store may still carry out what an attempt gave up. A store that is slow or away; an
-    /// object of a job whose clean-up is done.
+    /// A clean-up is done although a store may still carry out what an attempt gave up. A remote store that
+    /// is slow or away; an object of a job whose clean-up is done.
     LateWritesIgnored,
     /// An installed checkpoint lacks its last segment. A follower that lags behind the log, or is wiped; the rows of the nodes
     /// differ.

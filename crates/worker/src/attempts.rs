@@ -3,6 +3,8 @@
 
 mod given_up;
 mod messages;
+#[cfg(test)]
+mod tests;
 
 use crate::attempt::{Key, News, Report, Reports, Runner};
 use crate::bandwidth::Limits;

@@ -11,6 +11,8 @@ mod bandwidth;
 mod config;
 mod copy;
 mod failure;
+#[cfg(test)]
+mod late_store;
 mod leader;
 mod lease;
 mod link;
