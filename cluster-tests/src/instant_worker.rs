@@ -174,7 +174,7 @@ impl Session {
             }
             Hear::Drop(v1::Drop { attempt: Some(attempt) }) => {
                 runs.remove(&(attempt.task_id, attempt.attempt));
-                self.send(Say::Dropped(v1::Dropped { attempt: Some(attempt) })).await;
+                self.send(Say::Dropped(v1::Dropped { attempt: Some(attempt), writes_for_ms: 0 })).await;
             }
             Hear::Acknowledged(_)
             | Hear::Drop(_)
@@ -196,7 +196,7 @@ impl Session {
     }
 
     async fn result(&self, attempt: v1::Attempt, outcome: v1::result::Outcome) {
-        self.send(Say::Result(v1::Result { attempt: Some(attempt), outcome: Some(outcome) })).await;
+        self.send(Say::Result(v1::Result { attempt: Some(attempt), outcome: Some(outcome), writes_for_ms: 0 })).await;
     }
 
     /// A session that has ended is noticed where it is heard.

@@ -31,6 +31,9 @@ const MINUTES: f64 = 1.0;
 const MINUTES_OF_FILES: f64 = 0.4;
 const CONTROL_MINUTES: f64 = 2.0;
 
+/// No run can catch it yet, because its workers write to no remote store; the simulation catches it.
+const NOT_IN_A_RUN: Bug = Bug::LateWritesIgnored;
+
 /// What is to be proven.
 #[derive(Debug, Clone)]
 pub struct Proof {
@@ -111,6 +114,7 @@ fn faults(bug: Bug) -> &'static [Nemesis] {
         | Bug::EarlyPublication
         | Bug::LastFileSkipped
         | Bug::CleanUpForgetsFile
+        | Bug::LateWritesIgnored
         | Bug::WatchMissesEnd
         | Bug::TargetLockIgnored => &[Nemesis::KillFollower],
     }
@@ -123,7 +127,8 @@ fn faults(bug: Bug) -> &'static [Nemesis] {
 pub fn prove(proof: &Proof) -> Result<bool, Trouble> {
     check_build()?;
     let all = proof.bugs.is_empty();
-    let bugs = if all { Bug::ALL.to_vec() } else { proof.bugs.clone() };
+    let in_a_run = || Bug::ALL.into_iter().filter(|bug| *bug != NOT_IN_A_RUN);
+    let bugs = if all { in_a_run().collect() } else { proof.bugs.clone() };
     let mut rows = Vec::new();
     for bug in bugs {
         rows.push(with_bug(proof, bug)?);

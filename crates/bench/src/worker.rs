@@ -220,7 +220,7 @@ fn result(assign: &v1::Assign) -> v1::Result {
             v1::result::Outcome::Copied(v1::Copied { segments: assign.id_mappings.iter().map(copied).collect() })
         }
     };
-    v1::Result { attempt: assign.attempt, outcome: Some(outcome) }
+    v1::Result { attempt: assign.attempt, outcome: Some(outcome), writes_for_ms: 0 }
 }
 
 fn task_of(attempt: Option<v1::Attempt>) -> i64 {

@@ -57,11 +57,16 @@ pub enum Command {
         lease: LeaseRef,
         /// How.
         result: TaskResult,
+        /// Longest time the store may still carry out what the attempt sent and gave up, in milliseconds; zero only where
+        /// each request was answered.
+        writes_for_ms: u64,
     },
     /// An attempt ended without a result: its worker acknowledged a drop, or never knew the attempt.
     ReleaseTask {
         /// Which attempt.
         lease: LeaseRef,
+        /// As in `ReportTask`.
+        writes_for_ms: u64,
     },
     /// A worker, or a new incarnation of one, is here.
     RegisterWorker {
@@ -76,6 +81,8 @@ pub enum Command {
         /// Longest time an incarnation that this one replaces may still write, in milliseconds: its lease and one
         /// request.
         writes_for_ms: u64,
+        /// Longest time a remote store may carry out a request after its caller gave it up, in milliseconds.
+        late_writes_ms: u64,
     },
     /// A worker's lease ended; what it had is released in pages.
     LoseWorker {
@@ -85,6 +92,8 @@ pub enum Command {
         incarnation: u64,
         /// Longest time an attempt of it may still write, in milliseconds: one request, for its lease has ended.
         writes_for_ms: u64,
+        /// As in `RegisterWorker`.
+        late_writes_ms: u64,
     },
     /// The next page of a lost or returning worker's assignments is released.
     ReleaseWorker {
@@ -92,6 +101,8 @@ pub enum Command {
         worker: WorkerId,
         /// As in `RegisterWorker`: what a returning worker has left is that of the incarnation it replaces.
         writes_for_ms: u64,
+        /// As in `RegisterWorker`.
+        late_writes_ms: u64,
     },
     /// A worker gets nothing new, or gets tasks again.
     DrainWorker {

@@ -82,6 +82,11 @@ pub(crate) fn at_rest(job: &Job) -> bool {
     ended(job).is_some() && job.settle == Settle::Done && job.clean_up_remaining == 0 && job.counts.tasks_leased == 0
 }
 
+/// Whether a job's target is in a store that may carry out a request after its caller gave it up.
+pub(crate) fn writes_remotely(spec: &JobSpec) -> bool {
+    !["file://", "memory://"].iter().any(|scheme| spec.target_uri.starts_with(scheme))
+}
+
 /// Whether a job has ended and none of its targets ever becomes visible.
 pub(crate) fn never_completes(job: &Job) -> bool {
     match job.state {

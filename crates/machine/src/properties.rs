@@ -187,7 +187,8 @@ proptest! {
 fn end_all(rows: &mut Memory, now: Time) {
     let now = Stamp { at: now, wall_ms: 0 };
     for worker in view::list_workers(rows, WorkerId(0), 100).items {
-        let lose = Command::LoseWorker { worker: worker.id, incarnation: worker.incarnation, writes_for_ms: 1 };
+        let (worker, incarnation) = (worker.id, worker.incarnation);
+        let lose = Command::LoseWorker { worker, incarnation, writes_for_ms: 1, late_writes_ms: 5 };
         let revision = next_revision(rows);
         apply(rows, &lose, now, revision).expect("a known worker can be lost");
     }
@@ -207,6 +208,7 @@ fn lead(rows: &mut Memory, now: Time) -> Result<Option<Time>, TestCaseError> {
         slots: 3,
         labels: BTreeMap::new(),
         writes_for_ms: 1,
+        late_writes_ms: 5,
     };
     let stamp = Stamp { at: now, wall_ms: 0 };
     let revision = next_revision(rows);
@@ -214,7 +216,8 @@ fn lead(rows: &mut Memory, now: Time) -> Result<Option<Time>, TestCaseError> {
         return Err(TestCaseError::fail("the worker cannot register"));
     };
     let planned = plan(rows, now, &Policy::default(), &[Connected { worker, incarnation: now.0, slots_free: 3 }]);
-    let reports = |lease: &LeaseRef| Command::ReportTask { lease: *lease, result: TaskResult::CleanedUp };
+    let result = TaskResult::CleanedUp;
+    let reports = |lease: &LeaseRef| Command::ReportTask { lease: *lease, result: result.clone(), writes_for_ms: 0 };
     let attempts = planned.assignments.iter().flat_map(|lease| [Command::AssignTask(*lease), reports(lease)]);
     for command in planned.commands.iter().cloned().chain(attempts) {
         let revision = next_revision(rows);

@@ -42,6 +42,9 @@ pub enum Step {
 const ATTEMPTS_LEFT_OUT: u32 = 1_000;
 /// A worker of the old cluster may still write for this long; clean-ups wait for it.
 const WRITES_FOR_MS: u64 = 60_000;
+/// A remote store may carry out what a worker of the old cluster gave up for this long after that: as `late-writes` is by
+/// default. The backup does not say what it was set to.
+const LATE_WRITES_MS: u64 = 600_000;
 /// Tasks of one step.
 const TASKS_PER_STEP: usize = limits::ROWS_PER_COMMAND_MAX;
 
@@ -108,7 +111,8 @@ fn lose_next_worker(tables: &mut impl Tables, new: &Restore, after: WorkerId) ->
         return Ok(Some(Step::Workers(after)));
     }
     if worker.state != WorkerState::Lost {
-        let lost = Command::LoseWorker { worker: id, incarnation: worker.incarnation, writes_for_ms: WRITES_FOR_MS };
+        let (incarnation, writes_for_ms, late_writes_ms) = (worker.incarnation, WRITES_FOR_MS, LATE_WRITES_MS);
+        let lost = Command::LoseWorker { worker: id, incarnation, writes_for_ms, late_writes_ms };
         crate::apply(tables, &lost, now, new.revision)?;
     }
     Ok(Some(Step::Workers(id)))
@@ -125,7 +129,12 @@ fn give_back(tables: &mut impl Tables, task: TaskId, now: Stamp, revision: u64) 
     tables.put(Key::Job(task.job), Row::Job(job));
     let Lease { worker, incarnation, attempt, .. } = held;
     let lease = LeaseRef { task: task.id, attempt, worker, incarnation };
-    crate::apply(tables, &Command::ReleaseTask { lease }, now, revision)?;
+    crate::apply(
+        tables,
+        &Command::ReleaseTask { lease, writes_for_ms: WRITES_FOR_MS + LATE_WRITES_MS },
+        now,
+        revision,
+    )?;
     Ok(())
 }
 

@@ -102,14 +102,14 @@ impl Command {
             Self::ClaimTargets { manifests, .. } if manifests.len() != 1 => {
                 manifests.resize(task.segments.len(), ManifestPin::default());
             }
-            Self::ReportTask { lease, result: TaskResult::Copied { segments } } if segments.len() != 1 => {
+            Self::ReportTask { lease, result: TaskResult::Copied { segments }, .. } if segments.len() != 1 => {
                 if !task.claimed {
                     let manifests = vec![ManifestPin::default(); task.segments.len()];
                     return Self::ClaimTargets { lease: *lease, bytes_planned: 100, manifests };
                 }
                 *segments = task.segments.iter().map(|segment| copied(segment.target)).collect();
                 if segments.is_empty() {
-                    return Self::ReportTask { lease: *lease, result: TaskResult::Published };
+                    return Self::ReportTask { lease: *lease, result: TaskResult::Published, writes_for_ms: 0 };
                 }
             }
             _ => {}
@@ -139,23 +139,29 @@ fn lease(task: Option<&Task>, worker: Option<&Worker>, kind: u8) -> LeaseRef {
 
 fn command(kind: u8, job: JobId, lease: LeaseRef, manner: u16) -> Command {
     let bytes = u64::from(manner);
-    let writes_for_ms = 5_000;
+    let (writes_for_ms, late_writes_ms) = (5_000, 9_000);
+    // Some attempts gave up a request.
+    let late_ms = if manner.is_multiple_of(4) { late_writes_ms } else { 0 };
     match kind % 32 {
         0..=3 => Command::SubmitPage(Box::new(page(manner))),
         4 | 5 => Command::AssignTask(lease),
         6 => Command::ClaimTargets { lease, bytes_planned: bytes, manifests: manifests(manner) },
         7 => Command::ReportProgress { lease, bytes_copied: bytes },
-        8..=12 => Command::ReportTask { lease, result: result(manner) },
-        13 => Command::ReleaseTask { lease },
+        8..=12 => Command::ReportTask { lease, result: result(manner), writes_for_ms: late_ms },
+        13 => Command::ReleaseTask { lease, writes_for_ms: late_ms },
         14 | 15 => Command::RegisterWorker {
             name: format!("worker-{}", manner % 3),
             incarnation: u64::from(manner % 2) + 1,
             slots: u32::from(manner % 4),
             labels: BTreeMap::new(),
             writes_for_ms,
+            late_writes_ms,
         },
-        16 => Command::LoseWorker { worker: lease.worker, incarnation: lease.incarnation, writes_for_ms },
-        17 => Command::ReleaseWorker { worker: lease.worker, writes_for_ms },
+        16 => {
+            let LeaseRef { worker, incarnation, .. } = lease;
+            Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms }
+        }
+        17 => Command::ReleaseWorker { worker: lease.worker, writes_for_ms, late_writes_ms },
         18 => Command::DrainWorker { worker: lease.worker, draining: manner.is_multiple_of(3) },
         19 => Command::CancelJob { job },
         20 => Command::FailJob { job, reason: "timeout".to_owned() },

@@ -7,8 +7,10 @@ use http::StatusCode;
 use http::header::LOCATION;
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
+
+use crate::broken::note_broken;
 
 /// The header in which S3 names the region of a bucket.
 const REGION: &str = "x-amz-bucket-region";
@@ -36,7 +38,11 @@ struct Requests {
 #[async_trait]
 impl HttpService for Requests {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.client.execute(request).await.map(with_region)
+        let answer = self.client.execute(request).await;
+        if answer.as_ref().is_err_and(|error| error.kind() != HttpErrorKind::Connect) {
+            note_broken();
+        }
+        answer.map(with_region)
     }
 }
 
@@ -59,6 +65,11 @@ fn with_region(response: HttpResponse) -> HttpResponse {
 mod tests {
     use super::*;
     use http_body_util::BodyExt;
+    use object_store::ObjectStoreExt;
+    use object_store::aws::AmazonS3Builder;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn answer(status: StatusCode, header: Option<(&str, &str)>) -> HttpResponse {
         let mut response = http::Response::builder().status(status);
@@ -80,6 +91,44 @@ mod tests {
         {
             let status = other.status();
             assert_eq!(with_region(other).status(), status);
+        }
+    }
+
+    /// A server that answers every request, but for the first where that is to break: it is read, and its connection ends.
+    async fn breaking_server(breaks_first: bool) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut breaks = breaks_first;
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = vec![0; 65_536];
+                let read = stream.read(&mut request).await.unwrap();
+                assert!(request[..read].starts_with(b"PUT "));
+                if !std::mem::take(&mut breaks) {
+                    let answer = "HTTP/1.1 200 OK\r\netag: \"1\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_try_that_broke_is_counted_though_the_next_one_is_answered() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        for (breaks, expected) in [(true, 1), (false, 0)] {
+            let store = AmazonS3Builder::new()
+                .with_endpoint(breaking_server(breaks).await)
+                .with_allow_http(true)
+                .with_skip_signature(true)
+                .with_bucket_name("bucket")
+                .with_http_connector(Connector { silence_max: Duration::from_secs(30) })
+                .build()
+                .unwrap();
+            let broken = Arc::new(AtomicU64::new(0));
+            let path = object_store::path::Path::from("a");
+            crate::counting_broken(Arc::clone(&broken), store.put(&path, "content".into())).await.unwrap();
+            assert_eq!(broken.load(Ordering::Relaxed), expected);
         }
     }
 }

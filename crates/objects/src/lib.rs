@@ -4,6 +4,7 @@
 //! Architecture invariant: this crate knows no other crate of Ferry, and touches no key that [`check_key`] refuses.
 
 mod blocking;
+mod broken;
 mod checksum;
 mod connect;
 mod connection;
@@ -21,6 +22,7 @@ mod stores;
 mod uri;
 
 pub use blocking::blocking;
+pub use broken::counting_broken;
 pub use checksum::Checksum;
 pub use error::{Class, Reason, Said, StoreError};
 pub use folder::{Folder, FolderError, Walk, is_regular};

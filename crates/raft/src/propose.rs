@@ -298,7 +298,7 @@ mod tests {
         let lease = LeaseRef { task: TaskId(1), attempt: 1, worker: WorkerId(1), incarnation: 1 };
         let copied = |number| CopiedSegment { target: SegmentId(number), partition_id: 1, rows: 1, bytes: 1 };
         let segments = (1..=i64::from(segments)).map(copied).collect();
-        Command::ReportTask { lease, result: TaskResult::Copied { segments } }
+        Command::ReportTask { lease, result: TaskResult::Copied { segments }, writes_for_ms: 0 }
     }
 
     #[test]

@@ -4,11 +4,12 @@
 use crate::bug::Bug;
 use crate::link::{FromWorker, RunId};
 use crate::queue::Event;
-use crate::settings::WRITE_MS_MAX;
+use crate::run::{FILE_BYTES, Phase, Run, Write};
+use crate::settings::{LATE_WRITE_MS_MAX, WRITE_MS_MAX};
 use crate::store::{Damage, Key, Object, Owner, original};
-use crate::worker::{FILE_BYTES, Phase, Run, Write};
 use crate::world::World;
 use ferry_machine::command::{CopiedSegment, FailureKind, TaskResult};
+use ferry_machine::id::JobId;
 
 impl World {
     /// An attempt goes on, unless its worker may not write any more.
@@ -89,7 +90,7 @@ impl World {
             self.count("an attempt keeps what an earlier one wrote");
             self.landed(id, run);
         } else {
-            self.send_write(id, Write { process: id, run, job, key: target, content: Some(content) });
+            self.send_write(id, run, job, target, Some(content));
         }
         if self.random.percent(10) {
             self.tell(id, FromWorker::Progress { run, bytes: (done as u64 + 1) * FILE_BYTES });
@@ -105,7 +106,7 @@ impl World {
         let skip = all || (metadata && state.publishes());
         let job = state.job;
         match state.files.get(state.files_done).map(|(_, target)| *target).filter(|_| !skip) {
-            Some(key) => self.send_write(id, Write { process: id, run, job, key, content: None }),
+            Some(key) => self.send_write(id, run, job, key, None),
             None => self.end(id, run, TaskResult::CleanedUp),
         }
     }
@@ -126,13 +127,24 @@ impl World {
         true
     }
 
-    fn send_write(&mut self, id: usize, write: Write) {
-        if let Some(state) = self.attempt_mut(id, write.run) {
-            state.in_flight = true;
-        }
+    /// Now and then a remote store does not answer a write in time, and carries it out much later.
+    fn send_write(&mut self, id: usize, run: RunId, job: JobId, key: Key, content: Option<u64>) {
+        let sent_at = self.now;
+        let Some(state) = self.attempt_mut(id, run) else { return };
+        state.in_flight = true;
+        let remote = state.may_give_up();
+        let late = remote && self.faults_on && self.random.percent(6);
         let slow = self.faults_on && self.random.percent(5);
-        let delay = if slow { self.random.between(500, WRITE_MS_MAX) } else { self.random.between(2, 60) };
-        self.queue.push(self.now + delay, Event::Land(write));
+        let delay = match (late, slow) {
+            (true, _) => self.random.between(WRITE_MS_MAX, LATE_WRITE_MS_MAX),
+            (false, true) => self.random.between(500, WRITE_MS_MAX),
+            (false, false) => self.random.between(2, 60),
+        };
+        if late {
+            self.queue.push(sent_at + WRITE_MS_MAX, Event::GiveUp { process: id, run });
+        }
+        let write = Write { process: id, run, job, key, content, sent_at, remote, late };
+        self.queue.push(sent_at + delay, Event::Land(write));
     }
 
     /// A write lands: whether it may is the oracle's to say.
@@ -150,7 +162,9 @@ impl World {
                 }
             }
         }
-        self.landed(write.process, write.run);
+        if !write.late {
+            self.landed(write.process, write.run);
+        }
     }
 
     fn fail(&mut self, id: usize, run: RunId, kind: FailureKind, reason: String) {
@@ -160,7 +174,8 @@ impl World {
     fn end(&mut self, id: usize, run: RunId, result: TaskResult) {
         let Some(state) = self.attempt_mut(id, run) else { return };
         state.phase = Phase::Ended(result.clone());
-        self.tell(id, FromWorker::Result { run, result });
+        let gave_up = state.gave_up;
+        self.tell(id, FromWorker::Result { run, result, gave_up });
     }
 
     fn tell(&mut self, id: usize, message: FromWorker) {

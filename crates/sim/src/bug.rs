@@ -7,6 +7,8 @@ pub enum Bug {
     ResultsOfAnyAttempt,
     /// The leader says of a lost worker's attempts that they write no more at once (S15).
     NoQuietTime,
+    /// Nobody says that a store may carry out late what an attempt gave up: the clean-up is done before it comes.
+    LateWritesIgnored,
     /// A worker goes on writing after its lease ended (S16).
     WorkerIgnoresLease,
     /// A worker counts its lease from the answer instead of from the heartbeat.
@@ -43,9 +45,10 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ResultsOfAnyAttempt,
         Self::NoQuietTime,
+        Self::LateWritesIgnored,
         Self::WorkerIgnoresLease,
         Self::LeaseFromAnswer,
         Self::RenewsUnconfirmed,

@@ -143,7 +143,9 @@ fn spec(segments: u64, huge: bool, random: &mut Random) -> JobSpec {
         on_failure: if random.percent(30) { FailurePolicy::Pause } else { FailurePolicy::Fail },
         ..JobOptions::default()
     };
-    JobSpec { build_ids: u32::try_from(random.between(0, 2)).unwrap_or_default(), options, ..bare_spec(segments) }
+    let build_ids = u32::try_from(random.between(0, 2)).unwrap_or_default();
+    let target_uri = if random.percent(50) { "s3://bucket/target" } else { "file:///target" };
+    JobSpec { build_ids, options, target_uri: target_uri.to_owned(), ..bare_spec(segments) }
 }
 
 fn bare_spec(segments: u64) -> JobSpec {

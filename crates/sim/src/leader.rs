@@ -5,7 +5,7 @@ use crate::bug::Bug;
 use crate::clock::Clock;
 use crate::consensus::Purpose;
 use crate::queue::Event;
-use crate::settings::{CHECK_INTERVAL_MS, EVENT_RETENTION_MS, LEASE_MS, REQUEST_TIMEOUT_MS};
+use crate::settings::{CHECK_INTERVAL_MS, EVENT_RETENTION_MS, LATE_WRITES_MS, LEASE_MS, REQUEST_TIMEOUT_MS};
 use crate::world::World;
 use ferry_machine::command::{Command, LeaseRef};
 use ferry_machine::id::{TaskId, WorkerId};
@@ -196,7 +196,8 @@ impl World {
             .collect();
         leadership.losing += lost.len();
         for (worker, incarnation) in lost {
-            let command = Command::LoseWorker { worker, incarnation, writes_for_ms: policy(bug).writes_for_ms };
+            let Policy { writes_for_ms, late_writes_ms, .. } = policy(bug);
+            let command = Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms };
             self.plan_proposed(node);
             self.close_session(node, worker);
             self.propose(node, command, Purpose::Lose(worker, incarnation));
@@ -207,7 +208,14 @@ impl World {
 /// A lost worker's lease is over on its own clock: only what is in flight may still land.
 fn policy(bug: Option<Bug>) -> Policy {
     let writes_for_ms = if bug == Some(Bug::NoQuietTime) { 0 } else { REQUEST_TIMEOUT_MS };
-    Policy { writes_for_ms, assignments_max: 16, event_retention_ms: EVENT_RETENTION_MS, ..Policy::default() }
+    let late_writes_ms = late_ms(true, bug);
+    let event_retention_ms = EVENT_RETENTION_MS;
+    Policy { writes_for_ms, late_writes_ms, assignments_max: 16, event_retention_ms, ..Policy::default() }
+}
+
+/// How long a remote store may carry out what an attempt gave up.
+pub(crate) fn late_ms(gave_up: bool, bug: Option<Bug>) -> u64 {
+    if gave_up && bug != Some(Bug::LateWritesIgnored) { LATE_WRITES_MS } else { 0 }
 }
 
 /// Connected workers and the slots they have free, by their rows.

@@ -17,6 +17,7 @@ mod oracle;
 mod queue;
 mod random;
 mod record;
+mod run;
 mod session;
 mod settings;
 mod store;

@@ -22,9 +22,9 @@ pub(crate) enum FromWorker {
     /// How far it is.
     Progress { run: RunId, bytes: u64 },
     /// How an attempt ended.
-    Result { run: RunId, result: TaskResult },
+    Result { run: RunId, result: TaskResult, gave_up: bool },
     /// An attempt has stopped, or was never known.
-    Dropped { run: RunId },
+    Dropped { run: RunId, gave_up: bool },
 }
 
 /// What a leader says.
@@ -51,6 +51,7 @@ pub(crate) enum ToWorker {
 pub(crate) struct Assign {
     pub(crate) run: RunId,
     pub(crate) job: JobId,
+    pub(crate) remote: bool,
     pub(crate) work: Work,
     pub(crate) snapshot_id: i64,
     pub(crate) claimed: bool,

@@ -5,9 +5,10 @@
 
 use crate::consensus::{Answer, Proposal, Purpose};
 use crate::record;
+use crate::run::{Phase, Write};
 use crate::settings::{LEASE_MS, REQUEST_TIMEOUT_MS};
 use crate::store::{Owner, metadata, original};
-use crate::worker::{Phase, Process, Write};
+use crate::worker::Process;
 use crate::world::World;
 use ferry_machine::check;
 use ferry_machine::command::{Command, LeaseRef, TaskResult};
@@ -40,7 +41,7 @@ pub(crate) struct Oracle {
 fn task_of(command: &Command) -> Option<TaskId> {
     match command {
         Command::ReportTask { lease, .. }
-        | Command::ReleaseTask { lease }
+        | Command::ReleaseTask { lease, .. }
         | Command::ClaimTargets { lease, .. }
         | Command::ReportProgress { lease, .. } => Some(lease.task),
         _ => None,
@@ -268,7 +269,9 @@ impl World {
         let known = view::task(&self.rows, task);
         let holds = known.as_ref().and_then(|(_, task)| task.lease).is_some_and(|lease| lease.attempt == attempt);
         let until = self.oracle.writes_until.get(&write.run).copied();
-        if !holds && until.is_none_or(|until| self.now > until) {
+        // What was sent in time may come as late as its store likes: whether something waits for it is judged below.
+        let moment = if write.remote { write.sent_at } else { self.now };
+        if !holds && until.is_none_or(|until| moment > until) {
             self.contradict(format!("attempt {attempt} of task {task} writes, and its lease ended: {until:?}"));
         }
         let owner = self.store.objects.get(&write.key).map(|object| object.owner);
@@ -276,10 +279,25 @@ impl World {
         if !own {
             self.contradict(format!("attempt {attempt} of task {task} touches {:?} of {owner:?}", write.key));
         }
+        self.judge_appearance(write, known.as_ref().map(|(_, task)| task));
         if write.content.is_none() {
             self.judge_clean_up(write);
         } else if known.is_some_and(|(_, task)| !task.claimed) {
             self.contradict(format!("attempt {attempt} of task {task} writes without a claim"));
+        }
+    }
+
+    /// No object appears once its task is cleaned up, nor once its job is forgotten.
+    fn judge_appearance(&mut self, write: &Write, task: Option<&Task>) {
+        if write.content.is_none() || self.store.objects.contains_key(&write.key) {
+            return;
+        }
+        let over = task.is_none_or(|task| matches!(task.clean_up, CleanUp::Done | CleanUp::LeftOver));
+        if over {
+            let (task, attempt) = write.run;
+            self.contradict(format!("{:?} of attempt {attempt} of task {task} appears after its clean-up", write.key));
+        } else if write.late {
+            self.count("a write that was given up makes an object");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::client::Call;
 use crate::link::{FromWorker, ToWorker};
-use crate::worker::Write;
+use crate::run::Write;
 use ferry_machine::id::TaskId;
 use std::collections::BTreeMap;
 
@@ -33,6 +33,8 @@ pub(crate) enum Event {
     Step { process: usize, run: (TaskId, u32) },
     /// A write reaches the object store.
     Land(Write),
+    /// A worker has waited long enough for the answer to a write.
+    GiveUp { process: usize, run: (TaskId, u32) },
     /// A worker is started.
     StartWorker(usize),
     /// A call reaches a node.

@@ -48,24 +48,31 @@ fn story(command: &Command) -> String {
         Command::SubmitPage(page) => {
             format!("{} from {}, {} of {}", page.request_id, page.offset, page.mappings.len(), page.spec.segments)
         }
-        Command::ReportTask { lease, result } => {
+        Command::ReportTask { lease, result, writes_for_ms } => {
             let result = match result {
                 TaskResult::Copied { segments } => format!("copied {} segments", segments.len()),
                 TaskResult::Published => "published".to_owned(),
                 TaskResult::CleanedUp => "cleaned up".to_owned(),
                 TaskResult::Failed { kind, reason } => format!("failed ({kind:?}: {reason})"),
             };
-            format!("task {} attempt {} on worker {}: {result}", lease.task, lease.attempt, lease.worker)
+            let late = late(*writes_for_ms);
+            format!("task {} attempt {} on worker {}: {result}{late}", lease.task, lease.attempt, lease.worker)
         }
         Command::AssignTask(lease) => {
             format!("task {} attempt {} goes to worker {}", lease.task, lease.attempt, lease.worker)
         }
         Command::ClaimTargets { lease, .. } => format!("task {} attempt {} claims", lease.task, lease.attempt),
-        Command::ReleaseTask { lease } => format!("task {} attempt {} has stopped", lease.task, lease.attempt),
+        Command::ReleaseTask { lease, writes_for_ms } => {
+            format!("task {} attempt {} has stopped{}", lease.task, lease.attempt, late(*writes_for_ms))
+        }
         Command::ReportProgress { lease, bytes_copied } => format!("task {} copied {bytes_copied} bytes", lease.task),
         Command::RegisterWorker { name, incarnation, .. } => format!("{name} registers, incarnation {incarnation}"),
         _ => format!("{command:?}"),
     }
+}
+
+fn late(writes_for_ms: u64) -> String {
+    if writes_for_ms == 0 { String::new() } else { format!(", and its store may write for {writes_for_ms} ms") }
 }
 
 /// Under which name a command is counted.

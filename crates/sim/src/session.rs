@@ -3,7 +3,7 @@
 use crate::bug::Bug;
 use crate::client::Call;
 use crate::consensus::{Answer, Proposal, Purpose};
-use crate::leader::Session;
+use crate::leader::{Session, late_ms};
 use crate::link::{Assign, FromWorker, RunId, ToWorker};
 use crate::queue::Event;
 use crate::settings::{DROP_REPEAT_MS, LEASE_MS, REQUEST_TIMEOUT_MS};
@@ -44,6 +44,7 @@ impl World {
                     slots: process.slots,
                     labels: BTreeMap::new(),
                     writes_for_ms: self.quiet_ms(LEASE_MS + REQUEST_TIMEOUT_MS),
+                    late_writes_ms: late_ms(true, self.bug),
                 };
                 self.propose(link.node, command, Purpose::Hello { link: id, running });
             }
@@ -58,13 +59,15 @@ impl World {
                 let command = Command::ReportProgress { lease, bytes_copied: bytes };
                 self.propose(link.node, command, Purpose::Progress { link: id, run });
             }
-            FromWorker::Result { run, result } => {
+            FromWorker::Result { run, result, gave_up } => {
                 let Some(lease) = lease(run).map(|lease| self.booked_under(lease)) else { return };
-                self.propose(link.node, Command::ReportTask { lease, result }, Purpose::Report { link: id, run });
+                let command = Command::ReportTask { lease, result, writes_for_ms: late_ms(gave_up, self.bug) };
+                self.propose(link.node, command, Purpose::Report { link: id, run });
             }
-            FromWorker::Dropped { run } => {
+            FromWorker::Dropped { run, gave_up } => {
                 let Some(lease) = lease(run) else { return };
-                self.propose(link.node, Command::ReleaseTask { lease }, Purpose::Dropped { link: id, run });
+                let command = Command::ReleaseTask { lease, writes_for_ms: late_ms(gave_up, self.bug) };
+                self.propose(link.node, command, Purpose::Dropped { link: id, run });
             }
         }
     }
@@ -159,7 +162,7 @@ impl World {
                 self.say_to_worker(*link, ToWorker::Acknowledged { run: *run });
             }
             (Purpose::Report { link, run }, Some(Err(rejection @ Rejection::WrongTargets { .. }))) => {
-                self.refuse_result(node, *link, *run, &rejection);
+                self.refuse_result(proposal, *link, *run, &rejection);
             }
             (Purpose::Claim { link, run } | Purpose::Report { link, run }, Some(Err(_))) => {
                 self.say_to_worker(*link, ToWorker::Drop { run: *run });
@@ -174,10 +177,12 @@ impl World {
     }
 
     /// A worker that reports other targets than its own would do so again: the attempt has failed.
-    fn refuse_result(&mut self, node: usize, link: u64, run: RunId, rejection: &Rejection) {
+    fn refuse_result(&mut self, refused: &Proposal, link: u64, run: RunId, rejection: &Rejection) {
         let Some(lease) = self.links.get(&link).and_then(|link| link.lease(run)) else { return };
         let result = TaskResult::Failed { kind: FailureKind::Transient, reason: rejection.to_string() };
-        self.propose(node, Command::ReportTask { lease, result }, Purpose::Report { link, run });
+        let writes_for_ms =
+            if let Command::ReportTask { writes_for_ms, .. } = refused.command { writes_for_ms } else { 0 };
+        self.propose(refused.node, Command::ReportTask { lease, result, writes_for_ms }, Purpose::Report { link, run });
     }
 
     fn round_answered(&mut self, node: usize, term: u64) {
@@ -256,7 +261,8 @@ impl World {
         let (work, snapshot_id) = (view::work(task), job.snapshot_id);
         let run: (TaskId, u32) = (task.id, attempt);
         let (claimed, manifests) = (task.claimed, task.manifests.clone());
-        let assign = Assign { run, job: job.id, work, snapshot_id, claimed, manifests, mappings };
+        let remote = job.spec.target_uri.starts_with("s3://");
+        let assign = Assign { run, job: job.id, remote, work, snapshot_id, claimed, manifests, mappings };
         self.say_to_worker(link, ToWorker::Assign(assign));
     }
 

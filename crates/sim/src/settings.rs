@@ -12,6 +12,10 @@ pub(crate) const HEARTBEAT_MS: u64 = 3_000;
 pub(crate) const REQUEST_TIMEOUT_MS: u64 = 2_000;
 /// Longest time that a write is in flight.
 pub(crate) const WRITE_MS_MAX: u64 = 1_800;
+/// Longest time that a remote store may carry out a write after its worker gave it up, as leader and workers take it.
+pub(crate) const LATE_WRITES_MS: u64 = 20_000;
+/// Longest time after it was sent that a remote store carries one out.
+pub(crate) const LATE_WRITE_MS_MAX: u64 = 18_000;
 /// How often the leader's loop comes round when nothing wakes it.
 pub(crate) const CHECK_INTERVAL_MS: u64 = 2_000;
 /// A drop is told again when it was not answered for this long.

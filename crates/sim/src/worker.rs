@@ -5,16 +5,12 @@ use crate::bug::Bug;
 use crate::clock::Clock;
 use crate::link::{Assign, FromWorker, Link, RunId, ToWorker};
 use crate::queue::Event;
+use crate::run::{Phase, Run};
 use crate::settings::{HEARTBEAT_MS, LEASE_USED_MS};
-use crate::store::Key;
 use crate::world::World;
-use ferry_machine::command::{IdMapping, TaskResult};
-use ferry_machine::id::{JobId, TaskId};
+use ferry_machine::id::TaskId;
 use ferry_machine::row::Work;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Bytes of every file.
-pub(crate) const FILE_BYTES: u64 = 10;
+use std::collections::BTreeMap;
 
 /// One start of a worker.
 #[derive(Debug)]
@@ -36,75 +32,8 @@ pub(crate) struct Process {
     sequence: u64,
     pub(crate) runs: BTreeMap<RunId, Run>,
     /// Attempts it has said to have stopped: they do not begin again, for the leader may give them away any moment.
-    stopped: BTreeSet<RunId>,
-}
-
-/// An attempt as its worker has it.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) job: JobId,
-    pub(crate) work: Work,
-    pub(crate) phase: Phase,
-    /// What comes after the wait for the lease.
-    first: Phase,
-    pub(crate) mappings: Vec<IdMapping>,
-    pub(crate) files: Vec<(Key, Key)>,
-    pub(crate) files_done: usize,
-    lease_term: u64,
-    pub(crate) in_flight: bool,
-    /// It ends once nothing is in flight any more.
-    stopping: bool,
-}
-
-/// Where an attempt is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// It waits for the worker's lease.
-    Waiting,
-    /// It looks whether its targets are free.
-    Look,
-    /// It waits until its claim is committed.
-    Claiming,
-    /// It copies, or publishes.
-    Copy,
-    /// It deletes.
-    Delete,
-    /// It has ended and says so until it is heard.
-    Ended(TaskResult),
-}
-
-/// A write in flight.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Write {
-    pub(crate) process: usize,
-    pub(crate) run: RunId,
-    pub(crate) job: JobId,
-    pub(crate) key: Key,
-    /// What to put there; nothing: delete it.
-    pub(crate) content: Option<u64>,
-}
-
-impl Run {
-    /// Whether its task is a publication.
-    pub(crate) fn publishes(&self) -> bool {
-        self.mappings.is_empty()
-    }
-
-    /// Whether nothing of it is under way, neither a write nor a word.
-    pub(crate) fn has_said_nothing(&self) -> bool {
-        let silent = matches!(self.phase, Phase::Waiting | Phase::Look | Phase::Copy | Phase::Delete);
-        silent && !self.in_flight && !self.stopping
-    }
-
-    /// What it says when its targets are free.
-    pub(crate) fn claim(&self, run: RunId) -> FromWorker {
-        FromWorker::Claim { run, bytes: self.bytes(), manifests: crate::store::manifests(&self.mappings) }
-    }
-
-    /// Bytes of all files that it copies.
-    fn bytes(&self) -> u64 {
-        if self.publishes() { 0 } else { self.files.len() as u64 * FILE_BYTES }
-    }
+    /// With each, whether it left a write behind.
+    stopped: BTreeMap<RunId, bool>,
 }
 
 impl Process {
@@ -124,7 +53,7 @@ impl Process {
             unanswered: BTreeMap::new(),
             sequence: 0,
             runs: BTreeMap::new(),
-            stopped: BTreeSet::new(),
+            stopped: BTreeMap::new(),
         }
     }
 
@@ -230,7 +159,9 @@ impl World {
         let Some(process) = self.processes.get(id) else { return };
         let Some(link) = process.link.filter(|_| process.welcomed) else { return };
         let unanswered = |(run, state): (&RunId, &Run)| match &state.phase {
-            Phase::Ended(result) => Some(FromWorker::Result { run: *run, result: result.clone() }),
+            Phase::Ended(result) => {
+                Some(FromWorker::Result { run: *run, result: result.clone(), gave_up: state.gave_up })
+            }
             Phase::Claiming => Some(state.claim(*run)),
             Phase::Waiting | Phase::Look | Phase::Copy | Phase::Delete => None,
         };
@@ -284,8 +215,8 @@ impl World {
     }
 
     fn take(&mut self, id: usize, assign: Assign) {
-        if self.processes.get(id).is_some_and(|process| process.stopped.contains(&assign.run)) {
-            self.say_dropped(id, assign.run);
+        if self.processes.get(id).is_some_and(|process| process.stopped.contains_key(&assign.run)) {
+            self.say_dropped(id, assign.run, false);
             return;
         }
         self.supersede(id, assign.run);
@@ -311,6 +242,7 @@ impl World {
         }
         let run = Run {
             job: assign.job,
+            remote: assign.remote,
             work: assign.work,
             phase: Phase::Waiting,
             first,
@@ -320,6 +252,7 @@ impl World {
             lease_term: 0,
             in_flight: false,
             stopping: false,
+            gave_up: false,
         };
         process.runs.insert(assign.run, run);
         self.begin_waiting(id);
@@ -344,14 +277,18 @@ impl World {
         }
     }
 
-    /// An attempt stops: at once, or when what is in flight has landed; then the leader hears of it.
+    /// An attempt stops, then the leader hears of it: what writes to a remote store at once, for a request is given up by
+    /// not waiting for it; any other when what is in flight has landed.
     pub(crate) fn stop(&mut self, id: usize, run: RunId) {
         let bug = self.bug;
         let Some(process) = self.processes.get_mut(id) else { return };
         match process.runs.get_mut(&run) {
-            Some(state) if state.in_flight && bug != Some(Bug::AcknowledgesBeforeStop) => state.stopping = true,
+            Some(state) if state.in_flight && !state.may_give_up() && bug != Some(Bug::AcknowledgesBeforeStop) => {
+                state.stopping = true;
+            }
             _ => {
                 let stopped = process.runs.remove(&run);
+                let gave_up = stopped.as_ref().is_some_and(|run| run.gave_up || (run.in_flight && run.may_give_up()));
                 if let Some(stopped) =
                     stopped.filter(|run| bug == Some(Bug::DeletesOnDrop) && run.work != Work::CleanUp)
                 {
@@ -359,21 +296,30 @@ impl World {
                         self.store.objects.remove(target);
                     });
                 }
-                self.say_dropped(id, run);
+                self.say_dropped(id, run, gave_up);
             }
         }
     }
 
     /// Says that an attempt has stopped; where no session is open, the next hello says so by not naming it.
-    fn say_dropped(&mut self, id: usize, run: RunId) {
+    fn say_dropped(&mut self, id: usize, run: RunId, gave_up: bool) {
         let Some(process) = self.processes.get_mut(id) else { return };
-        process.stopped.insert(run);
+        let gave_up = *process.stopped.entry(run).and_modify(|before| *before |= gave_up).or_insert(gave_up);
         let Some(link) = process.link else { return };
         if process.welcomed {
-            self.say_to_node(link, FromWorker::Dropped { run });
+            self.say_to_node(link, FromWorker::Dropped { run, gave_up });
         } else if let Some(link) = self.links.get_mut(&link) {
             link.broken = true;
         }
+    }
+
+    /// A worker has waited long enough for an answer: it tries again, and the store may carry the write out much later.
+    pub(crate) fn give_up(&mut self, id: usize, run: RunId) {
+        let Some(state) = self.processes.get_mut(id).and_then(|process| process.runs.get_mut(&run)) else { return };
+        state.in_flight = false;
+        state.gave_up = true;
+        self.count("a worker gives a write up");
+        self.queue.push(self.now + 1, Event::Step { process: id, run });
     }
 
     /// A write of an attempt has landed, or its answer has; the attempt goes on, or stops if it was to.

@@ -187,6 +187,7 @@ impl World {
             },
             Event::Step { process, run } => self.step(process, run),
             Event::Land(write) => self.land(write),
+            Event::GiveUp { process, run } => self.give_up(process, run),
             Event::StartWorker(name) => {
                 if !self.processes.iter().any(|process| process.name == name && process.alive) {
                     self.start_worker(name);

@@ -6,11 +6,13 @@ mod copying;
 mod publish;
 
 use crate::bandwidth::{Bandwidths, Limits};
+use crate::config::milliseconds;
 use crate::copy::Meter;
 use crate::failure::Fault;
 use crate::leader::Leader;
 use crate::metrics::Metrics;
 use crate::permit::Permit;
+use crate::writes::Writes;
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::{Assign, Claim, ManifestPin, TaskWork};
 use ferry_snapshot::Snapshots;
@@ -66,7 +68,12 @@ pub(crate) enum News {
     /// The target keys are free, and it asks to write them.
     Claim(Claim),
     /// It has ended.
-    Finished(Result<Outcome, Fault>),
+    Finished {
+        /// How.
+        outcome: Result<Outcome, Fault>,
+        /// How long the store may still carry out what it gave up, in milliseconds.
+        writes_for_ms: u64,
+    },
 }
 
 /// How an attempt reaches the session and is reached by it.
@@ -77,6 +84,7 @@ pub(crate) struct Reports {
     pub(crate) sender: mpsc::UnboundedSender<Report>,
     pub(crate) claimed: oneshot::Receiver<()>,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) writes: Writes,
 }
 
 impl Reports {
@@ -97,11 +105,17 @@ pub(crate) struct Runner {
     pub(crate) bandwidths: Bandwidths,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) request_timeout: Duration,
+    pub(crate) late_writes: Duration,
     pub(crate) files_at_once: usize,
     pub(crate) read_back: bool,
 }
 
 impl Runner {
+    /// How long a store may carry out what an attempt that has ended gave up, in milliseconds.
+    pub(crate) fn writes_for_ms(&self, writes: &Writes) -> u64 {
+        if writes.are_answered() { 0 } else { milliseconds(self.late_writes) }
+    }
+
     /// Runs the attempt to its end.
     pub(crate) async fn run(
         &self,

@@ -1,22 +1,27 @@
 //! The attempts of this worker and what the leader has yet to hear about them: claims and results stay here until they are
 //! answered, so that a lost message or a new leader loses nothing.
 
+mod given_up;
+mod messages;
+#[cfg(test)]
+mod tests;
+
 use crate::attempt::{Key, News, Report, Reports, Runner};
 use crate::bandwidth::Limits;
 use crate::copy::Meter;
 use crate::failure::Fault;
 use crate::lease::Term;
 use crate::permit::Permit;
+use crate::writes::Writes;
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::session_request::Message;
-use ferry_proto::v1::{Assign, Attempt, Claim, Dropped, Failure, FailureKind, Limit, Progress};
+use ferry_proto::v1::{Assign, Attempt, Claim, Limit, Progress};
+use given_up::GivenUp;
+use messages::{dropped, given_back, outcome_name, result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-
-/// Attempts that are remembered as dropped; the ids of tasks grow, so the oldest are forgotten first.
-const DROPPED_MAX: usize = 10_000;
 
 /// Why a running attempt was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +40,11 @@ enum Why {
 enum Phase {
     Running(Running),
     /// The leader has not acknowledged the outcome yet.
-    Finished(Outcome),
+    Finished {
+        outcome: Outcome,
+        /// As in `Result`, of `workers.proto`.
+        writes_for_ms: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -49,6 +58,8 @@ struct Running {
     claim: Option<Claim>,
     claimed: Option<oneshot::Sender<()>>,
     meter: Arc<Meter>,
+    /// Of every run of the attempt: one that was stopped may have left requests that the next one knows nothing of.
+    writes: Writes,
     reported_bytes: u64,
 }
 
@@ -68,9 +79,7 @@ pub(crate) struct Attempts {
     closing: bool,
     last_run: u64,
     entries: BTreeMap<Key, Entry>,
-    /// The last attempt of each task that was said to be dropped: its lease may be released at any moment from then on,
-    /// so it never begins again, not even when the leader has yet to hear of it and assigns it once more.
-    dropped: BTreeMap<i64, u32>,
+    given_up: GivenUp,
 }
 
 impl Attempts {
@@ -88,7 +97,7 @@ impl Attempts {
             closing: false,
             last_run: 0,
             entries: BTreeMap::new(),
-            dropped: BTreeMap::new(),
+            given_up: GivenUp::default(),
         }
     }
 
@@ -101,7 +110,7 @@ impl Attempts {
     pub(crate) fn listed(&self) -> Vec<Attempt> {
         let alive = |entry: &&Entry| match &entry.phase {
             Phase::Running(running) => running.why.is_none() || running.why == Some(Why::Closing),
-            Phase::Finished(_) => true,
+            Phase::Finished { .. } => true,
         };
         self.entries.iter().filter(|(_, entry)| alive(entry)).map(|(key, _)| (*key).into()).collect()
     }
@@ -110,25 +119,26 @@ impl Attempts {
     pub(crate) fn ended_of(&mut self, listed: &[Attempt]) -> Vec<Message> {
         let keys = listed.iter().map(|attempt| Key::from(*attempt));
         let ended: Vec<Key> = keys.filter(|key| !self.entries.contains_key(key)).collect();
-        ended.into_iter().map(|key| self.give_up(key)).collect()
+        ended.into_iter().map(|key| self.give_up(key, 0)).collect()
     }
 
     /// The leader wants the attempt to run, under the term that holds now. Known ones run on.
     pub(crate) fn assign(&mut self, assign: Assign, term: Term) -> Option<Message> {
         let key: Key = assign.attempt.unwrap_or_default().into();
         match self.entries.get(&key).map(|entry| &entry.phase) {
-            Some(Phase::Finished(outcome)) => return Some(result(key, outcome)),
+            Some(Phase::Finished { outcome, writes_for_ms }) => return Some(result(key, outcome, *writes_for_ms)),
             Some(Phase::Running(running)) if running.why.is_none() => return None,
             Some(Phase::Running(_)) | None => {}
         }
         let later = self.entries.keys().any(|other| other.task_id == key.task_id && other.attempt > key.attempt);
-        if later || self.dropped.get(&key.task_id).is_some_and(|attempt| *attempt >= key.attempt) {
-            return Some(self.give_up(key));
+        if later || self.given_up.has(key) {
+            return Some(self.give_up(key, 0));
         }
         let previous = self.supersede(key);
         if self.closing || self.alive() >= self.slots {
             let reason = if self.closing { "the worker is ending" } else { "every slot of the worker is taken" };
-            return Some(self.finish(key, given_back(reason)));
+            let writes_for_ms = self.runner.writes_for_ms(&self.writes_of(key));
+            return Some(self.finish(key, given_back(reason), writes_for_ms));
         }
         self.start(key, assign, term, previous);
         None
@@ -151,6 +161,14 @@ impl Attempts {
         self.entries.values().filter(alive).count()
     }
 
+    /// What runs of the attempt that were stopped have sent.
+    fn writes_of(&self, key: Key) -> Writes {
+        match self.entries.get(&key) {
+            Some(Entry { phase: Phase::Running(stopped), .. }) => stopped.writes.clone(),
+            Some(_) | None => Writes::default(),
+        }
+    }
+
     fn start(&mut self, key: Key, assign: Assign, term: Term, previous: Vec<CancellationToken>) {
         self.last_run += 1;
         let run = self.last_run;
@@ -159,7 +177,9 @@ impl Attempts {
         let meter = Arc::new(Meter::new(Arc::clone(&self.runner.metrics)));
         let permit = Permit::new(term, self.lease.clone(), stop.clone());
         let sender = self.reports.clone();
-        let reports = Reports { key, run, sender, claimed: wait_claimed, meter: Arc::clone(&meter) };
+        let writes = self.writes_of(key);
+        let (meter_of_run, writes_of_run) = (Arc::clone(&meter), writes.clone());
+        let reports = Reports { key, run, sender, claimed: wait_claimed, meter: meter_of_run, writes: writes_of_run };
         tracing::debug!(
             task = key.task_id,
             attempt = key.attempt,
@@ -168,25 +188,28 @@ impl Attempts {
             "started"
         );
         let (runner, sender, latch) = (Arc::clone(&self.runner), self.reports.clone(), ended.clone());
+        let sent = writes.clone();
         // From now on, not from when it copies: a limit that changes before that must not be lost.
         let limits = runner.bandwidths.of_job(assign.job_id, assign.bandwidth_bytes_per_second);
         tokio::spawn(async move {
             for earlier in previous {
                 earlier.cancelled().await;
             }
-            let outcome = contained(runner, assign, limits, permit, reports).await;
+            let outcome = contained(Arc::clone(&runner), assign, limits, permit, reports).await;
+            let writes_for_ms = runner.writes_for_ms(&sent);
             latch.cancel();
             // Nobody listens only when the worker itself is gone.
-            drop(sender.send(Report { key, run, news: News::Finished(outcome) }));
+            drop(sender.send(Report { key, run, news: News::Finished { outcome, writes_for_ms } }));
         });
-        let running = Running { stop, why: None, ended, claim: None, claimed: Some(claimed), meter, reported_bytes: 0 };
+        let claimed = Some(claimed);
+        let running = Running { stop, why: None, ended, claim: None, claimed, meter, writes, reported_bytes: 0 };
         self.entries.insert(key, Entry { run, phase: Phase::Running(running) });
         self.runner.metrics.running.inc();
     }
 
     /// What an attempt of ours has to say; the answer is for the leader.
     pub(crate) fn report(&mut self, report: Report) -> Option<Message> {
-        let ended = matches!(report.news, News::Finished(_));
+        let ended = matches!(report.news, News::Finished { .. });
         if ended {
             self.runner.metrics.running.dec();
         }
@@ -197,30 +220,36 @@ impl Attempts {
                 running.claim = Some(claim.clone());
                 Some(Message::Claim(claim))
             }
-            News::Finished(outcome) => {
+            News::Finished { outcome, writes_for_ms } => {
                 let why = running.why;
-                self.finished(report.key, outcome, why)
+                self.finished(report.key, outcome, why, writes_for_ms)
             }
         }
     }
 
-    fn finished(&mut self, key: Key, outcome: Result<Outcome, Fault>, why: Option<Why>) -> Option<Message> {
+    fn finished(
+        &mut self,
+        key: Key,
+        outcome: Result<Outcome, Fault>,
+        why: Option<Why>,
+        writes_for_ms: u64,
+    ) -> Option<Message> {
         let outcome = match (outcome, why) {
             (_, Some(Why::Dropped | Why::Superseded)) | (Err(Fault::Stopped), Some(Why::LeaseEnded) | None) => {
-                tracing::info!(task = key.task_id, attempt = key.attempt, ?why, "stopped");
+                tracing::info!(task = key.task_id, attempt = key.attempt, ?why, writes_for_ms, "stopped");
                 self.count("dropped");
                 self.entries.remove(&key);
-                return Some(self.give_up(key));
+                return Some(self.give_up(key, writes_for_ms));
             }
             (Err(Fault::Stopped), Some(Why::Closing)) => given_back("the worker is ending"),
             (Err(fault), _) => Outcome::Failure(fault.report().unwrap_or_default()),
             (Ok(outcome), _) => outcome,
         };
-        Some(self.finish(key, outcome))
+        Some(self.finish(key, outcome, writes_for_ms))
     }
 
     /// Keeps the outcome until it is acknowledged.
-    fn finish(&mut self, key: Key, outcome: Outcome) -> Message {
+    fn finish(&mut self, key: Key, outcome: Outcome, writes_for_ms: u64) -> Message {
         let (task, attempt) = (key.task_id, key.attempt);
         match &outcome {
             Outcome::Failure(failure) => {
@@ -231,9 +260,9 @@ impl Attempts {
             Outcome::CleanedUp(_) => tracing::info!(task, attempt, "cleaned up"),
         }
         self.count(outcome_name(&outcome));
-        let message = result(key, &outcome);
+        let message = result(key, &outcome, writes_for_ms);
         self.last_run += 1;
-        self.entries.insert(key, Entry { run: self.last_run, phase: Phase::Finished(outcome) });
+        self.entries.insert(key, Entry { run: self.last_run, phase: Phase::Finished { outcome, writes_for_ms } });
         message
     }
 
@@ -248,20 +277,17 @@ impl Attempts {
                 running.stop(Why::Dropped);
                 None
             }
-            Some(Phase::Finished(_)) | None => {
+            Some(Phase::Finished { writes_for_ms, .. }) => {
+                let writes_for_ms = *writes_for_ms;
                 self.entries.remove(&key);
-                Some(self.give_up(key))
+                Some(self.give_up(key, writes_for_ms))
             }
+            None => Some(self.give_up(key, 0)),
         }
     }
 
-    fn give_up(&mut self, key: Key) -> Message {
-        let last = self.dropped.entry(key.task_id).or_default();
-        *last = key.attempt.max(*last);
-        if self.dropped.len() > DROPPED_MAX {
-            self.dropped.pop_first();
-        }
-        dropped(key)
+    fn give_up(&mut self, key: Key, writes_for_ms: u64) -> Message {
+        dropped(key, self.given_up.add(key, writes_for_ms))
     }
 
     /// The claim is committed: the attempt may write.
@@ -282,7 +308,7 @@ impl Attempts {
 
     /// The outcome is committed: the attempt is forgotten.
     pub(crate) fn acknowledged(&mut self, key: Key) {
-        if matches!(self.entries.get(&key), Some(Entry { phase: Phase::Finished(_), .. })) {
+        if matches!(self.entries.get(&key), Some(Entry { phase: Phase::Finished { .. }, .. })) {
             self.entries.remove(&key);
         }
     }
@@ -310,7 +336,7 @@ impl Attempts {
     pub(crate) fn outstanding(&self) -> Vec<Message> {
         let message = |(key, entry): (&Key, &Entry)| match &entry.phase {
             Phase::Running(running) => running.claim.clone().map(Message::Claim),
-            Phase::Finished(outcome) => Some(result(*key, outcome)),
+            Phase::Finished { outcome, writes_for_ms } => Some(result(*key, outcome, *writes_for_ms)),
         };
         self.entries.iter().filter_map(message).collect()
     }
@@ -369,33 +395,4 @@ async fn contained(
             "the attempt ended in a bug of the worker; its log has the place: please report it".into(),
         ))
     })
-}
-
-fn given_back(reason: &str) -> Outcome {
-    Outcome::Failure(Failure { kind: FailureKind::GivenBack.into(), reason: reason.to_owned() })
-}
-
-fn result(key: Key, outcome: &Outcome) -> Message {
-    let outcome = Some(outcome.clone());
-    Message::Result(ferry_proto::v1::Result { attempt: Some(key.into()), outcome })
-}
-
-fn dropped(key: Key) -> Message {
-    Message::Dropped(Dropped { attempt: Some(key.into()) })
-}
-
-fn outcome_name(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Copied(_) => "copied",
-        Outcome::Published(_) => "published",
-        Outcome::CleanedUp(_) => "cleaned_up",
-        Outcome::Failure(failure) => match failure.kind() {
-            FailureKind::Permanent => "permanent",
-            FailureKind::Refused => "refused",
-            FailureKind::Transient => "transient",
-            FailureKind::GivenBack => "given_back",
-            FailureKind::Outage => "outage",
-            FailureKind::Unspecified => "unspecified",
-        },
-    }
 }

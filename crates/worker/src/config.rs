@@ -33,6 +33,10 @@ pub struct Config {
     /// clean-up waits: they refuse the worker otherwise.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
+    /// How long a remote store may still carry out a request that got no answer; not longer than the nodes'
+    /// `leadership.late-writes`. A clean-up of what such a request may write is done only if it began after that.
+    #[serde(with = "humantime_serde")]
+    pub late_writes: Duration,
     /// How long a worker that is told to end waits for its attempts to stop and be given back.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
@@ -57,6 +61,7 @@ impl Default for Config {
             labels: BTreeMap::new(),
             bandwidth_per_second: ByteSize(0),
             request_timeout: Duration::from_secs(30),
+            late_writes: Duration::from_mins(10),
             shutdown_timeout: Duration::from_secs(10),
             admin_listen: None,
             files_per_task: 8,
@@ -95,13 +100,14 @@ pub enum ConfigError {
 
 impl Config {
     /// Every option's key.
-    pub const KEYS: [&'static str; 11] = [
+    pub const KEYS: [&'static str; 12] = [
         "endpoints",
         "name",
         "slots",
         "labels",
         "bandwidth-per-second",
         "request-timeout",
+        "late-writes",
         "shutdown-timeout",
         "admin-listen",
         "files-per-task",
@@ -155,6 +161,11 @@ impl Config {
 
 fn nearest_of(key: &str, known: &[&'static str]) -> &'static str {
     known.iter().min_by_key(|candidate| strsim::damerau_levenshtein(key, candidate)).copied().unwrap_or_default()
+}
+
+/// Whole milliseconds of a duration, or the most there are.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn require(holds: bool, key: &'static str, fault: &str) -> Result<(), ConfigError> {

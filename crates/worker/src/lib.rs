@@ -11,6 +11,8 @@ mod bandwidth;
 mod config;
 mod copy;
 mod failure;
+#[cfg(test)]
+mod late_store;
 mod leader;
 mod lease;
 mod link;
@@ -20,6 +22,7 @@ mod place;
 mod plan;
 mod run;
 mod session;
+mod writes;
 
 pub use config::{Config, ConfigError};
 pub use run::{RunError, run};

@@ -3,6 +3,7 @@
 
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
+use crate::writes::Writes;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use ferry_objects::{Checksum, Folder, FolderError, Location, Reason, StoreError, Walk, blocking, is_regular};
 use futures::{StreamExt, TryStreamExt};
@@ -58,12 +59,18 @@ pub(crate) struct Place {
     folder: Option<Arc<Folder>>,
     side: Side,
     request_timeout: Duration,
+    writes: Writes,
 }
 
 impl Place {
     pub(crate) fn new(location: Location, side: Side, request_timeout: Duration) -> Place {
         let folder = location.local_root().map(|root| Arc::new(Folder::new(root)));
-        Place { location, folder, side, request_timeout }
+        Place { location, folder, side, request_timeout, writes: Writes::default() }
+    }
+
+    /// The same place, whose writing requests count in `writes`.
+    pub(crate) fn counted_in(self, writes: &Writes) -> Place {
+        Place { writes: writes.clone(), ..self }
     }
 
     pub(crate) fn location(&self) -> &Location {
@@ -182,7 +189,17 @@ impl Place {
         self.ask(key, request).await.map_err(|error| self.fault(&error))
     }
 
-    /// The same, where the answer decides what is done next.
+    /// One request that makes an object appear under `key`: a put, a copy inside the store, the completion of an upload.
+    /// Each goes through here, because one that is given up without an answer goes on in the store.
+    pub(crate) async fn write<T>(
+        &self,
+        key: &str,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, StoreError> {
+        self.writes.send(self.ask(key, request)).await
+    }
+
+    /// The same as `call`, where the answer decides what is done next.
     pub(crate) async fn ask<T>(
         &self,
         key: &str,

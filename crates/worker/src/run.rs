@@ -57,6 +57,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         bandwidths: Bandwidths::new(config.bandwidth_per_second.as_u64()),
         metrics,
         request_timeout: config.request_timeout,
+        late_writes: config.late_writes,
         files_at_once: config.files_per_task,
         read_back: config.read_back,
     });

@@ -3,7 +3,7 @@
 
 use crate::attempt::{Report, Runner};
 use crate::attempts::Attempts;
-use crate::config::Config;
+use crate::config::{Config, milliseconds};
 use crate::lease::{Lease, Term};
 use crate::link::Event;
 use crate::metrics::Metrics;
@@ -72,7 +72,8 @@ impl Session {
             labels: config.labels.clone().into_iter().collect(),
             running: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            request_timeout_ms: u64::try_from(config.request_timeout.as_millis()).unwrap_or(u64::MAX),
+            request_timeout_ms: milliseconds(config.request_timeout),
+            late_writes_ms: milliseconds(config.late_writes),
         };
         Session {
             hello,

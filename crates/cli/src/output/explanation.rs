@@ -52,6 +52,7 @@ fn waiting_on(waiting_on: WaitingOn) -> &'static str {
         WaitingOn::AnotherWorker => "another worker",
         WaitingOn::Turn => "its turn",
         WaitingOn::Writers => "what may still be written",
+        WaitingOn::LateWrites => "what its store may still carry out",
     }
 }
 

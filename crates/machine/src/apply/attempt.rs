@@ -36,6 +36,16 @@ pub(super) enum Ending<'a> {
     },
 }
 
+impl Ending<'_> {
+    /// How long its own process may still send requests, in milliseconds.
+    fn sends_for_ms(&self) -> u64 {
+        match self {
+            Ending::Lost { writes_for_ms, .. } => *writes_for_ms,
+            Ending::Copied(_) | Ending::Published | Ending::CleanedUp | Ending::Failed(..) | Ending::Stopped => 0,
+        }
+    }
+}
+
 /// What the end of an attempt means for its job.
 enum Verdict {
     /// Nothing by itself.
@@ -58,21 +68,23 @@ enum Verdict {
     },
 }
 
-/// Ends the attempt that `old` has leased.
-pub(super) fn end(desk: &mut Desk<'_>, old: &Task, ending: &Ending<'_>) -> Result<Outcome, Rejection> {
+/// Ends the attempt that `old` has leased. `late_ms`: how long a remote store may carry out what it gave up.
+pub(super) fn end(desk: &mut Desk<'_>, old: &Task, ending: &Ending<'_>, late_ms: u64) -> Result<Outcome, Rejection> {
     let old_job = desk.job(old.job)?;
     let mut job = old_job.clone();
-    if let Ending::Lost { writes_for_ms, .. } = ending {
-        job.quiet_at = job.quiet_at.max(desk.now.at.plus(*writes_for_ms));
+    let sent_all_at = desk.now.at.plus(ending.sends_for_ms());
+    if matches!(ending, Ending::Lost { .. }) {
+        job.quiet_at = job.quiet_at.max(sent_all_at);
     }
     let mut task = Task { lease: None, ..old.clone() };
+    note_late(&job, &mut task, late_ms, sent_all_at);
     let over = job.state != JobState::Executing && task.clean_up != CleanUp::Due;
     let verdict = if over {
         Verdict::None
     } else if job.state == JobState::Executing {
         end_work(desk, &mut job, &mut task, ending)?
     } else {
-        end_clean_up(desk, &job, &mut task, ending)?
+        end_clean_up(desk, &job, &mut task, old, ending)?
     };
     history::remember(old, &mut task, ending, over, desk.now);
     bytes_fit(&job, old, &task)?;
@@ -85,6 +97,15 @@ pub(super) fn end(desk: &mut Desk<'_>, old: &Task, ending: &Ending<'_>) -> Resul
     desk.put_job(Some(&old_job), job);
     let released = over || matches!(ending, Ending::Stopped | Ending::Lost { .. });
     Ok(if released { Outcome::Released(old.id) } else { Outcome::Reported { job_ended } })
+}
+
+/// Without a claim nothing was written, a clean-up only deletes, and a folder carries out nothing late.
+fn note_late(job: &Job, task: &mut Task, late_ms: u64, sent_all_at: Time) {
+    let writes = task.claimed && task.clean_up != CleanUp::Due && derive::writes_remotely(&job.spec);
+    if late_ms > 0 && writes {
+        task.late_until = task.late_until.max(sent_all_at.plus(late_ms));
+        task.late_ends = task.late_ends.saturating_add(1);
+    }
 }
 
 /// Moves the job where the end of this attempt leads; tells whether that ended it.
@@ -171,7 +192,7 @@ fn end_work(desk: &mut Desk<'_>, job: &mut Job, task: &mut Task, ending: &Ending
         }
         Ending::Failed(FailureKind::Outage, reason, _) if is_young(task, desk.now.at) => {
             task.last_error = validate::reason(reason);
-            task.queued_at = Some(desk.now.at.plus(look_again_ms(task)));
+            task.queued_at = Some(desk.now.at.plus(next_look_ms(task)));
             Ok(Verdict::None)
         }
         Ending::Failed(FailureKind::Transient | FailureKind::Outage, reason, _) => {
@@ -212,17 +233,25 @@ fn give_up(desk: &Desk<'_>, job: &Job, task: &mut Task, reason: &str, at: Time) 
     }
 }
 
-fn end_clean_up(desk: &Desk<'_>, job: &Job, task: &mut Task, ending: &Ending<'_>) -> Result<Verdict, Rejection> {
+fn end_clean_up(
+    desk: &Desk<'_>,
+    job: &Job,
+    task: &mut Task,
+    old: &Task,
+    ending: &Ending<'_>,
+) -> Result<Verdict, Rejection> {
     let now = desk.now.at;
+    let late = ended_too_early(old, task);
     match ending {
         Ending::Copied(_) | Ending::Published => {
             return Err(invalid("result", "the attempt is a clean-up: report that it is cleaned up"));
         }
+        Ending::CleanedUp if late => look_again(job, task),
         Ending::CleanedUp => task.clean_up = CleanUp::Done,
         Ending::Stopped | Ending::Failed(FailureKind::GivenBack, ..) => task.queued_at = Some(now.max(job.quiet_at)),
         Ending::Failed(FailureKind::Outage, reason, _) if is_young(task, now) => {
             task.last_error = validate::reason(reason);
-            task.queued_at = Some(now.plus(look_again_ms(task)).max(job.quiet_at));
+            task.queued_at = Some(now.plus(next_look_ms(task)).max(job.quiet_at));
         }
         Ending::Failed(
             kind @ (FailureKind::Permanent | FailureKind::Refused | FailureKind::Transient | FailureKind::Outage),
@@ -234,19 +263,34 @@ fn end_clean_up(desk: &Desk<'_>, job: &Job, task: &mut Task, ending: &Ending<'_>
                 task.refused_by = Some(*worker);
             }
             let wait_ms = backoff_ms(task.id, task.attempt, task.failures.saturating_add(1));
-            retry_clean_up(job, task, reason, now.plus(wait_ms));
+            retry_clean_up(job, task, reason, now.plus(wait_ms), late);
         }
-        Ending::Lost { name, .. } => retry_clean_up(job, task, &lost(name), now),
+        Ending::Lost { name, .. } => retry_clean_up(job, task, &lost(name), now, late),
     }
     let over = task.clean_up != CleanUp::Due;
     Ok(if over && job.settle == Settle::Metadata { Verdict::Unpublished } else { Verdict::None })
 }
 
-fn retry_clean_up(job: &Job, task: &mut Task, reason: &str, at: Time) {
+/// Whether an object may still appear after what the clean-up that `old` has leased saw.
+fn ended_too_early(old: &Task, task: &Task) -> bool {
+    let begun = old.lease.map_or(Time(0), |lease| lease.since.at);
+    begun < task.late_until && !ferry_planted::is(Bug::LateWritesIgnored)
+}
+
+/// What began before the last late write may come frees space early, and no more than that: the clean-up that counts comes
+/// after it, with all its attempts.
+fn look_again(job: &Job, task: &mut Task) {
+    task.failures = 0;
+    task.queued_at = Some(task.late_until.max(job.quiet_at));
+}
+
+fn retry_clean_up(job: &Job, task: &mut Task, reason: &str, at: Time, late: bool) {
     task.failures = task.failures.saturating_add(1);
     task.last_error = validate::reason(reason);
     if task.failures < job.spec.options.attempts_max {
         task.queued_at = Some(at.max(job.quiet_at));
+    } else if late {
+        look_again(job, task);
     } else {
         task.clean_up = CleanUp::LeftOver;
     }
@@ -258,7 +302,7 @@ fn is_young(task: &Task, now: Time) -> bool {
 }
 
 /// Tasks of a store that comes back do not come back together.
-fn look_again_ms(task: &Task) -> u64 {
+fn next_look_ms(task: &Task) -> u64 {
     let half = limits::OUTAGE_LOOK_MS / 2;
     half + mixed(task.id.0.cast_unsigned() ^ (u64::from(task.attempt) << 48)) % (half + 1)
 }

@@ -62,16 +62,18 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<Outcome, Rejection> 
             tasks::claim(desk, *lease, *bytes_planned, manifests)
         }
         Command::ReportProgress { lease, bytes_copied } => tasks::progress(desk, *lease, *bytes_copied),
-        Command::ReportTask { lease, result } => report::report(desk, *lease, result),
-        Command::ReleaseTask { lease } => report::release(desk, *lease),
-        Command::RegisterWorker { name, incarnation, slots, labels, writes_for_ms } => {
+        Command::ReportTask { lease, result, writes_for_ms } => report::report(desk, *lease, result, *writes_for_ms),
+        Command::ReleaseTask { lease, writes_for_ms } => report::release(desk, *lease, *writes_for_ms),
+        Command::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms } => {
             let registration = workers::Registration { name, incarnation: *incarnation, slots: *slots, labels };
-            workers::register(desk, &registration, *writes_for_ms)
+            workers::register(desk, &registration, wait(*writes_for_ms, *late_writes_ms))
         }
-        Command::LoseWorker { worker, incarnation, writes_for_ms } => {
-            workers::lose(desk, *worker, *incarnation, *writes_for_ms)
+        Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms } => {
+            workers::lose(desk, *worker, *incarnation, wait(*writes_for_ms, *late_writes_ms))
         }
-        Command::ReleaseWorker { worker, writes_for_ms } => workers::release(desk, *worker, *writes_for_ms),
+        Command::ReleaseWorker { worker, writes_for_ms, late_writes_ms } => {
+            workers::release(desk, *worker, wait(*writes_for_ms, *late_writes_ms))
+        }
         Command::DrainWorker { worker, draining } => workers::drain(desk, *worker, *draining),
         Command::CancelJob { job } => control::cancel(desk, *job),
         Command::FailJob { job, reason } => control::fail(desk, *job, reason),
@@ -86,4 +88,8 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<Outcome, Rejection> 
         Command::NoteDelivered { before } => events::note_delivered(desk, *before),
         Command::ReserveIds { count } => ids::reserve(desk, *count),
     }
+}
+
+fn wait(writes_for_ms: u64, late_writes_ms: u64) -> workers::Wait {
+    workers::Wait { writes_for_ms, late_writes_ms }
 }

@@ -8,10 +8,15 @@ use crate::command::{CopiedSegment, LeaseRef, TaskResult};
 use crate::derive;
 use crate::id::TaskId;
 use crate::outcome::{Outcome, Rejection};
-use crate::row::{CleanUp, Copied, Job, Task, TaskOutcome, TaskSegment};
+use crate::row::{AttemptEnd, Copied, Job, Task, TaskOutcome, TaskSegment};
 
 /// Takes the report of an attempt that ended; a repeat of the report that was taken answers as it did then.
-pub(super) fn report(desk: &mut Desk<'_>, lease: LeaseRef, result: &TaskResult) -> Result<Outcome, Rejection> {
+pub(super) fn report(
+    desk: &mut Desk<'_>,
+    lease: LeaseRef,
+    result: &TaskResult,
+    writes_for_ms: u64,
+) -> Result<Outcome, Rejection> {
     let task = desk.task(lease.task)?;
     if repeats(&task, lease, result) {
         return Ok(Outcome::Reported { job_ended: false });
@@ -23,13 +28,13 @@ pub(super) fn report(desk: &mut Desk<'_>, lease: LeaseRef, result: &TaskResult) 
         TaskResult::CleanedUp => Ending::CleanedUp,
         TaskResult::Failed { kind, reason } => Ending::Failed(*kind, reason, lease.worker),
     };
-    attempt::end(desk, &task, &ending)
+    attempt::end(desk, &task, &ending, writes_for_ms)
 }
 
 /// Takes the lease of an attempt that nothing runs for any more.
-pub(super) fn release(desk: &mut Desk<'_>, lease: LeaseRef) -> Result<Outcome, Rejection> {
+pub(super) fn release(desk: &mut Desk<'_>, lease: LeaseRef, writes_for_ms: u64) -> Result<Outcome, Rejection> {
     let (task, _) = tasks::held(desk, lease)?;
-    attempt::end(desk, &task, &Ending::Stopped)
+    attempt::end(desk, &task, &Ending::Stopped, writes_for_ms)
 }
 
 /// Whether this very attempt ended with this result before: a worker repeats its report until it is acknowledged.
@@ -39,7 +44,8 @@ fn repeats(task: &Task, lease: LeaseRef, result: &TaskResult) -> bool {
     let taken = match result {
         TaskResult::Copied { .. } => completed && !derive::publishes(task),
         TaskResult::Published => completed && derive::publishes(task),
-        TaskResult::CleanedUp => task.clean_up == CleanUp::Done,
+        // One that began before the last late write may come leaves its task to another.
+        TaskResult::CleanedUp => task.attempts.last().is_some_and(|last| last.end == AttemptEnd::CleanedUp),
         TaskResult::Failed { .. } => false,
     };
     ended && taken

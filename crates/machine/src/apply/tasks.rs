@@ -9,7 +9,7 @@ use crate::limits;
 use crate::outcome::{Outcome, Rejection};
 use crate::read;
 use crate::row::{CleanUp, Job, JobState, Lease, ManifestPin, Mapping, Task, TaskOutcome, TaskSegment, WorkerState};
-use crate::time::Stamp;
+use crate::time::{Stamp, Time};
 
 /// Creates the next page of tasks, in the order of target ids; the last page adds the publication and makes the job
 /// Executing.
@@ -65,6 +65,8 @@ fn new_task(job: &Job, targets: &[(SegmentId, Mapping)], now: Stamp) -> Result<T
         created: now,
         started: None,
         clean_up: CleanUp::NotNeeded,
+        late_until: Time(0),
+        late_ends: 0,
         attempts: Vec::new(),
     })
 }

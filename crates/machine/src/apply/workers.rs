@@ -24,12 +24,17 @@ pub(super) struct Registration<'a> {
     pub(super) labels: &'a BTreeMap<String, String>,
 }
 
+/// How long what a worker had may still write once it is released.
+#[derive(Clone, Copy)]
+pub(super) struct Wait {
+    /// Longest time its attempts may still send requests, in milliseconds.
+    pub(super) writes_for_ms: u64,
+    /// Longest time a remote store may carry one out after that, in milliseconds.
+    pub(super) late_writes_ms: u64,
+}
+
 /// A worker is here. A new incarnation, or one that was lost, starts with nothing: what it had is released first.
-pub(super) fn register(
-    desk: &mut Desk<'_>,
-    registration: &Registration<'_>,
-    writes_for_ms: u64,
-) -> Result<Outcome, Rejection> {
+pub(super) fn register(desk: &mut Desk<'_>, registration: &Registration<'_>, wait: Wait) -> Result<Outcome, Rejection> {
     validate_registration(registration)?;
     let Some(id) = read::worker_named(&desk.rows, registration.name) else { return add(desk, registration) };
     let old = desk.worker(id)?;
@@ -44,7 +49,7 @@ pub(super) fn register(
     let returning = worker.state == WorkerState::Returning;
     desk.put_worker(Some(&old), worker);
     if returning {
-        release_page(desk, id, &old.name, writes_for_ms)?;
+        release_page(desk, id, &old.name, wait)?;
     }
     Ok(Outcome::Worker(id))
 }
@@ -89,12 +94,7 @@ fn add(desk: &mut Desk<'_>, registration: &Registration<'_>) -> Result<Outcome, 
 }
 
 /// A worker's lease ended.
-pub(super) fn lose(
-    desk: &mut Desk<'_>,
-    id: WorkerId,
-    incarnation: u64,
-    writes_for_ms: u64,
-) -> Result<Outcome, Rejection> {
+pub(super) fn lose(desk: &mut Desk<'_>, id: WorkerId, incarnation: u64, wait: Wait) -> Result<Outcome, Rejection> {
     let old = desk.worker(id)?;
     if old.incarnation != incarnation {
         return Err(Rejection::Stale("the worker was started anew"));
@@ -104,12 +104,12 @@ pub(super) fn lose(
     }
     let worker = Worker { state: WorkerState::Lost, ..old.clone() };
     desk.put_worker(Some(&old), worker);
-    release_page(desk, id, &old.name, writes_for_ms)?;
+    release_page(desk, id, &old.name, wait)?;
     Ok(Outcome::Worker(id))
 }
 
 /// Releases the next page of what a lost or returning worker had.
-pub(super) fn release(desk: &mut Desk<'_>, id: WorkerId, writes_for_ms: u64) -> Result<Outcome, Rejection> {
+pub(super) fn release(desk: &mut Desk<'_>, id: WorkerId, wait: Wait) -> Result<Outcome, Rejection> {
     let worker = desk.worker(id)?;
     if worker.state == WorkerState::Active {
         return Err(Rejection::Stale("the worker is there and keeps what it has"));
@@ -117,14 +117,14 @@ pub(super) fn release(desk: &mut Desk<'_>, id: WorkerId, writes_for_ms: u64) -> 
     if worker.leased == 0 {
         return Err(Rejection::Stale("everything was released already"));
     }
-    release_page(desk, id, &worker.name, writes_for_ms)?;
+    release_page(desk, id, &worker.name, wait)?;
     Ok(Outcome::Worker(id))
 }
 
-fn release_page(desk: &mut Desk<'_>, id: WorkerId, name: &str, writes_for_ms: u64) -> Result<(), Rejection> {
+fn release_page(desk: &mut Desk<'_>, id: WorkerId, name: &str, wait: Wait) -> Result<(), Rejection> {
     for task in read::assignments(&desk.rows, id, limits::RELEASES_PER_PAGE) {
         let task = desk.task(task)?;
-        attempt::end(desk, &task, &Ending::Lost { writes_for_ms, name })?;
+        attempt::end(desk, &task, &Ending::Lost { writes_for_ms: wait.writes_for_ms, name }, wait.late_writes_ms)?;
     }
     Ok(())
 }

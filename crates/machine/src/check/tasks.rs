@@ -6,6 +6,7 @@ use crate::key::Key;
 use crate::limits;
 use crate::read;
 use crate::row::{CleanUp, Job, JobState, Settle, Task, TaskOutcome, TaskSegment};
+use crate::time::Time;
 
 pub(super) fn check(view: &View<'_>, job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
     findings.expect(
@@ -27,7 +28,7 @@ pub(super) fn check(view: &View<'_>, job: &Job, task: &Task, key: &Key, findings
     }
     check_place(job, task, key, findings);
     check_attempts(view, task, key, findings);
-    check_outcome(job, task, key, findings);
+    check_outcome(view, job, task, key, findings);
 }
 
 /// The last of a job's tasks publishes it, and touches nothing before every copy is complete.
@@ -94,7 +95,7 @@ fn check_attempts(view: &View<'_>, task: &Task, key: &Key, findings: &mut Findin
     }
 }
 
-fn check_outcome(job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
+fn check_outcome(view: &View<'_>, job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
     let ended = derive::ended(job).is_some() || job.state == JobState::Collecting;
     match task.outcome {
         TaskOutcome::Open => {}
@@ -113,6 +114,11 @@ fn check_outcome(job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
     let copied = task.segments.iter().filter_map(|segment| segment.copied);
     let bytes = copied.fold(0_u64, |bytes, copied| bytes.saturating_add(copied.bytes));
     findings.expect(bytes <= task.bytes_copied, key, "copied segments of more bytes than it counts");
+    let (is_late, counted) = (task.late_until > Time(0), task.late_ends > 0);
+    findings.expect(is_late == counted, key, "waits for late writes of no attempt, or not for those of one");
+    findings.expect(!is_late || task.claimed, key, "waits for late writes, and never claimed its targets");
+    let over = matches!(task.clean_up, CleanUp::Done | CleanUp::LeftOver);
+    findings.expect(!over || come(view, task.late_until), key, "is cleaned up before its last late write may come");
     let untouched = task.clean_up == CleanUp::NotNeeded;
     let never = matches!(job.state, JobState::Failed { .. } | JobState::Canceled { .. } | JobState::Collecting);
     findings.expect(untouched || (never && task.claimed), key, "is to be cleaned up for no reason");

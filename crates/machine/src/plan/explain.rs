@@ -139,9 +139,13 @@ fn explain_clean_up(read: &dyn Read, job: &Job, now: Time, connected: &[Connecte
     if running > 0 {
         return WaitingOn::Attempts { running };
     }
-    let first = read::queue(read, job.id, Time(0), 1).first().map(|(at, _)| *at);
-    if job.quiet_at > now && first.is_some_and(|at| at <= job.quiet_at) {
+    let first = read::queue(read, job.id, Time(0), 1).first().copied();
+    if job.quiet_at > now && first.is_some_and(|(at, _)| at <= job.quiet_at) {
         return WaitingOn::Writers { until: job.quiet_at };
+    }
+    let next = first.filter(|(at, _)| *at > now).and_then(|(at, id)| Some((at, read::task(read, id)?)));
+    if let Some((until, task)) = next.filter(|(at, task)| *at == task.late_until) {
+        return WaitingOn::LateWrites { until, task: task.id, attempts: task.late_ends };
     }
     explain_queue(read, job, now, connected)
 }

@@ -38,6 +38,8 @@ pub struct Policy {
     /// Longest time an attempt of a lost or replaced worker may still write, in milliseconds: its lease and one
     /// request.
     pub writes_for_ms: u64,
+    /// Longest time a remote store may carry out a request after its caller gave it up, in milliseconds.
+    pub late_writes_ms: u64,
     /// How long events are kept, in milliseconds; up to `limits::EVENT_RETENTION_SLACK` of it more.
     pub event_retention_ms: u64,
 }
@@ -51,6 +53,7 @@ impl Default for Policy {
             assignments_max: 256,
             jobs_dispatched_max: 1_000,
             writes_for_ms: 30_000,
+            late_writes_ms: 600_000,
             event_retention_ms: 24 * 60 * 60 * 1_000,
         }
     }
@@ -110,7 +113,8 @@ fn release_lost_workers(read: &dyn Read, policy: &Policy, plan: &mut Plan) {
     let to = Key::Event(EventId::FIRST);
     for key in read::keys(read, from, &to, policy.jobs_per_stage_max) {
         let Key::LostWorker(worker) = key else { continue };
-        plan.commands.push(Command::ReleaseWorker { worker, writes_for_ms: policy.writes_for_ms });
+        let Policy { writes_for_ms, late_writes_ms, .. } = *policy;
+        plan.commands.push(Command::ReleaseWorker { worker, writes_for_ms, late_writes_ms });
     }
 }
 

@@ -69,6 +69,16 @@ pub enum WaitingOn {
         /// Until then.
         until: Time,
     },
+    /// Its files are deleted, and a remote store may still carry out what attempts sent it and gave up: it is looked again
+    /// after that.
+    LateWrites {
+        /// Then.
+        until: Time,
+        /// Of this task.
+        task: TaskId,
+        /// That many attempts of the task.
+        attempts: u32,
+    },
     /// It has ended and stays readable.
     Retention {
         /// Until then; `None` where it is being collected.
@@ -115,9 +125,10 @@ impl WaitingOn {
     #[must_use]
     pub fn until(&self) -> Option<Time> {
         match self.innermost() {
-            Self::Backoff { until, .. } | Self::Writers { until } | Self::Retention { until: Some(until) } => {
-                Some(*until)
-            }
+            Self::Backoff { until, .. }
+            | Self::Writers { until }
+            | Self::LateWrites { until, .. }
+            | Self::Retention { until: Some(until) } => Some(*until),
             Self::CreatingTasks { .. }
             | Self::Paused { .. }
             | Self::NoWorker { .. }
@@ -137,7 +148,7 @@ impl WaitingOn {
     pub fn task(&self) -> Option<TaskId> {
         match self.innermost() {
             Self::Paused { by: PausedBy::ExhaustedAttempts(task) | PausedBy::Failure(task) } => Some(*task),
-            Self::Backoff { task, .. } | Self::AnotherWorker { task } => Some(*task),
+            Self::Backoff { task, .. } | Self::AnotherWorker { task } | Self::LateWrites { task, .. } => Some(*task),
             Self::CreatingTasks { .. }
             | Self::Paused { by: PausedBy::User }
             | Self::NoWorker { .. }
@@ -167,6 +178,7 @@ impl WaitingOn {
             | Self::Settling
             | Self::CleanUp { .. }
             | Self::Writers { .. }
+            | Self::LateWrites { .. }
             | Self::Retention { .. } => None,
         }
     }
@@ -221,6 +233,12 @@ impl Explanation {
             WaitingOn::Writers { until: at } => {
                 format!("attempts of a lost worker may write for {} more", until(*at))
             }
+            WaitingOn::LateWrites { until: at, task, attempts } => format!(
+                "{} of task {task} ended with requests that the store did not answer and may still carry out: its objects \
+                 are looked for again in {}",
+                counted(u64::from(*attempts), "attempt"),
+                until(*at)
+            ),
             WaitingOn::Retention { until: Some(at) } => {
                 format!("it has ended and stays readable for {}", until(*at))
             }

@@ -132,6 +132,11 @@ pub struct Task {
     pub started: Option<Stamp>,
     /// What is to become of its target files when the job does not complete.
     pub clean_up: CleanUp,
+    /// Until then a remote store may carry out what attempts sent it and gave up; zero where each request was answered. A
+    /// clean-up counts only if it began then or later.
+    pub late_until: Time,
+    /// How many attempts ended with requests that were sent and not answered, or were lost.
+    pub late_ends: u32,
     /// Its last attempts that ended, the latest last; at most `limits::ATTEMPTS_KEPT_PER_TASK`.
     pub attempts: Vec<EndedAttempt>,
 }

@@ -36,7 +36,7 @@ fn a_task_says_of_each_attempt_who_had_it_how_long_and_how_it_ended() {
     let third = story.lead()[0];
     story.fail(third, FailureKind::GivenBack, "the worker is ending");
     let fourth = story.lead()[0];
-    story.ok(Command::ReleaseTask { lease: fourth });
+    story.ok(Command::ReleaseTask { lease: fourth, writes_for_ms: 0 });
     let fifth = story.lead()[0];
     story.wait(3_000);
     story.copy(fifth);

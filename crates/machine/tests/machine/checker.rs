@@ -120,7 +120,7 @@ fn check_failed_job_stops_attempts_and_writes_the_failure_down() {
     story.fail(begun[1], FailureKind::Permanent, "bad path");
     assert!(story.lead().is_empty(), "nothing is settled or leased while an attempt runs");
     assert_eq!(story.explain(job), "it has ended; 1 attempt still to stop");
-    story.ok(Command::ReleaseTask { lease: begun[0] });
+    story.ok(Command::ReleaseTask { lease: begun[0], writes_for_ms: 0 });
     let clean_ups = story.lead();
     assert_eq!(clean_ups.len(), 1, "only the task that had claimed its targets is cleaned up");
     assert_eq!(story.status(job).clean_up, CleanUpState::Running);

@@ -88,7 +88,7 @@ fn a_clean_up_still_knows_the_manifests_of_the_claim() {
     story.claim(lease);
     let manifests = story.task(lease.task).manifests;
     story.ok(Command::CancelJob { job });
-    story.ok(Command::ReleaseTask { lease });
+    story.ok(Command::ReleaseTask { lease, writes_for_ms: 0 });
     story.wait(60_000);
     let clean_up = story.lead();
     assert_eq!(clean_up.len(), 1);

@@ -169,7 +169,7 @@ fn attempts_that_are_given_back_or_stopped_do_not_count() {
         let lease = story.lead()[0];
         story.fail(lease, FailureKind::GivenBack, "the worker drains");
         let lease = story.lead()[0];
-        assert_eq!(story.ok(Command::ReleaseTask { lease }), Outcome::Released(lease.task));
+        assert_eq!(story.ok(Command::ReleaseTask { lease, writes_for_ms: 0 }), Outcome::Released(lease.task));
     }
     let lease = story.lead()[0];
     assert_eq!((lease.attempt, story.task(lease.task).failures), (11, 0));
@@ -230,7 +230,7 @@ fn canceled(story: &mut Story, request: &str) -> (ferry_machine::id::JobId, Leas
     let lease = story.lead()[0];
     story.claim(lease);
     story.ok(Command::CancelJob { job });
-    story.ok(Command::ReleaseTask { lease });
+    story.ok(Command::ReleaseTask { lease, writes_for_ms: 0 });
     (job, story.lead()[0])
 }
 
@@ -272,7 +272,7 @@ fn reports_of_the_wrong_kind_are_refused() {
     let job = story.submit("copy", 1);
     let copy = story.lead()[0];
     let invalid = |story: &mut Story, lease, result| {
-        let rejection = story.refused(Command::ReportTask { lease, result });
+        let rejection = story.refused(Command::ReportTask { lease, result, writes_for_ms: 0 });
         assert!(matches!(rejection, Rejection::Invalid { .. }), "{rejection}");
     };
     story.claim(copy);

@@ -97,7 +97,7 @@ fn what_a_failed_job_had_copied_is_told_alike_before_while_and_after_it_is_settl
     assert_eq!(before.iter().filter(|segment| copied(segment)).count(), reported.len());
     assert!(before.iter().all(|segment| segment.state == SegmentState::Dropped));
     for lease in begun.iter().filter(|lease| !reported.contains(&lease.task)) {
-        story.ok(Command::ReleaseTask { lease: *lease });
+        story.ok(Command::ReleaseTask { lease: *lease, writes_for_ms: 0 });
     }
     let mut pages = 0;
     while story.job(job).settle != Settle::Done {
@@ -137,7 +137,7 @@ fn what_was_copied_to_a_target_is_told_of_the_job_that_did_it_when_another_one_h
     let begun = story.lead();
     story.copy(begun[0]);
     story.ok(Command::CancelJob { job: first });
-    story.ok(Command::ReleaseTask { lease: begun[1] });
+    story.ok(Command::ReleaseTask { lease: begun[1], writes_for_ms: 0 });
     let list = |story: &Story| view::list_job_segments(&story.rows, &story.job(first), SegmentId(0), 100).items;
     let before = list(&story);
     assert_eq!(before.iter().filter(|segment| copied(segment)).count(), 1);

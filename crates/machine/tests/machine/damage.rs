@@ -24,7 +24,7 @@ fn rich() -> Story {
     story.fail(begun[1], FailureKind::Permanent, "gone");
     story.lose(lost);
     for lease in begun.iter().filter(|lease| lease.worker != lost).skip(2) {
-        story.ok(Command::ReleaseTask { lease: *lease });
+        story.ok(Command::ReleaseTask { lease: *lease, writes_for_ms: 0 });
     }
     story.lead();
     let canceled = story.submit("canceled", 1);

@@ -80,7 +80,7 @@ fn failures_clean_ups_pauses_and_resumes_are_told_too() {
     }
     let begun = story.lead();
     story.copy(begun[0]);
-    story.ok(Command::ReleaseTask { lease: begun[1] });
+    story.ok(Command::ReleaseTask { lease: begun[1], writes_for_ms: 0 });
     story.ok(Command::CancelJob { job });
     story.ok(Command::CancelJob { job });
     for lease in story.lead() {

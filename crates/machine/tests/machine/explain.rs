@@ -149,7 +149,7 @@ fn a_clean_up_that_no_worker_can_begin_says_so() {
     let lease = story.lead()[0];
     story.claim(lease);
     story.ok(Command::CancelJob { job });
-    story.ok(Command::ReleaseTask { lease });
+    story.ok(Command::ReleaseTask { lease, writes_for_ms: 0 });
     story.ok(Command::DrainWorker { worker, draining: true });
     story.lead();
     let stays = "it has ended; files of 1 task are to be deleted, and its targets stay taken until then: ";

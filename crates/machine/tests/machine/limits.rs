@@ -108,7 +108,7 @@ fn pages_of_settling_and_collection_of_a_failed_job_with_files() {
     let begun = story.lead();
     for lease in &begun[1..] {
         story.claim(*lease);
-        story.ok(Command::ReleaseTask { lease: *lease });
+        story.ok(Command::ReleaseTask { lease: *lease, writes_for_ms: 0 });
     }
     story.fail(begun[0], FailureKind::Permanent, "gone");
     for lease in story.lead() {
@@ -206,6 +206,7 @@ fn limits_of_jobs_workers_and_ids_are_answered_when_they_are_reached() {
         slots: 1,
         labels: BTreeMap::new(),
         writes_for_ms: 0,
+        late_writes_ms: 0,
     };
     let reached = |rejection| matches!(rejection, Rejection::LimitReached { .. });
     assert!(reached(story.refused(register)));

@@ -55,7 +55,7 @@ fn about_to_publish(story: &mut Story) -> (JobId, LeaseRef) {
 fn canceled(story: &mut Story) -> (JobId, LeaseRef) {
     let (job, publication) = about_to_publish(story);
     story.ok(Command::CancelJob { job });
-    story.ok(Command::ReleaseTask { lease: publication });
+    story.ok(Command::ReleaseTask { lease: publication, writes_for_ms: 0 });
     let begun = story.lead();
     assert_eq!(begun.len(), 1, "the metadata file alone is deleted: {}", story.explain(job));
     assert_eq!(begun[0].task, publication.task);
@@ -269,7 +269,7 @@ fn a_repeated_or_early_page_of_settling_changes_nothing_while_the_metadata_file_
         let rejection = story.refused(Command::SettleJob { job, settle });
         assert!(matches!(rejection, Rejection::Stale(_)), "{rejection}");
     }
-    story.ok(Command::ReleaseTask { lease: first });
+    story.ok(Command::ReleaseTask { lease: first, writes_for_ms: 0 });
     for settle in cursors {
         story.refused(Command::SettleJob { job, settle });
     }

@@ -92,7 +92,7 @@ fn s05_publication_is_all_or_nothing() {
     // The last one cannot be published as reported: its report is refused, and nothing is visible.
     story.claim(begun[3]);
     let wrong = TaskResult::Copied { segments: Vec::new() };
-    story.refused(Command::ReportTask { lease: begun[3], result: wrong });
+    story.refused(Command::ReportTask { lease: begun[3], result: wrong, writes_for_ms: 0 });
     assert_eq!(story.segment_states(job), ["importing"].into());
     let report = story.copied(begun[3]);
     story.ok(report);
@@ -143,7 +143,7 @@ fn s08_clean_up_covers_completed_siblings_of_a_failed_job() {
     story.copy(begun[0]);
     story.claim(begun[1]);
     story.fail(begun[2], FailureKind::Permanent, "gone");
-    story.ok(Command::ReleaseTask { lease: begun[1] });
+    story.ok(Command::ReleaseTask { lease: begun[1], writes_for_ms: 0 });
     let clean_ups = story.lead();
     let cleaned: BTreeSet<_> = clean_ups.iter().map(|lease| lease.task).collect();
     assert_eq!(cleaned, [begun[0].task, begun[1].task].into(), "the completed one and the one that had begun");
@@ -219,13 +219,13 @@ fn s24_a_result_that_does_not_list_exactly_the_targets_is_refused_as_a_whole() {
         (vec![], "11 is missing"),
     ];
     for (segments, expected) in cases {
-        let report = Command::ReportTask { lease, result: TaskResult::Copied { segments } };
+        let report = Command::ReportTask { lease, result: TaskResult::Copied { segments }, writes_for_ms: 0 };
         let Rejection::WrongTargets { reason, .. } = story.refused(report) else { panic!("wrong targets") };
         assert_eq!(reason, expected);
     }
     assert_eq!(story.state(job), Some(State::Executing));
     let in_any_order = TaskResult::Copied { segments: vec![segment(12), segment(11)] };
-    story.ok(Command::ReportTask { lease, result: in_any_order });
+    story.ok(Command::ReportTask { lease, result: in_any_order, writes_for_ms: 0 });
     story.publish(job);
     assert_eq!(story.state(job), Some(State::Completed));
 }

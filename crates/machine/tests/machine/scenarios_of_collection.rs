@@ -86,7 +86,7 @@ fn s37_readers_see_all_of_a_job_for_its_retention_and_nothing_of_it_from_the_fir
     story.ok(Command::CancelJob { job: canceled });
     story.fail(lease, FailureKind::Permanent, "the object is gone");
     for lease in begun.into_iter().filter(|other| *other != lease) {
-        story.ok(Command::ReleaseTask { lease });
+        story.ok(Command::ReleaseTask { lease, writes_for_ms: 0 });
     }
     assert!(lead_in_steps(&mut story) >= 4, "settling takes pages, and readers came in between");
     while !story.plan().assignments.is_empty() {

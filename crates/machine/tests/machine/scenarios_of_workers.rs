@@ -73,7 +73,10 @@ fn s14_of_two_attempts_one_holds_the_lease() {
     let late = story.copied(old);
     assert!(matches!(story.refused(late), Rejection::LeaseNotHeld { attempt: 1, .. }));
     let stolen = LeaseRef { worker: first, ..new };
-    assert!(matches!(story.refused(Command::ReleaseTask { lease: stolen }), Rejection::LeaseNotHeld { .. }));
+    assert!(matches!(
+        story.refused(Command::ReleaseTask { lease: stolen, writes_for_ms: 0 }),
+        Rejection::LeaseNotHeld { .. }
+    ));
     assert!(matches!(story.refused(Command::AssignTask(LeaseRef { attempt: 3, ..new })), Rejection::Stale(_)));
     story.copy(new);
     story.publish(job);
@@ -241,7 +244,7 @@ fn s42_a_clean_up_that_one_worker_was_refused_goes_to_another() {
     let lease = story.lead()[0];
     story.claim(lease);
     story.ok(Command::CancelJob { job });
-    story.ok(Command::ReleaseTask { lease });
+    story.ok(Command::ReleaseTask { lease, writes_for_ms: 0 });
     let first = story.lead()[0];
     let good = story.worker("good", 1);
     story.fail(first, FailureKind::Refused, "access denied to bucket b");

@@ -1,5 +1,6 @@
 //! A story: a cluster in memory, its leader, and workers that do as they are told; every command is checked after.
 
+use crate::counted::Counted;
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
 use ferry_machine::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::key::Key;
@@ -7,18 +8,19 @@ use ferry_machine::limits;
 use ferry_machine::outcome::{Outcome, Rejection};
 use ferry_machine::plan::{Connected, Explanation, Plan, Policy};
 use ferry_machine::row::{Job, JobSpec, ManifestPin, Row, Task};
-use ferry_machine::tables::{Memory, Read, Tables};
+use ferry_machine::tables::Memory;
 use ferry_machine::time::{Stamp, Time};
 use ferry_machine::view::{self, JobStatus, SegmentState, State};
 use ferry_machine::{apply, check, plan};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 /// Where the cluster's own ids begin.
 pub(crate) const ID_START: i64 = 1_000;
 /// How long a lost worker may still write.
 pub(crate) const WRITES_FOR_MS: u64 = 20_000;
+/// How long a remote store may carry out what nobody waits for any more.
+pub(crate) const LATE_WRITES_MS: u64 = 600_000;
 /// Bytes and rows of each copied segment.
 pub(crate) const SEGMENT_BYTES: u64 = 4_096;
 pub(crate) const SEGMENT_ROWS: i64 = 100;
@@ -113,7 +115,8 @@ impl Story {
 
     pub(crate) fn register(&mut self, name: &str, incarnation: u64, slots: u32) -> WorkerId {
         let (name, labels) = (name.to_owned(), BTreeMap::new());
-        let register = Command::RegisterWorker { name, incarnation, slots, labels, writes_for_ms: WRITES_FOR_MS };
+        let (writes_for_ms, late_writes_ms) = (WRITES_FOR_MS, LATE_WRITES_MS);
+        let register = Command::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms };
         let Outcome::Worker(id) = self.ok(register) else { panic!("a registration answers with the worker") };
         self.connected.insert(id, incarnation);
         id
@@ -121,7 +124,8 @@ impl Story {
 
     pub(crate) fn lose(&mut self, worker: WorkerId) {
         let incarnation = self.connected.remove(&worker).expect("the worker is connected");
-        self.ok(Command::LoseWorker { worker, incarnation, writes_for_ms: WRITES_FOR_MS });
+        let (writes_for_ms, late_writes_ms) = (WRITES_FOR_MS, LATE_WRITES_MS);
+        self.ok(Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms });
     }
 
     /// Submits a job in as many pages as it takes; targets are chosen by the cluster.
@@ -178,7 +182,7 @@ impl Story {
     }
 
     pub(crate) fn plan(&self) -> Plan {
-        let policy = Policy { writes_for_ms: WRITES_FOR_MS, ..Policy::default() };
+        let policy = Policy { writes_for_ms: WRITES_FOR_MS, late_writes_ms: LATE_WRITES_MS, ..Policy::default() };
         plan(&self.rows, Time(self.now_ms), &policy, &self.connected())
     }
 
@@ -231,7 +235,7 @@ impl Story {
     pub(crate) fn copied(&self, lease: LeaseRef) -> Command {
         let segments = self.segments_of(lease.task);
         let result = if segments.is_empty() { TaskResult::Published } else { TaskResult::Copied { segments } };
-        Command::ReportTask { lease, result }
+        Command::ReportTask { lease, result, writes_for_ms: 0 }
     }
 
     /// A whole attempt that succeeds.
@@ -242,11 +246,12 @@ impl Story {
     }
 
     pub(crate) fn fail(&mut self, lease: LeaseRef, kind: FailureKind, reason: &str) -> Outcome {
-        self.ok(Command::ReportTask { lease, result: TaskResult::Failed { kind, reason: reason.to_owned() } })
+        let result = TaskResult::Failed { kind, reason: reason.to_owned() };
+        self.ok(Command::ReportTask { lease, result, writes_for_ms: 0 })
     }
 
     pub(crate) fn clean(&mut self, lease: LeaseRef) -> Outcome {
-        self.ok(Command::ReportTask { lease, result: TaskResult::CleanedUp })
+        self.ok(Command::ReportTask { lease, result: TaskResult::CleanedUp, writes_for_ms: 0 })
     }
 
     fn segments_of(&self, task: TaskId) -> Vec<CopiedSegment> {
@@ -360,39 +365,5 @@ fn brief(command: &Command) -> String {
             format!("RegisterWorker {name:?} incarnation {incarnation}, {slots} slots")
         }
         other => format!("{other:?}"),
-    }
-}
-
-/// Tables that count the rows a command reads or writes.
-struct Counted<'a> {
-    rows: &'a mut Memory,
-    touched: RefCell<BTreeSet<Key>>,
-    looks: Cell<usize>,
-}
-
-impl Read for Counted<'_> {
-    fn get(&self, key: &Key) -> Option<Row> {
-        self.touched.borrow_mut().insert(key.clone());
-        self.looks.update(|looks| looks + 1);
-        self.rows.get(key)
-    }
-
-    fn scan(&self, from: Bound<Key>, to: &Key, rows_max: usize) -> Vec<(Key, Row)> {
-        let rows = self.rows.scan(from, to, rows_max);
-        self.touched.borrow_mut().extend(rows.iter().map(|(key, _)| key.clone()));
-        self.looks.update(|looks| looks + rows.len());
-        rows
-    }
-}
-
-impl Tables for Counted<'_> {
-    fn put(&mut self, key: Key, row: Row) {
-        self.touched.borrow_mut().insert(key.clone());
-        self.rows.put(key, row);
-    }
-
-    fn delete(&mut self, key: &Key) {
-        self.touched.borrow_mut().insert(key.clone());
-        self.rows.delete(key);
     }
 }

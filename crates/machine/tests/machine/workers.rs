@@ -1,6 +1,6 @@
 //! Workers: registration, draining, and the release of what lost ones had, in pages.
 
-use crate::story::{Story, WRITES_FOR_MS};
+use crate::story::{LATE_WRITES_MS, Story, WRITES_FOR_MS};
 use ferry_machine::command::Command;
 use ferry_machine::limits;
 use ferry_machine::outcome::Rejection;
@@ -10,7 +10,14 @@ use std::collections::BTreeMap;
 
 fn register(name: &str, slots: u32) -> Command {
     let (name, labels) = (name.to_owned(), BTreeMap::new());
-    Command::RegisterWorker { name, incarnation: 1, slots, labels, writes_for_ms: WRITES_FOR_MS }
+    Command::RegisterWorker {
+        name,
+        incarnation: 1,
+        slots,
+        labels,
+        writes_for_ms: WRITES_FOR_MS,
+        late_writes_ms: LATE_WRITES_MS,
+    }
 }
 
 #[test]
@@ -73,7 +80,7 @@ fn what_a_lost_worker_had_is_released_in_pages() {
     story.lose(worker);
     let leased = |story: &Story| view::worker(&story.rows, worker).expect("it is known").leased;
     assert_eq!(leased(&story), 250 - u32::try_from(limits::RELEASES_PER_PAGE).expect("small"));
-    let page = Command::ReleaseWorker { worker, writes_for_ms: WRITES_FOR_MS };
+    let page = Command::ReleaseWorker { worker, writes_for_ms: WRITES_FOR_MS, late_writes_ms: LATE_WRITES_MS };
     assert_eq!(story.plan().commands, std::slice::from_ref(&page));
     story.lead();
     assert_eq!(leased(&story), 0);
@@ -102,8 +109,9 @@ fn a_loss_of_an_incarnation_that_is_gone_is_stale() {
     let mut story = Story::new();
     let worker = story.worker("w", 1);
     story.register("w", 2, 1);
-    let late = Command::LoseWorker { worker, incarnation: 1, writes_for_ms: WRITES_FOR_MS };
+    let late =
+        Command::LoseWorker { worker, incarnation: 1, writes_for_ms: WRITES_FOR_MS, late_writes_ms: LATE_WRITES_MS };
     assert!(matches!(story.refused(late), Rejection::Stale(_)));
-    let keeps = Command::ReleaseWorker { worker, writes_for_ms: WRITES_FOR_MS };
+    let keeps = Command::ReleaseWorker { worker, writes_for_ms: WRITES_FOR_MS, late_writes_ms: LATE_WRITES_MS };
     assert!(matches!(story.refused(keeps), Rejection::Stale(_)));
 }

@@ -89,6 +89,10 @@ pub struct LeadershipOptions {
     /// Longest time a request of a worker to an object store can take; clean-ups wait for it.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
+    /// Longest time a remote store may carry out a request after its caller gave it up. The clean-up of what a lost worker
+    /// wrote there is done only if it began after that.
+    #[serde(with = "humantime_serde")]
+    pub late_writes: Duration,
     /// Ids the leader reserves at once, to hand out from memory.
     pub allocator_window: u32,
     /// How long the events of jobs are kept, at least; the oldest go beyond a million, however young they are.
@@ -103,6 +107,7 @@ impl Default for LeadershipOptions {
             lease: Duration::from_secs(10),
             heartbeat_interval: Duration::from_secs(2),
             request_timeout: Duration::from_secs(30),
+            late_writes: Duration::from_mins(10),
             allocator_window: 10_000,
             event_retention: Duration::from_hours(24),
         }
@@ -145,6 +150,11 @@ impl LeadershipConfig {
     /// Longest time a request of a worker to an object store can take.
     pub(crate) fn request_timeout_ms(&self) -> u64 {
         milliseconds(self.options.request_timeout)
+    }
+
+    /// Longest time a remote store may carry out a request after its caller gave it up.
+    pub(crate) fn late_writes_ms(&self) -> u64 {
+        milliseconds(self.options.late_writes)
     }
 
     /// How long events are kept.

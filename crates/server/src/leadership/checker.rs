@@ -50,6 +50,7 @@ async fn check(leadership: &Arc<Leadership>, heads: &mut Heads) -> Duration {
         let connected = leadership.sessions.connected(&view);
         let policy = Policy {
             writes_for_ms: leadership.config.writes_for_ms(),
+            late_writes_ms: leadership.config.late_writes_ms(),
             event_retention_ms: leadership.config.event_retention_ms(),
             ..Policy::default()
         };
@@ -104,7 +105,9 @@ async fn lose_silent_workers(leadership: &Leadership) {
 /// Its lease has ended, so nothing but its last request may still write.
 async fn lose(leadership: &Leadership, worker: WorkerId, incarnation: u64) {
     let writes_for_ms = leadership.config.request_timeout_ms();
-    match leadership.propose(Command::LoseWorker { worker, incarnation, writes_for_ms }).await {
+    let late_writes_ms = leadership.config.late_writes_ms();
+    let lose = Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms };
+    match leadership.propose(lose).await {
         Ok(_) => info!(worker_id = worker.0, "worker lost: its lease has ended"),
         Err(error) => {
             debug!(%error, worker_id = worker.0, "a silent worker could not be declared lost");

@@ -8,6 +8,7 @@
 use super::dispatcher::drop_of;
 use super::sessions::{OUTGOING_MAX, Outgoing};
 use super::{Leader, Leadership};
+use crate::config::LeadershipConfig;
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, LeaseRef, TaskResult};
 use ferry_machine::id::{SegmentId, TaskId, WorkerId};
 use ferry_machine::outcome::{Outcome, Rejection};
@@ -41,7 +42,7 @@ impl Leader {
     pub(crate) async fn open_session(&self, mut incoming: Streaming<SessionRequest>) -> Result<Responses, Status> {
         let Some(leadership) = self.current() else { return Err(Status::unavailable("this node does not lead")) };
         let hello = hello(&mut incoming).await?;
-        check_request_timeout(&hello, leadership.config.request_timeout_ms())?;
+        check_waits(&hello, &leadership.config)?;
         let registering = leadership.registrations.read().await;
         let worker = register(&leadership, &hello).await?;
         let (outgoing, responses) = mpsc::channel(OUTGOING_MAX);
@@ -65,15 +66,21 @@ async fn hello(incoming: &mut Streaming<SessionRequest>) -> Result<v1::Hello, St
     }
 }
 
-/// A clean-up waits for as long as the nodes are told that a worker's request can take: a longer one could write after it.
-fn check_request_timeout(hello: &v1::Hello, longest_ms: u64) -> Result<(), Status> {
-    if hello.request_timeout_ms <= longest_ms {
+/// A clean-up waits for as long as the nodes are told that a worker's request can take, and that a store can carry it out
+/// late: a longer one could write after it.
+fn check_waits(hello: &v1::Hello, config: &LeadershipConfig) -> Result<(), Status> {
+    let waits = [
+        ("request-timeout", hello.request_timeout_ms, config.request_timeout_ms()),
+        ("late-writes", hello.late_writes_ms, config.late_writes_ms()),
+    ];
+    let Some((option, own_ms, longest_ms)) = waits.into_iter().find(|(_, own_ms, longest_ms)| own_ms > longest_ms)
+    else {
         return Ok(());
-    }
+    };
     Err(Status::failed_precondition(format!(
-        "worker {:?} has a `request-timeout` of {} ms, and the nodes wait {longest_ms} ms before they clean up after it \
-         (`leadership.request-timeout`): shorten the worker's, or lengthen that of every node first",
-        hello.name, hello.request_timeout_ms
+        "worker {:?} has a `{option}` of {own_ms} ms, and the nodes wait {longest_ms} ms before they clean up after it \
+         (`leadership.{option}`): shorten the worker's, or lengthen that of every node first",
+        hello.name
     )))
 }
 
@@ -84,6 +91,7 @@ async fn register(leadership: &Leadership, hello: &v1::Hello) -> Result<WorkerId
         slots: hello.slots,
         labels: hello.labels.clone().into_iter().collect(),
         writes_for_ms: leadership.config.writes_for_ms(),
+        late_writes_ms: leadership.config.late_writes_ms(),
     };
     match leadership.propose(command).await.map_err(|error| crate::status::of_propose(&error))?.outcome {
         Outcome::Worker(worker) => Ok(worker),
@@ -166,12 +174,14 @@ impl OpenSession {
                     asked.push((lease, Command::ClaimTargets { lease, bytes_planned: claim.total_bytes, manifests }));
                 }
                 Some(FromWorker::Result(result)) => {
-                    let (lease, result) = (self.lease(result.attempt)?, task_result(result.outcome?));
-                    asked.push((lease, Command::ReportTask { lease, result }));
+                    let (lease, writes_for_ms) = (self.lease(result.attempt)?, result.writes_for_ms);
+                    let result = task_result(result.outcome?);
+                    asked.push((lease, Command::ReportTask { lease, result, writes_for_ms }));
                 }
                 Some(FromWorker::Dropped(dropped)) => {
                     let lease = self.lease(dropped.attempt)?;
-                    asked.push((lease, Command::ReleaseTask { lease }));
+                    let writes_for_ms = dropped.writes_for_ms;
+                    asked.push((lease, Command::ReleaseTask { lease, writes_for_ms }));
                 }
             }
         }
@@ -194,7 +204,7 @@ impl OpenSession {
             match command {
                 Command::ClaimTargets { .. } => self.claimed(&leadership, lease, proposed).await,
                 Command::ReleaseTask { .. } => known &= self.released(&leadership, lease, &proposed),
-                _ => self.reported(&leadership, lease, proposed).await,
+                _ => self.reported(&leadership, lease, proposed, writes_for_ms(command)).await,
             }
         }
         known
@@ -217,8 +227,8 @@ impl OpenSession {
             return;
         };
         if let Some(rejection) = cannot_be(&error) {
-            // Whether that is committed or not, the attempt is dropped.
-            let _ = self.fail(leadership, lease, rejection).await;
+            // Whether that is committed or not, the attempt is dropped; it has written nothing yet.
+            let _ = self.fail(leadership, lease, rejection, 0).await;
         }
         self.refused(lease, &error);
     }
@@ -230,9 +240,15 @@ impl OpenSession {
         Some(())
     }
 
-    async fn reported(&self, leadership: &Leadership, lease: LeaseRef, mut reported: Result<Proposed, ProposeError>) {
+    async fn reported(
+        &self,
+        leadership: &Leadership,
+        lease: LeaseRef,
+        mut reported: Result<Proposed, ProposeError>,
+        writes_for_ms: u64,
+    ) {
         if let Some(rejection) = reported.as_ref().err().and_then(cannot_be).cloned() {
-            reported = self.fail(leadership, lease, &rejection).await;
+            reported = self.fail(leadership, lease, &rejection, writes_for_ms).await;
         }
         match reported {
             Ok(proposed) => self.acknowledge(leadership, lease, &proposed),
@@ -247,12 +263,13 @@ impl OpenSession {
         leadership: &Leadership,
         lease: LeaseRef,
         rejection: &Rejection,
+        writes_for_ms: u64,
     ) -> Result<Proposed, ProposeError> {
         warn!(worker_id = self.worker.0, %rejection, "an attempt failed by what its worker said of it");
         let altered = matches!(rejection, Rejection::ManifestAltered { .. });
         let kind = if altered { FailureKind::Permanent } else { FailureKind::Transient };
         let result = TaskResult::Failed { kind, reason: rejection.to_string() };
-        leadership.propose(Command::ReportTask { lease, result }).await
+        leadership.propose(Command::ReportTask { lease, result, writes_for_ms }).await
     }
 
     fn acknowledge(&self, leadership: &Leadership, lease: LeaseRef, proposed: &Proposed) {
@@ -310,6 +327,11 @@ impl OpenSession {
 fn gives_back(command: &Command) -> bool {
     let Command::ReportTask { result, .. } = command else { return false };
     matches!(result, TaskResult::Failed { kind: FailureKind::GivenBack, .. })
+}
+
+/// How long the store may carry out what a reported attempt gave up.
+fn writes_for_ms(command: &Command) -> u64 {
+    if let Command::ReportTask { writes_for_ms, .. } = command { *writes_for_ms } else { 0 }
 }
 
 /// Why a claim or a result can never be applied, whoever repeats it; `None` when it came too late or is not known.

@@ -40,6 +40,7 @@ fn waiting_on(waiting: &WaitingOn) -> v1::WaitingOn {
         WaitingOn::Attempts { .. } | WaitingOn::Stopping { .. } => v1::WaitingOn::Attempts,
         WaitingOn::CleanUp { .. } => v1::WaitingOn::CleanUp,
         WaitingOn::Writers { .. } => v1::WaitingOn::Writers,
+        WaitingOn::LateWrites { .. } => v1::WaitingOn::LateWrites,
         WaitingOn::Retention { .. } => v1::WaitingOn::Retention,
     }
 }
@@ -62,6 +63,7 @@ fn remaining_tasks(waiting: &WaitingOn) -> u64 {
         | WaitingOn::Stopping { .. }
         | WaitingOn::Settling
         | WaitingOn::Writers { .. }
+        | WaitingOn::LateWrites { .. }
         | WaitingOn::Retention { .. } => 0,
     }
 }
@@ -82,6 +84,7 @@ fn paused_by(waiting: &WaitingOn) -> v1::PausedBy {
         | WaitingOn::Settling
         | WaitingOn::CleanUp { .. }
         | WaitingOn::Writers { .. }
+        | WaitingOn::LateWrites { .. }
         | WaitingOn::Retention { .. } => v1::PausedBy::Unspecified,
     }
 }

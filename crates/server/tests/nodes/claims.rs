@@ -31,13 +31,13 @@ async fn later_attempts_and_clean_ups_are_told_the_manifests_of_the_claim() {
     claimed(&mut worker, &first).await;
     let failure = v1::Failure { kind: v1::FailureKind::Transient.into(), reason: "throttled".into() };
     let outcome = Some(v1::result::Outcome::Failure(failure));
-    worker.send(Say::Result(v1::Result { attempt: first.attempt, outcome })).await;
+    worker.send(Say::Result(v1::Result { attempt: first.attempt, outcome, writes_for_ms: 0 })).await;
     let second = worker.assigned().await;
     assert_eq!((second.attempt.unwrap().attempt, second.claimed, second.work()), (2, true, TaskWork::Copy));
     assert_eq!(second.manifests, manifests());
     node.jobs().cancel_job(v1::CancelJobRequest { job_id }).await.unwrap();
     let dropped = worker.wait(|message| if let Hear::Drop(drop) = message { drop.attempt } else { None }).await;
-    worker.send(Say::Dropped(v1::Dropped { attempt: Some(dropped) })).await;
+    worker.send(Say::Dropped(v1::Dropped { attempt: Some(dropped), writes_for_ms: 0 })).await;
     let clean_up = worker.assigned().await;
     assert_eq!((clean_up.work(), clean_up.claimed), (TaskWork::CleanUp, true));
     assert_eq!(clean_up.manifests, manifests());

@@ -155,19 +155,25 @@ async fn named(session: &mut ScriptedWorker, sequence: u64) -> BTreeSet<String> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_requests_outlast_what_clean_ups_wait_for_is_refused() {
     let cluster = Cluster::start(1).await;
-    let hello = |request_timeout_ms| {
-        let hello = v1::Hello { name: "w".into(), incarnation: 1, slots: 1, request_timeout_ms, ..Default::default() };
+    let hello = |request_timeout_ms, late_writes_ms| {
+        let waits = v1::Hello { request_timeout_ms, late_writes_ms, ..Default::default() };
+        let hello = v1::Hello { name: "w".into(), incarnation: 1, slots: 1, ..waits };
         let message = Some(v1::session_request::Message::Hello(hello));
         // The stream stays open, as that of a worker does.
         tokio_stream::StreamExt::chain(tokio_stream::iter([v1::SessionRequest { message }]), tokio_stream::pending())
     };
     let mut workers = cluster.nodes[0].workers();
-    let status = workers.session(hello(30_001)).await.unwrap_err();
-    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
-    for word in ["30001 ms", "30000 ms", "`request-timeout`", "`leadership.request-timeout`"] {
-        assert!(status.message().contains(word), "{word}: {}", status.message());
+    for (asked, words) in [
+        (hello(30_001, 0), ["30001 ms", "30000 ms", "`request-timeout`", "`leadership.request-timeout`"]),
+        (hello(0, 600_001), ["600001 ms", "600000 ms", "`late-writes`", "`leadership.late-writes`"]),
+    ] {
+        let status = workers.session(asked).await.unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+        for word in words {
+            assert!(status.message().contains(word), "{word}: {}", status.message());
+        }
     }
-    let mut session = workers.session(hello(30_000)).await.unwrap().into_inner();
+    let mut session = workers.session(hello(30_000, 600_000)).await.unwrap().into_inner();
     let first = session.message().await.unwrap().and_then(|response| response.message);
     assert!(matches!(first, Some(v1::session_response::Message::Welcome(_))), "{first:?}");
     cluster.stop_all().await;

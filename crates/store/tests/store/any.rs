@@ -288,6 +288,8 @@ impl Dice {
             bytes_copied: self.number(),
             created: self.stamp(),
             started: self.option(Self::stamp),
+            late_until: self.time(),
+            late_ends: self.small(),
             clean_up: self.pick(&[CleanUp::NotNeeded, CleanUp::Due, CleanUp::Done, CleanUp::LeftOver]),
             attempts: (0..self.below(3)).map(|_| self.ended_attempt()).collect(),
             manifests: self.manifests(),

@@ -33,7 +33,7 @@ pub(super) async fn run(
     }
     let key = reports.key;
     let manifests: Vec<SnapshotFile> = plan.snapshot_files().cloned().collect();
-    let (source, target) = (plan.source, plan.target);
+    let (source, target) = (plan.source, plan.target.counted_in(&reports.writes));
     if assign.claimed {
         remove_temporary_files(&target, key).await?;
     }

@@ -21,7 +21,7 @@ pub(super) async fn run(
     permit: &Permit,
     mut reports: Reports,
 ) -> Result<Outcome, Fault> {
-    let target = target(runner, assign)?;
+    let target = target(runner, assign)?.counted_in(&reports.writes);
     let key = metadata_key(assign);
     if !assign.claimed {
         if with_retries(permit, || target.head(&key)).await?.is_some() {

@@ -10,7 +10,7 @@ pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>
     let (from, to) = (copier.source.path(&file.source_key)?, copier.target.path(&file.target_key)?);
     let copied = async {
         let target = copier.target.location();
-        let answer = match copier.target.ask(&file.target_key, target.store().copy(&from, &to)).await {
+        let answer = match copier.target.write(&file.target_key, target.store().copy(&from, &to)).await {
             Err(error) if refuses(&error) => {
                 let for_good = error.reason() == Some(Reason::Unsupported);
                 return Ok(ServerSide::Refused { reason: copier.target.fault(&error), for_good });

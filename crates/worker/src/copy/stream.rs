@@ -111,7 +111,8 @@ impl Writer {
             Writer::Whole(content) => {
                 let path = copier.target.path(&file.target_key)?;
                 let put = copier.target.location().store().put(&path, content.freeze().into());
-                copier.permit.unless_ended(copier.target.call(&file.target_key, put)).await??;
+                let written = copier.permit.unless_ended(copier.target.write(&file.target_key, put)).await?;
+                written.map_err(|error| copier.target.fault(&error))?;
                 copier.permit.unless_ended(copier.verify_in_store(file, Some(passed))).await?
             }
             Writer::Parts { mut upload, part, .. } => {
@@ -147,8 +148,9 @@ async fn complete(
     if !last.is_empty() {
         put_part(copier, file, upload, last).await?;
     }
-    let complete = copier.target.call(&file.target_key, upload.complete());
-    copier.permit.unless_ended(complete).await?.map(drop)
+    let complete = copier.target.write(&file.target_key, upload.complete());
+    let completed = copier.permit.unless_ended(complete).await?;
+    completed.map(drop).map_err(|error| copier.target.fault(&error))
 }
 
 async fn put_part(

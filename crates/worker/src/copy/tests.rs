@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 mod breaking_store;
+mod late_writes;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 

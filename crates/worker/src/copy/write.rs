@@ -54,7 +54,7 @@ async fn write_remote(target: &Place, key: &str, content: Bytes, permit: &Permit
     let size_bytes = content.len() as u64;
     if size_bytes <= CHUNK_BYTES_MAX {
         let put = target.location().store().put(&path, content.into());
-        permit.unless_ended(target.call(key, put)).await??;
+        permit.unless_ended(target.write(key, put)).await?.map_err(|error| target.fault(&error))?;
     } else {
         let begun = target.call(key, target.location().store().put_multipart(&path));
         let mut upload = permit.unless_ended(begun).await??;
@@ -90,5 +90,6 @@ async fn write_parts(
         let part = content.split_to(part_bytes.min(content.len()));
         permit.unless_ended(target.call(key, upload.put_part(part.into()))).await??;
     }
-    permit.unless_ended(target.call(key, upload.complete())).await?.map(drop)
+    let completed = permit.unless_ended(target.write(key, upload.complete())).await?;
+    completed.map(drop).map_err(|error| target.fault(&error))
 }

@@ -28,7 +28,7 @@ fn ok(rows: &mut Memory, command: &Command) -> Outcome {
 
 fn register(rows: &mut Memory, incarnation: u64) -> WorkerId {
     let (name, labels) = ("w".to_owned(), BTreeMap::new());
-    let command = Command::RegisterWorker { name, incarnation, slots: 4, labels, writes_for_ms: 1 };
+    let command = Command::RegisterWorker { name, incarnation, slots: 4, labels, writes_for_ms: 1, late_writes_ms: 1 };
     let Outcome::Worker(worker) = ok(rows, &command) else { panic!("a registration answers with the worker") };
     worker
 }
@@ -88,7 +88,7 @@ fn a_start_that_registered_and_never_connected_is_granted_one_lease_and_lost_the
     sessions.grant(&rows, worker);
     assert!(!sessions.any_silent_for(LONG));
     assert_eq!(sessions.take_silent_for(NO_TIME), [(worker, 2)]);
-    ok(&mut rows, &Command::LoseWorker { worker, incarnation: 2, writes_for_ms: 1 });
+    ok(&mut rows, &Command::LoseWorker { worker, incarnation: 2, writes_for_ms: 1, late_writes_ms: 1 });
     sessions.grant(&rows, worker);
     assert!(!sessions.any_silent_for(NO_TIME), "what is lost has no lease to end");
 }

@@ -74,7 +74,7 @@ impl ScriptedWorker {
             v1::TaskWork::Publish => v1::result::Outcome::Published(v1::Published {}),
             _ => v1::result::Outcome::Copied(v1::Copied { segments }),
         };
-        self.send(Say::Result(v1::Result { attempt: Some(attempt), outcome: Some(outcome) })).await;
+        self.send(Say::Result(v1::Result { attempt: Some(attempt), outcome: Some(outcome), writes_for_ms: 0 })).await;
     }
 
     /// The next message for which `pick` has an answer.

@@ -31,18 +31,24 @@ pub(super) fn command(kind: Kind) -> Result<Command, CodecError> {
         Kind::ReportProgress(wire::ReportProgress { lease: attempt, bytes_copied }) => {
             Command::ReportProgress { lease: lease(attempt)?, bytes_copied }
         }
-        Kind::ReportTask(wire::ReportTask { lease: attempt, result }) => {
-            Command::ReportTask { lease: lease(attempt)?, result: task_result(required(result, WHAT, "result")?)? }
+        Kind::ReportTask(wire::ReportTask { lease: attempt, result, writes_for_ms }) => {
+            let result = task_result(required(result, WHAT, "result")?)?;
+            Command::ReportTask { lease: lease(attempt)?, result, writes_for_ms }
         }
-        Kind::ReleaseTask(attempt) => Command::ReleaseTask { lease: lease(Some(attempt))? },
-        Kind::RegisterWorker(wire::RegisterWorker { name, incarnation, slots, labels, writes_for_ms }) => {
-            Command::RegisterWorker { name, incarnation, slots, labels: labels_from_wire(labels), writes_for_ms }
+        Kind::ReleaseTask(wire::ReleaseTask { task, attempt, worker, incarnation, writes_for_ms }) => {
+            let attempt = wire::LeaseRef { task, attempt, worker, incarnation };
+            Command::ReleaseTask { lease: lease(Some(attempt))?, writes_for_ms }
         }
-        Kind::LoseWorker(wire::LoseWorker { worker, incarnation, writes_for_ms }) => {
-            Command::LoseWorker { worker: WorkerId(worker), incarnation, writes_for_ms }
+        Kind::RegisterWorker(worker) => {
+            let wire::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms } = worker;
+            let labels = labels_from_wire(labels);
+            Command::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms }
         }
-        Kind::ReleaseWorker(wire::ReleaseWorker { worker, writes_for_ms }) => {
-            Command::ReleaseWorker { worker: WorkerId(worker), writes_for_ms }
+        Kind::LoseWorker(wire::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms }) => {
+            Command::LoseWorker { worker: WorkerId(worker), incarnation, writes_for_ms, late_writes_ms }
+        }
+        Kind::ReleaseWorker(wire::ReleaseWorker { worker, writes_for_ms, late_writes_ms }) => {
+            Command::ReleaseWorker { worker: WorkerId(worker), writes_for_ms, late_writes_ms }
         }
         Kind::DrainWorker(wire::DrainWorker { worker, draining }) => {
             Command::DrainWorker { worker: WorkerId(worker), draining }

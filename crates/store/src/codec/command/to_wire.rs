@@ -23,19 +23,24 @@ pub(super) fn kind(command: &Command) -> Kind {
         Command::ReportProgress { lease: attempt, bytes_copied } => {
             Kind::ReportProgress(wire::ReportProgress { lease: Some(lease(attempt)), bytes_copied })
         }
-        Command::ReportTask { lease: attempt, ref result } => {
-            Kind::ReportTask(wire::ReportTask { lease: Some(lease(attempt)), result: Some(task_result(result)) })
+        Command::ReportTask { lease: attempt, ref result, writes_for_ms } => {
+            let (lease, result) = (Some(lease(attempt)), Some(task_result(result)));
+            Kind::ReportTask(wire::ReportTask { lease, result, writes_for_ms })
         }
-        Command::ReleaseTask { lease: attempt } => Kind::ReleaseTask(lease(attempt)),
-        Command::RegisterWorker { ref name, incarnation, slots, ref labels, writes_for_ms } => {
-            let labels = labels_to_wire(labels.clone());
-            Kind::RegisterWorker(wire::RegisterWorker { name: name.clone(), incarnation, slots, labels, writes_for_ms })
+        Command::ReleaseTask { lease: attempt, writes_for_ms } => {
+            let wire::LeaseRef { task, attempt, worker, incarnation } = lease(attempt);
+            Kind::ReleaseTask(wire::ReleaseTask { task, attempt, worker, incarnation, writes_for_ms })
         }
-        Command::LoseWorker { worker, incarnation, writes_for_ms } => {
-            Kind::LoseWorker(wire::LoseWorker { worker: worker.0, incarnation, writes_for_ms })
+        Command::RegisterWorker { ref name, incarnation, slots, ref labels, writes_for_ms, late_writes_ms } => {
+            let (name, labels) = (name.clone(), labels_to_wire(labels.clone()));
+            let worker = wire::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms };
+            Kind::RegisterWorker(worker)
         }
-        Command::ReleaseWorker { worker, writes_for_ms } => {
-            Kind::ReleaseWorker(wire::ReleaseWorker { worker: worker.0, writes_for_ms })
+        Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms } => {
+            Kind::LoseWorker(wire::LoseWorker { worker: worker.0, incarnation, writes_for_ms, late_writes_ms })
+        }
+        Command::ReleaseWorker { worker, writes_for_ms, late_writes_ms } => {
+            Kind::ReleaseWorker(wire::ReleaseWorker { worker: worker.0, writes_for_ms, late_writes_ms })
         }
         Command::DrainWorker { worker, draining } => {
             Kind::DrainWorker(wire::DrainWorker { worker: worker.0, draining })

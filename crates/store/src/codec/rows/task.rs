@@ -37,6 +37,8 @@ pub(super) fn encode(task: Task) -> Vec<u8> {
         created: Some(stamp_to_wire(task.created)),
         started: task.started.map(stamp_to_wire),
         clean_up: clean_up.into(),
+        late_until_ms: task.late_until.0,
+        late_ends: task.late_ends,
         attempts: task.attempts.into_iter().map(attempt::ended_to_wire).collect(),
     })
 }
@@ -69,6 +71,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Task, CodecError> {
                 return Err(CodecError::Field { what: WHAT, field: "state of its clean-up" });
             }
         },
+        late_until: Time(row.late_until_ms),
+        late_ends: row.late_ends,
         attempts: row.attempts.into_iter().map(attempt::ended_from_wire).collect::<Result<_, _>>()?,
     })
 }
