@@ -236,7 +236,7 @@ fn page(manner: u16) -> SubmitPage {
     let hash = |mappings: u64| vec![u8::from(manner & 0x7000 == 0), u8::try_from(mappings).unwrap_or_default()];
     let spec = JobSpec {
         source_uri: "file:///source".to_owned(),
-        target_uri: "file:///target".to_owned(),
+        target_uri: if request.is_multiple_of(3) { "s3://bucket/target" } else { "file:///target" }.to_owned(),
         collection_id: 200,
         segments,
         build_ids: u32::from(manner % 2),

@@ -6,6 +6,7 @@ mod choices;
 mod claims;
 mod cluster;
 mod events;
+mod late_writes;
 mod submit_streams;
 mod submits;
 mod support;

@@ -2,7 +2,7 @@
 
 mod worker;
 
-pub(crate) use worker::{ROWS, ScriptedWorker};
+pub(crate) use worker::{MANIFEST, ROWS, ScriptedWorker};
 
 use ferry_proto::v1;
 use ferry_proto::v1::allocator_service_client::AllocatorServiceClient;
