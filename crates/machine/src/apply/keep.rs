@@ -88,6 +88,12 @@ impl Desk<'_> {
         let (remaining_now, left_over_now) = derive::clean_ups_of(&new);
         job.clean_up_remaining = (job.clean_up_remaining + remaining_now).saturating_sub(remaining);
         job.clean_up_left_over = (job.clean_up_left_over + left_over_now).saturating_sub(left_over);
+        debug_assert!(
+            new.queued_at.is_none()
+                || new.queued_at == old.and_then(|old| old.queued_at)
+                || new.queued_at >= Some(self.now.at),
+            "who plans on looks for nothing before the present: {new:?}"
+        );
         let holder = |task: &Task| task.lease.map(|lease| lease.worker);
         let (held_by, holds) = (old.and_then(holder), holder(&new));
         if held_by != holds {
