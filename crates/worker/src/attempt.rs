@@ -6,7 +6,7 @@ mod copying;
 mod publish;
 
 use crate::bandwidth::{Bandwidths, Limits};
-use crate::copy::Meter;
+use crate::copy::{Meter, PartsBudget};
 use crate::failure::Fault;
 use crate::leader::Leader;
 use crate::metrics::Metrics;
@@ -95,6 +95,7 @@ pub(crate) struct Runner {
     pub(crate) snapshots: Snapshots,
     pub(crate) leader: Leader,
     pub(crate) bandwidths: Bandwidths,
+    pub(crate) budget: PartsBudget,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) request_timeout: Duration,
     pub(crate) files_at_once: usize,

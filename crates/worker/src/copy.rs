@@ -3,7 +3,9 @@
 //! A target is written as a whole or not at all: a local one under a temporary name until it is synced and verified, one
 //! in an object store by completing its upload. Nothing is put in place without permission at that moment.
 
+mod budget;
 mod local;
+mod ranges;
 mod reader;
 mod server_side;
 pub(crate) mod small;
@@ -11,6 +13,8 @@ mod stream;
 mod temporary;
 #[cfg(test)]
 mod tests;
+mod upload;
+mod window;
 mod write;
 
 use crate::bandwidth::Limits;
@@ -22,6 +26,7 @@ use ferry_objects::Checksum;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(crate) use budget::PartsBudget;
 pub(crate) use write::write;
 
 /// Larger objects are streamed, because one request that copied them inside the store could outlast its timeout.
@@ -64,7 +69,7 @@ impl Meter {
     }
 }
 
-/// How far one file is; a second try counts only what the first had not reached.
+/// How much of one file is written; a second try counts only what the first had not reached.
 #[derive(Debug)]
 struct FileMeter<'a> {
     meter: &'a Meter,
@@ -72,11 +77,11 @@ struct FileMeter<'a> {
 }
 
 impl FileMeter<'_> {
-    /// The current try has copied so many bytes of the file in all, the last of them just now.
-    fn at(&self, offset: u64, newly: u64) {
+    /// The current try has written so many bytes of the file in all, the last of them just now.
+    fn at(&self, written: u64, newly: u64) {
         self.meter.metrics.copied_bytes.inc_by(newly);
-        let before = self.reached.fetch_max(offset, Ordering::Relaxed);
-        self.meter.add(offset.saturating_sub(before));
+        let before = self.reached.fetch_max(written, Ordering::Relaxed);
+        self.meter.add(written.saturating_sub(before));
     }
 }
 
@@ -94,7 +99,7 @@ enum ServerSide {
 }
 
 /// What copies the files of one attempt.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Copier {
     /// Where they are.
     pub(crate) source: Place,
@@ -104,6 +109,8 @@ pub(crate) struct Copier {
     pub(crate) permit: Permit,
     /// Bandwidth.
     pub(crate) limits: Limits,
+    /// Memory.
+    pub(crate) budget: PartsBudget,
     /// Progress.
     pub(crate) meter: Arc<Meter>,
     /// Every copy is read back.

@@ -10,6 +10,7 @@ use nix::sys::stat::FileStat;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStoreExt};
 use std::fs::File;
 use std::future::Future;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,11 @@ impl Place {
     pub(crate) fn new(location: Location, side: Side, request_timeout: Duration) -> Place {
         let folder = location.local_root().map(|root| Arc::new(Folder::new(root)));
         Place { location, folder, side, request_timeout }
+    }
+
+    /// How long one request may take.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.request_timeout
     }
 
     pub(crate) fn location(&self) -> &Location {
@@ -122,12 +128,18 @@ impl Place {
         }
     }
 
-    /// Begins to read the object at `offset`, provided that it is what `meta` says where the store can tell: `None` when it
+    /// Begins to read a range of the object, provided that it is what `meta` says where the store can tell: `None` when it
     /// is not. What the store's client reads again after a broken connection is under the same condition, so that no two
     /// versions are mixed.
-    pub(crate) async fn get_unchanged(&self, key: &str, meta: &Meta, offset: u64) -> Result<Option<GetResult>, Fault> {
+    pub(crate) async fn get_unchanged(
+        &self,
+        key: &str,
+        meta: &Meta,
+        range: Range<u64>,
+    ) -> Result<Option<GetResult>, Fault> {
         let path = self.path(key)?;
-        let range = (offset > 0).then_some(GetRange::Offset(offset));
+        // An empty object has no range that could be asked for.
+        let range = (range != (0..meta.size_bytes)).then_some(GetRange::Bounded(range));
         let options = GetOptions::new().with_if_match(meta.entity_tag()).with_range(range);
         match self.ask(key, self.location.store().get_opts(&path, options)).await {
             Ok(result) => Ok(Some(result)),

@@ -42,6 +42,7 @@ pub(super) async fn run(
         target,
         permit: permit.clone(),
         limits,
+        budget: runner.budget.clone(),
         meter: Arc::clone(&reports.meter),
         read_back: runner.read_back || assign.verify() == VerifyMode::Full,
         temporary_folder: temporary_folder(key),
