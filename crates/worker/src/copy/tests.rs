@@ -16,6 +16,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 mod breaking_store;
+mod large;
+mod part_store;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
