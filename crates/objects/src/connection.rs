@@ -1,5 +1,6 @@
 //! The connections of every store: how long they may be silent, and what of an answer the client itself drops.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,9 +15,21 @@ use object_store::client::{
 const REGION: &str = "x-amz-bucket-region";
 
 /// Makes the clients of stores.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Connector {
-    pub(crate) silence_max: Duration,
+    silence_max: Duration,
+    last: Arc<Mutex<Option<HttpClient>>>,
+}
+
+impl Connector {
+    pub(crate) fn new(silence_max: Duration) -> Connector {
+        Connector { silence_max, last: Arc::default() }
+    }
+
+    /// The client that was made last: a store's own, for those of its credentials are made before.
+    pub(crate) fn client(&self) -> Option<HttpClient> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl HttpConnector for Connector {
@@ -24,7 +37,9 @@ impl HttpConnector for Connector {
         // The limit on the whole of a request would end every object that takes longer to read, and begin it anew.
         let options = options.clone().with_timeout_disabled().with_read_timeout(self.silence_max);
         let client = ReqwestConnector::default().connect(&options)?;
-        Ok(HttpClient::new(Requests { client }))
+        let client = HttpClient::new(Requests { client });
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
+        Ok(client)
     }
 }
 

@@ -11,6 +11,7 @@ mod error;
 mod folder;
 mod key;
 mod location;
+mod s3;
 mod stores;
 mod uri;
 
@@ -20,5 +21,6 @@ pub use error::{Class, Reason, Said, StoreError};
 pub use folder::{Folder, FolderError, Walk, is_regular};
 pub use key::{KeyError, KeyFault, check_key, join, shown};
 pub use location::{Listing, Location, Object};
+pub use s3::{CopiedPart, CopyInParts, UnfinishedUpload};
 pub use stores::{Stores, file_uri};
 pub use uri::{UriError, bucket_and_key};

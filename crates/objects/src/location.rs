@@ -17,6 +17,7 @@ use object_store::{GetOptions, GetResultPayload, ObjectMeta, ObjectStore, Object
 use crate::checksum::Checksum;
 use crate::error::StoreError;
 use crate::key::{KeyError, check_key, join};
+use crate::s3::S3;
 
 /// A store that refused so many copies in a row is not asked for more.
 const COPIES_REFUSED_MAX: u32 = 3;
@@ -47,11 +48,17 @@ pub(crate) struct Opened {
     store: Arc<dyn ObjectStore>,
     /// Refusals to copy inside itself since the last such copy.
     copies_refused: Arc<AtomicU32>,
+    /// For requests that the client lacks.
+    s3: Option<Arc<S3>>,
 }
 
 impl Opened {
     pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, copies_refused: Arc::default() }
+        Self { store, copies_refused: Arc::default(), s3: None }
+    }
+
+    pub(crate) fn with_s3(self, s3: S3) -> Self {
+        Self { s3: Some(Arc::new(s3)), ..self }
     }
 }
 
@@ -72,6 +79,10 @@ impl Location {
     /// The store itself. Its paths are those of `path`, not bare keys.
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.opened.store
+    }
+
+    pub(crate) fn s3(&self) -> Option<&Arc<S3>> {
+        self.opened.s3.as_ref()
     }
 
     /// The key prefix of this place in its store; empty for the whole store.

@@ -16,6 +16,7 @@ use object_store::{ObjectStore, RetryConfig};
 use crate::connection::Connector;
 use crate::credentials;
 use crate::location::{Location, Opened};
+use crate::s3;
 use crate::uri::{Endpoints, ParsedUri, Scheme, UriError};
 
 /// How long a store may be silent where no setting says it: as long as requests may take by the workers' default.
@@ -59,6 +60,15 @@ impl Stores {
         Ok(self)
     }
 
+    /// The same, with the S3 that `builder` describes in the place of the one that `uri` would open.
+    pub fn with_s3(self, uri: &str, builder: AmazonS3Builder) -> Result<Stores, UriError> {
+        let identity = ParsedUri::parse(uri, &self.endpoints)?.identity();
+        let opened = s3::open(builder, &Connector::new(self.silence_max));
+        let opened = opened.map_err(|source| UriError::Store { uri: uri.to_owned(), source })?;
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(identity, opened);
+        Ok(self)
+    }
+
     /// The place that `uri` names. Nothing is read: a place that does not exist is found out by its first use.
     pub fn open(&self, uri: &str) -> Result<Location, UriError> {
         let parsed = ParsedUri::parse(uri, &self.endpoints)?;
@@ -74,7 +84,6 @@ impl Stores {
         }
         let store =
             connect(parsed, self.silence_max).map_err(|source| UriError::Store { uri: uri.to_owned(), source })?;
-        let store = Opened::new(store);
         opened.insert(parsed.identity(), store.clone());
         Ok(store)
     }
@@ -94,7 +103,7 @@ pub fn file_uri(path: &FilePath) -> String {
     uri
 }
 
-fn connect(parsed: &ParsedUri, silence_max: Duration) -> object_store::Result<Arc<dyn ObjectStore>> {
+fn connect(parsed: &ParsedUri, silence_max: Duration) -> object_store::Result<Opened> {
     if parsed.scheme.has_bucket() {
         // An error only says that the process has chosen a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -105,14 +114,14 @@ fn connect(parsed: &ParsedUri, silence_max: Duration) -> object_store::Result<Ar
         ..RetryConfig::default()
     };
     credentials::check(parsed.scheme)?;
-    let connector = Connector { silence_max };
+    let connector = Connector::new(silence_max);
     let bucket = &parsed.bucket;
-    Ok(match parsed.scheme {
+    let store: Arc<dyn ObjectStore> = match parsed.scheme {
         Scheme::File => Arc::new(LocalFileSystem::new().with_fsync(true)),
         Scheme::Memory => Arc::new(InMemory::new()),
         Scheme::S3 => {
             let builder = with_checksums(AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry));
-            Arc::new(builder.with_http_connector(connector).build()?)
+            return s3::open(builder, &connector);
         }
         Scheme::Gcs => {
             let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(retry);
@@ -122,7 +131,8 @@ fn connect(parsed: &ParsedUri, silence_max: Duration) -> object_store::Result<Ar
             let builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket).with_retry(retry);
             Arc::new(builder.with_http_connector(connector).build()?)
         }
-    })
+    };
+    Ok(Opened::new(store))
 }
 
 /// Every upload carries a checksum, which the store compares; a bucket with object lock takes none without.

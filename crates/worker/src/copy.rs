@@ -4,6 +4,7 @@
 //! in an object store by completing its upload. Nothing is put in place without permission at that moment.
 
 mod budget;
+mod copy_parts;
 mod local;
 mod ranges;
 mod reader;
@@ -27,10 +28,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use budget::PartsBudget;
+pub(crate) use upload::PART_BYTES_MIN;
 pub(crate) use write::write;
 
-/// Larger objects are streamed, because one request that copied them inside the store could outlast its timeout.
-const SERVER_SIDE_BYTES_MAX: u64 = 1 << 30;
+/// What S3 copies in one request at most.
+const COPY_OBJECT_BYTES_MAX: u64 = 5 << 30;
+/// Larger objects are copied in parts, because one request that copied them inside the store could outlast its time limit.
+const ONE_REQUEST_BYTES_MAX: u64 = 1 << 30;
+const _: () = assert!(ONE_REQUEST_BYTES_MAX <= COPY_OBJECT_BYTES_MAX);
 
 /// One object to copy.
 #[derive(Clone, Debug)]
@@ -177,20 +182,26 @@ impl Copier {
         if let (Some(source), Some(target)) = (self.source.folder(), self.target.folder()) {
             return local::copy(self, file, meter, source, target).await;
         }
-        let inside = self.source.location().same_store(self.target.location());
-        if !inside || file.source.size_bytes > SERVER_SIDE_BYTES_MAX || self.target.location().refuses_copies() {
+        let target = self.target.location();
+        let in_parts = file.source.size_bytes > ONE_REQUEST_BYTES_MAX;
+        let can = if in_parts { target.copies_in_parts() } else { !target.refuses_copies() };
+        if !can || !self.source.location().same_store(target) {
             return stream::copy(self, file, meter).await;
         }
-        match server_side::copy(self, file, meter).await? {
-            ServerSide::Copied => Ok(()),
-            ServerSide::Refused { reason, for_good } => {
-                stream::copy(self, file, meter).await?;
-                if self.target.location().refused_copy(for_good) {
-                    tracing::warn!(%reason, "the store refuses to copy inside itself: objects pass through this worker");
-                }
-                Ok(())
-            }
+        let copied = match in_parts {
+            true => copy_parts::copy(self, file, meter).await?,
+            false => server_side::copy(self, file, meter).await?,
+        };
+        let ServerSide::Refused { reason, for_good } = copied else { return Ok(()) };
+        stream::copy(self, file, meter).await?;
+        let is_news = match in_parts {
+            true => for_good && target.refused_copies_in_parts(),
+            false => target.refused_copy(for_good),
+        };
+        if is_news {
+            tracing::warn!(%reason, in_parts, "the store refuses to copy inside itself: objects pass through this worker");
         }
+        Ok(())
     }
 
     /// Whether what is at the target is the copy already, as far as that can be known.

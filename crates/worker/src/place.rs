@@ -204,7 +204,8 @@ impl Place {
         self.bounded(key, request).await
     }
 
-    async fn bounded<T>(
+    /// The same for requests of which the location itself says what an answer means.
+    pub(crate) async fn bounded<T>(
         &self,
         key: &str,
         request: impl Future<Output = Result<T, StoreError>>,

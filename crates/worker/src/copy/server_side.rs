@@ -11,10 +11,7 @@ pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>
     let copied = async {
         let target = copier.target.location();
         let answer = match copier.target.ask(&file.target_key, target.store().copy(&from, &to)).await {
-            Err(error) if refuses(&error) => {
-                let for_good = error.reason() == Some(Reason::Unsupported);
-                return Ok(ServerSide::Refused { reason: copier.target.fault(&error), for_good });
-            }
+            Err(error) if refuses(&error) => return Ok(refused(copier, &error)),
             answer => answer.map_err(|error| copier.target.fault(&error)),
         };
         if answer.is_err() && copier.source.head(&file.source_key).await?.is_none() {
@@ -33,8 +30,14 @@ pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>
     Ok(copied)
 }
 
+/// The store's refusal, in its words.
+pub(super) fn refused(copier: &Copier, error: &StoreError) -> ServerSide {
+    let for_good = error.reason() == Some(Reason::Unsupported);
+    ServerSide::Refused { reason: copier.target.fault(error), for_good }
+}
+
 /// Gateways that lack the request, and policies that forbid it, still let objects be read and written.
-fn refuses(error: &StoreError) -> bool {
+pub(super) fn refuses(error: &StoreError) -> bool {
     match error {
         StoreError::Answer { reason: Reason::Unsupported | Reason::Denied, .. } => true,
         StoreError::Answer { reason: Reason::Failed, said, .. } => {

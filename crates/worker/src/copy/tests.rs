@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 mod breaking_store;
+mod inside;
 mod large;
 mod part_store;
 

@@ -12,7 +12,7 @@ use crate::permit::Permit;
 use crate::place::Place;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
-use ferry_objects::{Checksum, Class, StoreError};
+use ferry_objects::{Checksum, Class, CopyInParts, StoreError};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use object_store::{MultipartUpload, ObjectStoreExt};
@@ -20,9 +20,9 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// The smallest part, but for the last; what fits into one is put as a whole.
-pub(super) const PART_BYTES_MIN: u64 = CHUNK_BYTES_MAX;
+pub(crate) const PART_BYTES_MIN: u64 = CHUNK_BYTES_MAX;
 /// Object stores take at most 10,000 parts; a few are kept back.
-const PARTS_MAX: u64 = 9_000;
+pub(super) const PARTS_MAX: u64 = 9_000;
 /// An abort that is not answered is tried again this often.
 const ABORT_RETRIES_MAX: usize = 4;
 /// The first pause between two tries; it doubles, so that a store may be away for some seconds.
@@ -67,34 +67,50 @@ impl<'a> Upload<'a> {
             Err(fault) => Err(fault),
         };
         if completed.is_err() {
-            self.abort().await;
+            abort_until_answered(self.target, self.key, &mut self).await;
         }
         completed
     }
+}
 
-    /// Parts of an upload that is given up would be kept, and paid for, for ever. It is tried until the store answers, but
-    /// no longer than a request may take; a clean-up looks for what is left.
-    async fn abort(mut self) {
-        let (target, key) = (self.target, self.key);
-        let aborted = tokio::time::timeout(target.request_timeout(), async {
-            let pauses = ExponentialBuilder::new().with_min_delay(ABORT_PAUSE).with_max_times(ABORT_RETRIES_MAX);
-            let mut pauses = pauses.build();
-            loop {
-                match target.ask(key, self.upload.abort()).await {
-                    Ok(()) | Err(StoreError::Missing { .. }) => return Ok(()),
-                    Err(error) if error.class() == Class::Transient => match pauses.next() {
-                        Some(pause) => tokio::time::sleep(pause).await,
-                        None => return Err(error),
-                    },
-                    Err(error) => return Err(error),
-                }
+/// What can be given up.
+pub(super) trait Unfinished: Send {
+    fn abort(&mut self) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+impl Unfinished for Upload<'_> {
+    fn abort(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.target.ask(self.key, self.upload.abort()).boxed()
+    }
+}
+
+impl Unfinished for CopyInParts {
+    fn abort(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        CopyInParts::abort(self).boxed()
+    }
+}
+
+/// Parts of an upload that is given up would be kept, and paid for, for ever. Aborting is tried until the store answers, but
+/// no longer than a request may take; a clean-up looks for what is left.
+pub(super) async fn abort_until_answered(target: &Place, key: &str, unfinished: &mut dyn Unfinished) {
+    let pauses = ExponentialBuilder::new().with_min_delay(ABORT_PAUSE).with_max_times(ABORT_RETRIES_MAX);
+    let mut pauses = pauses.build();
+    let aborted = tokio::time::timeout(target.request_timeout(), async {
+        loop {
+            match unfinished.abort().await {
+                Ok(()) | Err(StoreError::Missing { .. }) => return Ok(()),
+                Err(error) if error.class() == Class::Transient => match pauses.next() {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(error),
+                },
+                Err(error) => return Err(error),
             }
-        });
-        match aborted.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "an upload could not be aborted"),
-            Err(_) => tracing::warn!(object = %target.uri(key), "an upload could not be aborted in time"),
         }
+    });
+    match aborted.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "an upload could not be aborted"),
+        Err(_) => tracing::warn!(object = %target.uri(key), "an upload could not be aborted in time"),
     }
 }
 

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
+const COPY_SOURCE: &str = "x-amz-copy-source";
+
 /// How the store behaves.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Behaviour {
@@ -25,6 +27,8 @@ pub(super) struct Behaviour {
     pub(super) refuses_part: Option<u32>,
     /// So many aborts fail for the moment.
     pub(super) aborts_failed: u32,
+    /// What it says to a copy of a part, where it does not copy: a status, and a code.
+    pub(super) refuses_copies: Option<(u16, &'static str)>,
     /// It keeps no content, only sizes.
     pub(super) is_forgetful: bool,
 }
@@ -49,6 +53,12 @@ pub(super) struct Inside {
     /// The range and the condition of each reading.
     pub(super) readings: Vec<(Option<Range<u64>>, Option<String>)>,
     pub(super) aborts: u32,
+    /// The source, the range and the condition of each part that was copied.
+    pub(super) copies: Vec<(String, String, Option<String>)>,
+    pub(super) copying_max: usize,
+    copying: usize,
+    /// The bodies that completed an upload.
+    pub(super) completions: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +112,15 @@ impl PartStore {
         self.inside().objects.insert(format!("/bucket/{key}"), Content::Bytes(content));
     }
 
+    /// An object of which only the size is there.
+    pub(super) fn put_size(&self, key: &str, size_bytes: u64) {
+        self.inside().objects.insert(format!("/bucket/{key}"), Content::Size(size_bytes));
+    }
+
+    pub(super) fn size_bytes(&self, key: &str) -> Option<u64> {
+        self.inside().objects.get(&format!("/bucket/{key}")).map(Content::size)
+    }
+
     pub(super) fn content(&self, key: &str) -> Option<Bytes> {
         match self.inside().objects.get(&format!("/bucket/{key}"))? {
             Content::Bytes(bytes) => Some(bytes.clone()),
@@ -123,10 +142,18 @@ async fn answer(State(inside): State<Shared>, request: Request) -> Answer {
     let path = parts.uri.path().to_owned();
     match (parts.method, query.get("uploadId"), query.get("partNumber")) {
         (Method::HEAD, ..) => head(&inside, &path),
+        (Method::GET, ..) if query.contains_key("uploads") => list_uploads(&inside, &query["prefix"]),
         (Method::GET, ..) => get(&inside, &path, &parts.headers).await,
         (Method::POST, None, _) => begin(&inside, path),
+        (Method::PUT, Some(upload), Some(number)) if parts.headers.contains_key(COPY_SOURCE) => {
+            copy_part(&inside, upload, number.parse().unwrap(), &parts.headers).await
+        }
         (Method::PUT, Some(upload), Some(number)) => put_part(&inside, upload, number.parse().unwrap(), body).await,
-        (Method::POST, Some(upload), _) => complete(&inside, upload),
+        (Method::POST, Some(upload), _) => {
+            let said = to_bytes(body, usize::MAX).await.unwrap();
+            inside.lock().unwrap().completions.push(String::from_utf8(said.to_vec()).unwrap());
+            complete(&inside, upload)
+        }
         (Method::DELETE, Some(upload), _) => abort(&inside, upload),
         (Method::PUT, ..) => {
             let content = to_bytes(body, usize::MAX).await.unwrap();
@@ -220,6 +247,48 @@ async fn put_part(shared: &Shared, upload: &str, number: u32, body: Body) -> Ans
     let kept = if is_forgetful { Content::Size(content.len() as u64) } else { Content::Bytes(content) };
     parts.insert(number, kept);
     Response::builder().header(header::ETAG, format!("\"part-{number}\"")).body(Body::empty()).unwrap()
+}
+
+async fn copy_part(shared: &Shared, upload: &str, number: u32, headers: &HeaderMap) -> Answer {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (source, range) = (text(COPY_SOURCE).unwrap(), text("x-amz-copy-source-range").unwrap());
+    let delay = {
+        let mut inside = shared.lock().unwrap();
+        inside.copies.push((source.clone(), range.clone(), text("x-amz-copy-source-if-match")));
+        inside.copying += 1;
+        inside.copying_max = inside.copying_max.max(inside.copying);
+        inside.behaviour.delay
+    };
+    tokio::time::sleep(delay).await;
+    let mut inside = shared.lock().unwrap();
+    inside.copying -= 1;
+    if let Some((status, code)) = inside.behaviour.refuses_copies {
+        return failed(StatusCode::from_u16(status).unwrap(), code);
+    }
+    let (from, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+    let size = last.parse::<u64>().unwrap() + 1 - from.parse::<u64>().unwrap();
+    let Some((_, parts)) = inside.uploads.get_mut(upload) else {
+        return failed(StatusCode::NOT_FOUND, "NoSuchUpload");
+    };
+    parts.insert(number, Content::Size(size));
+    let said = format!(
+        "<CopyPartResult><ETag>&quot;copied-{number}&quot;</ETag>\
+         <ChecksumSHA256>sum/{number}=</ChecksumSHA256></CopyPartResult>"
+    );
+    Response::new(said.into())
+}
+
+fn list_uploads(inside: &Shared, prefix: &str) -> Answer {
+    let inside = inside.lock().unwrap();
+    let prefix = prefix.replace("%2F", "/");
+    let keys = inside.uploads.iter().map(|(id, (path, _))| (id, path.trim_start_matches("/bucket/")));
+    let listed: String = keys
+        .filter(|(_, key)| key.starts_with(&prefix))
+        .map(|(id, key)| format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>"))
+        .collect();
+    let said =
+        format!("<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{listed}</ListMultipartUploadsResult>");
+    Response::new(said.into())
 }
 
 fn complete(inside: &Shared, upload: &str) -> Answer {
