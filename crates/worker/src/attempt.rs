@@ -4,6 +4,7 @@
 mod clean_up;
 mod copying;
 mod publish;
+mod uploads;
 
 use crate::bandwidth::{Bandwidths, Limits};
 use crate::copy::{Meter, PartsBudget};
