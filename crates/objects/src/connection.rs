@@ -11,6 +11,8 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
 
+use crate::copy_status;
+
 /// The header in which S3 names the region of a bucket.
 const REGION: &str = "x-amz-bucket-region";
 
@@ -51,7 +53,7 @@ struct Requests {
 #[async_trait]
 impl HttpService for Requests {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.client.execute(request).await.map(with_region)
+        self.client.execute(request).await.map(with_region).map(copy_status::noted)
     }
 }
 

@@ -6,6 +6,7 @@
 mod blocking;
 mod checksum;
 mod connection;
+mod copy_status;
 mod credentials;
 mod error;
 mod folder;
@@ -17,6 +18,7 @@ mod uri;
 
 pub use blocking::blocking;
 pub use checksum::Checksum;
+pub use copy_status::CopyStatus;
 pub use error::{Class, Reason, Said, StoreError};
 pub use folder::{Folder, FolderError, Walk, is_regular};
 pub use key::{KeyError, KeyFault, check_key, join, shown};

@@ -18,6 +18,7 @@ use crate::checksum::Checksum;
 use crate::error::StoreError;
 use crate::key::{KeyError, check_key, join};
 use crate::s3::S3;
+use crate::uri::Scheme;
 
 /// A store that refused so many copies in a row is not asked for more.
 const COPIES_REFUSED_MAX: u32 = 3;
@@ -93,6 +94,10 @@ impl Location {
     /// The bucket or container; none on this machine and in memory.
     pub fn bucket(&self) -> Option<&str> {
         self.identity.split_once("://").map(|(_, bucket)| bucket).filter(|bucket| !bucket.is_empty())
+    }
+
+    pub(crate) fn is_azure(&self) -> bool {
+        self.identity.split_once("://").is_some_and(|(scheme, _)| scheme == Scheme::Azure.name())
     }
 
     /// The folder on this machine, when the place is one.

@@ -69,6 +69,13 @@ impl Stores {
         Ok(self)
     }
 
+    /// The same for Azure.
+    pub fn with_azure(self, uri: &str, builder: MicrosoftAzureBuilder) -> Result<Stores, UriError> {
+        let store = builder.with_http_connector(Connector::new(self.silence_max)).build();
+        let store = store.map_err(|source| UriError::Store { uri: uri.to_owned(), source })?;
+        self.with(uri, Arc::new(store))
+    }
+
     /// The place that `uri` names. Nothing is read: a place that does not exist is found out by its first use.
     pub fn open(&self, uri: &str) -> Result<Location, UriError> {
         let parsed = ParsedUri::parse(uri, &self.endpoints)?;

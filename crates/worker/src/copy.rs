@@ -183,7 +183,7 @@ impl Copier {
             return local::copy(self, file, meter, source, target).await;
         }
         let target = self.target.location();
-        let in_parts = file.source.size_bytes > ONE_REQUEST_BYTES_MAX;
+        let in_parts = file.source.size_bytes > ONE_REQUEST_BYTES_MAX && !target.copies_in_background();
         let can = if in_parts { target.copies_in_parts() } else { !target.refuses_copies() };
         if !can || !self.source.location().same_store(target) {
             return stream::copy(self, file, meter).await;

@@ -8,7 +8,7 @@ use super::{Answer, STORE, generic};
 /// The answer, if it is no error: one that began before the work was done may hold an error under the status 200. Errors
 /// get the form in which the client has them, so that their codes are read in one place.
 pub(super) fn checked(path: Option<&Path>, answer: Answer) -> object_store::Result<Answer> {
-    if answer.status.is_success() && !answer.body.contains("<Error>") {
+    if answer.status.is_success() && !["<Error>", "<Error "].iter().any(|error| answer.body.contains(error)) {
         return Ok(answer);
     }
     let source = format!("status code: {}: {}", answer.status, answer.body).into();

@@ -6,7 +6,7 @@ use super::upload::PART_BYTES_MIN;
 use super::window::PARTS_MAX;
 use super::{Copier, FileCopy, FileMeter};
 use crate::failure::Fault;
-use bytes::BytesMut;
+use bytes::Bytes;
 use ferry_objects::{Checksum, blocking};
 use futures::StreamExt;
 use std::ops::Range;
@@ -92,8 +92,7 @@ async fn read_range(
 }
 
 /// As much as is written at a time; less at the end of the range, and under a limit of bytes a second.
-async fn piece(copier: &Copier, file: &FileCopy, reader: &mut Reader) -> Result<BytesMut, Fault> {
+async fn piece(copier: &Copier, file: &FileCopy, reader: &mut Reader) -> Result<Bytes, Fault> {
     let bytes = WRITE_BYTES.min(copier.limits.chunk_bytes());
-    let part = reader.part(copier, file, bytes).await?;
-    Ok(part.content.into())
+    Ok(reader.part(copier, file, bytes).await?.content)
 }

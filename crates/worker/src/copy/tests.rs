@@ -19,6 +19,7 @@ mod breaking_store;
 mod inside;
 mod large;
 mod part_store;
+mod pending;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 

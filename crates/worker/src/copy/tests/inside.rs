@@ -104,3 +104,20 @@ async fn a_source_that_is_another_by_now_is_named_and_not_copied() {
     assert!(matches!(&fault, Fault::Permanent(reason) if reason.contains("a/b was written to")), "{fault}");
     assert_eq!((store.unfinished_uploads(), store.size_bytes("to/c/d")), (0, None));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_uploads_are_found_by_their_whole_key_and_aborted_one_by_one() {
+    let store = PartStore::start(Behaviour::default()).await;
+    let way = way(&store);
+    for key in ["c/d", "c/d", "c/d", "c/d2", "c"] {
+        way.target.begin_copy_in_parts(key).await.unwrap().unwrap();
+    }
+    let found = way.target.unfinished_uploads("c/d").await.unwrap();
+    assert_eq!(found.len(), 3, "the store tells one a page: {found:?}");
+    for upload in &found {
+        way.target.abort_upload("c/d", upload).await.unwrap();
+    }
+    assert_eq!(way.target.unfinished_uploads("c/d").await.unwrap(), []);
+    assert_eq!(store.unfinished_uploads(), 2, "those of other keys are kept");
+    way.target.abort_upload("c/d", &found[0]).await.unwrap();
+}

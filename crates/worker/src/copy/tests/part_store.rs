@@ -142,7 +142,7 @@ async fn answer(State(inside): State<Shared>, request: Request) -> Answer {
     let path = parts.uri.path().to_owned();
     match (parts.method, query.get("uploadId"), query.get("partNumber")) {
         (Method::HEAD, ..) => head(&inside, &path),
-        (Method::GET, ..) if query.contains_key("uploads") => list_uploads(&inside, &query["prefix"]),
+        (Method::GET, ..) if query.contains_key("uploads") => list_uploads(&inside, &query),
         (Method::GET, ..) => get(&inside, &path, &parts.headers).await,
         (Method::POST, None, _) => begin(&inside, path),
         (Method::PUT, Some(upload), Some(number)) if parts.headers.contains_key(COPY_SOURCE) => {
@@ -278,16 +278,23 @@ async fn copy_part(shared: &Shared, upload: &str, number: u32, headers: &HeaderM
     Response::new(said.into())
 }
 
-fn list_uploads(inside: &Shared, prefix: &str) -> Answer {
+/// One upload a page.
+fn list_uploads(inside: &Shared, query: &BTreeMap<String, String>) -> Answer {
     let inside = inside.lock().unwrap();
-    let prefix = prefix.replace("%2F", "/");
+    let prefix = query["prefix"].replace("%2F", "/");
     let keys = inside.uploads.iter().map(|(id, (path, _))| (id, path.trim_start_matches("/bucket/")));
-    let listed: String = keys
-        .filter(|(_, key)| key.starts_with(&prefix))
-        .map(|(id, key)| format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>"))
-        .collect();
-    let said =
-        format!("<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{listed}</ListMultipartUploadsResult>");
+    let is_after = |id: &String| query.get("upload-id-marker").is_none_or(|marker| id > marker);
+    let mut rest = keys.filter(|(id, key)| key.starts_with(&prefix) && is_after(id));
+    let upload = rest.next().map_or_else(String::new, |(id, key)| {
+        format!(
+            "<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>\
+             <NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>"
+        )
+    });
+    let is_truncated = rest.next().is_some();
+    let said = format!(
+        "<ListMultipartUploadsResult><IsTruncated>{is_truncated}</IsTruncated>{upload}</ListMultipartUploadsResult>"
+    );
     Response::new(said.into())
 }
 
