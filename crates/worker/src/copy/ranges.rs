@@ -1,12 +1,11 @@
 //! A large object from a store to a disk: several of its ranges are read at once and written at their offsets.
 
-use super::reader::{Reader, Source, ended_early};
+use super::reader::{Source, ended_early};
 use super::temporary::TemporaryFile;
 use super::upload::PART_BYTES_MIN;
 use super::window::PARTS_MAX;
 use super::{Copier, FileCopy, FileMeter};
 use crate::failure::Fault;
-use bytes::Bytes;
 use ferry_objects::{Checksum, blocking};
 use futures::StreamExt;
 use std::ops::Range;
@@ -75,24 +74,25 @@ async fn read_range(
     range: Range<u64>,
     written: &AtomicU64,
 ) -> Result<Checksum, Fault> {
-    let _held = copier.budget.take(RANGE_BYTES_HELD, &copier.permit).await?;
+    let held = copier.budget.take(RANGE_BYTES_HELD, &copier.permit).await?;
+    let mut buffer = held.buffer(WRITE_BYTES);
     let mut passed = Checksum::default();
     let mut reader = source.read(copier, file, range.clone()).await?;
     loop {
-        let piece = piece(copier, file, &mut reader).await?;
-        let (newly, offset) = (piece.len() as u64, range.start + passed.size_bytes);
-        if newly == 0 {
+        let bytes = WRITE_BYTES.min(copier.limits.chunk_bytes());
+        let (filled, checksum) = reader.fill(copier, file, buffer, bytes).await?;
+        if checksum.size_bytes == 0 {
             return Ok(passed);
         }
-        passed.update(&piece);
+        let (newly, offset) = (checksum.size_bytes, range.start + passed.size_bytes);
+        passed.append(checksum);
         let (target, permit) = (Arc::clone(target), copier.permit.clone());
-        blocking(move || permit.check().and_then(|()| target.write_at(&piece, offset))).await?;
+        let write = blocking(move || {
+            permit.check()?;
+            target.write_at(filled.as_ref(), offset)?;
+            Ok::<_, Fault>(filled)
+        });
+        buffer = write.await?;
         meter.at(written.fetch_add(newly, Ordering::Relaxed) + newly, newly);
     }
-}
-
-/// As much as is written at a time; less at the end of the range, and under a limit of bytes a second.
-async fn piece(copier: &Copier, file: &FileCopy, reader: &mut Reader) -> Result<Bytes, Fault> {
-    let bytes = WRITE_BYTES.min(copier.limits.chunk_bytes());
-    Ok(reader.part(copier, file, bytes).await?.content)
 }

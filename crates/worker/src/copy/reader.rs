@@ -1,16 +1,16 @@
 //! Reads a source in ranges, each from its first byte to its last. Where the store can be asked for one version, a reading
 //! whose connection breaks goes on at its offset, so long as bytes come between two breaks.
 
+use super::budget::Buffer;
 use super::{Copier, FileCopy};
 use crate::failure::{Fault, Side};
 use crate::place::{io_fault, meta_of, meta_of_file};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use ferry_objects::{Checksum, Folder, blocking};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,12 +37,6 @@ pub(super) struct Reader {
     breaks: u32,
     /// Why there is no stream just now.
     refusal: Option<String>,
-}
-
-/// Some of a source's bytes.
-pub(super) struct Part {
-    pub(super) content: Bytes,
-    pub(super) checksum: Checksum,
 }
 
 impl Source {
@@ -94,7 +88,7 @@ async fn stream(
 }
 
 impl Reader {
-    /// The next bytes, no more than `bytes_max`; `None` after the last.
+    /// The next bytes of an object in a store, no more than `bytes_max`; `None` after the last.
     pub(super) async fn next(
         &mut self,
         copier: &Copier,
@@ -106,15 +100,7 @@ impl Reader {
             return Ok(None);
         }
         if self.left.is_empty() {
-            self.left = match &self.source {
-                Source::Local { folder, file: opened } => {
-                    let (opened, at, size) = (Arc::clone(opened), self.offset, bytes_max);
-                    let size = size.min(copier.limits.chunk_bytes());
-                    let read = blocking(move || read_chunk(&opened, at, size)).await;
-                    read.map_err(|error| io_fault(folder, &file.source_key, &error, Side::Source))?
-                }
-                Source::Remote => self.next_of_stream(copier, file).await?,
-            };
+            self.left = self.next_of_stream(copier, file).await?;
         }
         let size = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(self.left.len());
         let chunk = self.left.split_to(size);
@@ -172,18 +158,41 @@ impl Reader {
         Ok(())
     }
 
-    /// The next `bytes` as a whole, as fast as the limits let them pass; fewer only at the source's end.
-    pub(super) async fn part(&mut self, copier: &Copier, file: &FileCopy, bytes: u64) -> Result<Part, Fault> {
+    /// The next `bytes` as the buffer's content, as fast as the limits let them pass; fewer only at the range's end.
+    pub(super) async fn fill(
+        &mut self,
+        copier: &Copier,
+        file: &FileCopy,
+        mut buffer: Buffer,
+        bytes: u64,
+    ) -> Result<(Buffer, Checksum), Fault> {
         let mut checksum = Checksum::default();
-        let mut content = BytesMut::with_capacity(usize::try_from(bytes).unwrap_or(0));
+        buffer.clear();
         while checksum.size_bytes < bytes {
-            let next = self.next(copier, file, bytes - checksum.size_bytes);
-            let Some(chunk) = copier.permit.unless_ended(next).await?? else { break };
-            copier.limits.take(chunk.len() as u64, &copier.permit).await?;
-            checksum.update(&chunk);
-            content.extend_from_slice(&chunk);
+            let (left, before) = (bytes - checksum.size_bytes, buffer.as_ref().len());
+            if let Source::Local { folder, file: opened } = &self.source {
+                let size = left.min(self.end - self.offset).min(copier.limits.chunk_bytes());
+                let (opened, at) = (Arc::clone(opened), self.offset);
+                let read = blocking(move || {
+                    let read = buffer.read_at(&opened, at, size);
+                    (buffer, read)
+                });
+                let (filled, read) = read.await;
+                buffer = filled;
+                self.offset += read.map_err(|error| io_fault(folder, &file.source_key, &error, Side::Source))? as u64;
+            } else {
+                let next = self.next(copier, file, left);
+                let Some(chunk) = copier.permit.unless_ended(next).await?? else { break };
+                buffer.extend(&chunk);
+            }
+            let newly = &buffer.as_ref()[before..];
+            if newly.is_empty() {
+                break;
+            }
+            copier.limits.take(newly.len() as u64, &copier.permit).await?;
+            checksum.update(newly);
         }
-        Ok(Part { content: content.freeze(), checksum })
+        Ok((buffer, checksum))
     }
 }
 
@@ -194,18 +203,4 @@ pub(super) fn ended_early(copier: &Copier, file: &FileCopy, passed: Checksum) ->
         "reading {uri} ended after {} of {} bytes; it is read again",
         passed.size_bytes, file.source.size_bytes
     ))
-}
-
-fn read_chunk(file: &File, offset: u64, size: u64) -> std::io::Result<Bytes> {
-    let mut chunk = BytesMut::zeroed(usize::try_from(size).unwrap_or(usize::MAX));
-    loop {
-        match file.read_at(&mut chunk, offset) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-            Ok(count) => {
-                chunk.truncate(count);
-                return Ok(chunk.freeze());
-            }
-        }
-    }
 }

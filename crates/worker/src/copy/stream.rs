@@ -53,17 +53,16 @@ async fn read(
 /// An object of one part is put as a whole.
 async fn put(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>) -> Result<(), Fault> {
     let size_bytes = file.source.size_bytes;
-    let held = copier.budget.take(size_bytes, &copier.permit).await?;
+    let buffer = copier.budget.take(size_bytes, &copier.permit).await?.buffer(size_bytes);
     let source = Source::open(copier, file).await?;
-    let part = source.read(copier, file, 0..size_bytes).await?.part(copier, file, size_bytes).await?;
-    let passed = part.checksum;
+    let mut reader = source.read(copier, file, 0..size_bytes).await?;
+    let (content, passed) = reader.fill(copier, file, buffer, size_bytes).await?;
     if passed.size_bytes < size_bytes {
         return Err(ended_early(copier, file, passed));
     }
     let path = copier.target.path(&file.target_key)?;
-    let put = copier.target.location().store().put(&path, part.content.into());
+    let put = copier.target.location().store().put(&path, content.freeze().into());
     copier.permit.unless_ended(copier.target.call(&file.target_key, put)).await??;
-    drop(held);
     meter.at(size_bytes, size_bytes);
     copier.permit.unless_ended(copier.verify_in_store(file, Some(passed))).await?
 }

@@ -1,12 +1,12 @@
 //! An object that goes into a store in parts: several are read and put at once, in bounded memory, and none of an upload
 //! that is given up is left where the store answers.
 
+use super::budget::{Buffer, Held};
 use super::ranges::at_once;
-use super::reader::{Part, Reader, Source, ended_early};
+use super::reader::{Reader, Source, ended_early};
 use super::window::Window;
 use super::{Copier, FileCopy, FileMeter};
 use crate::bandwidth::CHUNK_BYTES_MAX;
-use crate::copy::budget::Held;
 use crate::failure::Fault;
 use crate::permit::Permit;
 use crate::place::Place;
@@ -122,8 +122,14 @@ enum Parts {
     Ranges(Source),
 }
 
-/// A part, and the reader that the next comes from.
-type Read = Result<(Part, Option<Reader>), Fault>;
+/// A part that was read, and the reader that the next comes from.
+struct Part {
+    content: Buffer,
+    checksum: Checksum,
+    reader: Option<Reader>,
+}
+
+type Read = Result<Part, Fault>;
 
 impl Parts {
     async fn open(copier: &Copier, file: &FileCopy) -> Result<Parts, Fault> {
@@ -141,13 +147,14 @@ impl Parts {
         file: &'a FileCopy,
         offset: u64,
         bytes: u64,
+        held: Held,
     ) -> Option<BoxFuture<'a, Read>> {
         match self {
             Parts::Stream(reader) => {
                 let mut reader = reader.take()?;
                 let read = async move {
-                    let part = reader.part(copier, file, bytes).await?;
-                    Ok((part, Some(reader)))
+                    let (content, checksum) = reader.fill(copier, file, held.buffer(bytes), bytes).await?;
+                    Ok(Part { content, checksum, reader: Some(reader) })
                 };
                 Some(read.boxed())
             }
@@ -155,7 +162,8 @@ impl Parts {
                 let source = source.clone();
                 let read = async move {
                     let mut reader = source.read(copier, file, offset..offset + bytes).await?;
-                    Ok((reader.part(copier, file, bytes).await?, None))
+                    let (content, checksum) = reader.fill(copier, file, held.buffer(bytes), bytes).await?;
+                    Ok(Part { content, checksum, reader: None })
                 };
                 Some(read.boxed())
             }
@@ -197,8 +205,6 @@ pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>
     copier.permit.unless_ended(copier.verify_in_store(file, Some(passed))).await?
 }
 
-/// A part with the memory that it takes.
-type Reading<'a> = BoxFuture<'a, (Held, Read)>;
 /// Its size, how long it took, and how it ended.
 type Putting<'a> = BoxFuture<'a, (u64, Duration, Result<(), Fault>)>;
 
@@ -212,7 +218,7 @@ struct Sending<'a> {
     part_bytes: u64,
     window: Window,
     offset: u64,
-    reads: FuturesOrdered<Reading<'a>>,
+    reads: FuturesOrdered<BoxFuture<'a, Read>>,
     puts: FuturesUnordered<Putting<'a>>,
     passed: Checksum,
     written: u64,
@@ -224,10 +230,10 @@ impl<'a> Sending<'a> {
         loop {
             while self.begin_read().await? {}
             tokio::select! {
-                Some((held, read)) = self.reads.next() => {
-                    let (part, reader) = read?;
+                Some(read) = self.reads.next() => {
+                    let Part { content, checksum, reader } = read?;
                     self.parts.give_back(reader);
-                    self.put(upload, part, held)?;
+                    self.put(upload, content, checksum)?;
                 }
                 Some((bytes, took, put)) = self.puts.next() => {
                     put?;
@@ -256,24 +262,24 @@ impl<'a> Sending<'a> {
             None if in_flight > 0 => return Ok(false),
             None => self.copier.budget.take(bytes, &self.copier.permit).await?,
         };
-        let Some(read) = self.parts.read(self.reading, self.file, self.offset, bytes) else { return Ok(false) };
-        self.reads.push_back(read.map(|read| (held, read)).boxed());
+        let read = self.parts.read(self.reading, self.file, self.offset, bytes, held);
+        let Some(read) = read else { return Ok(false) };
+        self.reads.push_back(read);
         self.offset += bytes;
         Ok(true)
     }
 
-    fn put(&mut self, upload: &mut Upload<'a>, part: Part, held: Held) -> Result<(), Fault> {
-        self.passed.append(part.checksum);
-        let bytes = part.checksum.size_bytes;
+    fn put(&mut self, upload: &mut Upload<'a>, content: Buffer, checksum: Checksum) -> Result<(), Fault> {
+        self.passed.append(checksum);
+        let bytes = checksum.size_bytes;
         let is_last = self.passed.size_bytes == self.file.source.size_bytes;
         if !is_last && bytes < self.part_bytes {
             return Err(ended_early(self.copier, self.file, self.passed));
         }
-        let put = upload.put(part.content);
+        let put = upload.put(content.freeze());
         let putting = async move {
             let began = Instant::now();
             let put = put.await;
-            drop(held);
             (bytes, began.elapsed(), put)
         };
         self.puts.push(putting.boxed());
