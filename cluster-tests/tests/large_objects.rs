@@ -12,8 +12,8 @@ use std::path::Path;
 
 /// A part of an upload, as the worker makes them.
 const PART_BYTES: usize = 8 << 20;
-/// Larger than what a store is asked to copy in one request, by less than a part.
-const HUGE_BYTES: usize = (1 << 30) + 4_321;
+/// The smallest object that a store is asked to copy in parts, and the largest that `snapshot create` takes.
+const HUGE_BYTES: usize = 1 << 30;
 /// What a worker of four slots may take.
 const MEMORY_BYTES_MAX: u64 = 256 << 20;
 
@@ -79,7 +79,7 @@ fn assert_same_file(one: &Path, other: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_above_a_gibibyte_goes_up_in_parts_is_copied_by_the_store_in_parts_and_comes_down_the_same() {
+async fn an_object_of_a_gibibyte_goes_up_in_parts_is_copied_by_the_store_in_parts_and_comes_down_the_same() {
     let seaweed = Seaweed::start();
     seaweed.make_bucket("bucket");
     let mut cluster = cluster(&seaweed).await;

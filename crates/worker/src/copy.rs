@@ -33,9 +33,9 @@ pub(crate) use write::write;
 
 /// What S3 copies in one request at most.
 const COPY_OBJECT_BYTES_MAX: u64 = 5 << 30;
-/// Larger objects are copied in parts, because one request that copied them inside the store could outlast its time limit.
-const ONE_REQUEST_BYTES_MAX: u64 = 1 << 30;
-const _: () = assert!(ONE_REQUEST_BYTES_MAX <= COPY_OBJECT_BYTES_MAX);
+/// From this size on objects are copied in parts: one request that copied them could outlast its time limit.
+const IN_PARTS_FROM_BYTES: u64 = 1 << 30;
+const _: () = assert!(IN_PARTS_FROM_BYTES <= COPY_OBJECT_BYTES_MAX);
 
 /// One object to copy.
 #[derive(Clone, Debug)]
@@ -183,7 +183,7 @@ impl Copier {
             return local::copy(self, file, meter, source, target).await;
         }
         let target = self.target.location();
-        let in_parts = file.source.size_bytes > ONE_REQUEST_BYTES_MAX && !target.copies_in_background();
+        let in_parts = file.source.size_bytes >= IN_PARTS_FROM_BYTES && !target.copies_in_background();
         let can = if in_parts { target.copies_in_parts() } else { !target.refuses_copies() };
         if !can || !self.source.location().same_store(target) {
             return stream::copy(self, file, meter).await;
