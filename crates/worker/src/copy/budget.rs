@@ -68,13 +68,11 @@ impl PartsBudget {
 impl Held {
     /// A place for so many bytes, no more than were taken.
     pub(super) fn buffer(self, bytes: u64) -> Buffer {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let spare = (bytes == PART_BYTES).then(|| spare(&self.spare).pop()).flatten();
-        Buffer { room: spare.unwrap_or_else(|| vec![0; bytes]), filled: 0, held: self }
+        let spare = (bytes == PART_BYTES_MIN).then(|| spare(&self.spare).pop()).flatten();
+        let room = spare.unwrap_or_else(|| vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)]);
+        Buffer { room, filled: 0, held: self }
     }
 }
-
-const PART_BYTES: usize = PART_BYTES_MIN as usize;
 
 fn spare(spare: &Mutex<Vec<Vec<u8>>>) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
     spare.lock().unwrap_or_else(PoisonError::into_inner)
@@ -122,7 +120,7 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.room.len() == PART_BYTES {
+        if self.room.len() as u64 == PART_BYTES_MIN {
             spare(&self.held.spare).push(std::mem::take(&mut self.room));
         }
     }
