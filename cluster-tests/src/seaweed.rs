@@ -105,6 +105,23 @@ impl Seaweed {
         keys
     }
 
+    /// How many parts an object was made of, which its tag tells; 1 when it was put as a whole.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[must_use]
+    pub fn parts(&self, bucket: &str, key: &str) -> usize {
+        let (_, listed) =
+            self.try_request("GET", &format!("/{bucket}?list-type=2&prefix={key}"), b"").expect("the store answers");
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        let tag = listed.split("<ETag>").nth(1).and_then(|rest| rest.split("</ETag>").next()).expect("a tag");
+        tag.replace("&quot;", "")
+            .replace("&#34;", "")
+            .trim_matches('"')
+            .split_once('-')
+            .map_or(1, |(_, parts)| parts.parse().expect("a number of parts"))
+    }
+
     /// The content of an object.
     ///
     /// # Panics

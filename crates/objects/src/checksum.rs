@@ -28,6 +28,14 @@ impl Checksum {
         self.crc32c = crc32c::crc32c_append(self.crc32c, content);
         self.size_bytes += content.len() as u64;
     }
+
+    /// Takes in the checksum of the bytes that follow, which were read apart.
+    pub fn append(&mut self, next: Checksum) {
+        // A content that does not fit into an address space of this machine was never held by it.
+        let length = usize::try_from(next.size_bytes).unwrap_or(usize::MAX);
+        self.crc32c = crc32c::crc32c_combine(self.crc32c, next.crc32c, length);
+        self.size_bytes += next.size_bytes;
+    }
 }
 
 impl fmt::Display for Checksum {
@@ -63,5 +71,18 @@ mod tests {
             checksum.update(piece);
         }
         assert_eq!(checksum, Checksum::of(b"123456789"));
+    }
+
+    #[test]
+    fn parts_that_are_read_apart_make_the_checksum_of_the_whole() {
+        let content: Vec<u8> = (0..100_000_u32).map(|at| (at ^ (at >> 8)).to_le_bytes()[0]).collect();
+        for part_bytes in [1, 7, 4_096, 99_999, 100_000, 200_000] {
+            let mut whole = Checksum::default();
+            content.chunks(part_bytes).for_each(|part| whole.append(Checksum::of(part)));
+            assert_eq!(whole, Checksum::of(&content), "parts of {part_bytes} bytes");
+        }
+        let mut nothing = Checksum::default();
+        nothing.append(Checksum::default());
+        assert_eq!(nothing, Checksum::of(b""));
     }
 }

@@ -14,6 +14,7 @@ use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
 use crate::connection::Connector;
 use crate::credentials::{self, environment};
 use crate::plain;
+use crate::s3::{self, S3};
 use crate::settings::{Encryption, StoreSettings};
 use crate::uri::{ParsedUri, Scheme};
 
@@ -22,12 +23,26 @@ const REQUEST_RETRIES_MAX: usize = 3;
 /// How long one request is repeated at most.
 const REQUEST_RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What reaches one bucket.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    /// For requests that it lacks.
+    pub(crate) s3: Option<S3>,
+}
+
+impl From<Arc<dyn ObjectStore>> for Client {
+    fn from(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, s3: None }
+    }
+}
+
 /// The client of the bucket that `parsed` names.
 pub(crate) fn connect(
     parsed: &ParsedUri,
     named: Option<&StoreSettings>,
-    connector: Connector,
-) -> object_store::Result<Arc<dyn ObjectStore>> {
+    connector: &Connector,
+) -> object_store::Result<Client> {
     if parsed.scheme.has_bucket() {
         // An error only says that the process has chosen a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -36,7 +51,7 @@ pub(crate) fn connect(
         environment::check(parsed.scheme)?;
     }
     let bucket = parsed.bucket.as_str();
-    Ok(match parsed.scheme {
+    let store: Arc<dyn ObjectStore> = match parsed.scheme {
         Scheme::File => Arc::new(LocalFileSystem::new().with_fsync(true)),
         Scheme::Memory => Arc::new(InMemory::new()),
         Scheme::S3 => {
@@ -45,7 +60,7 @@ pub(crate) fn connect(
                 None => AmazonS3Builder::from_env(),
             };
             let builder = with_checksums(hosted(builder, bucket)?).with_bucket_name(bucket);
-            Arc::new(builder.with_retry(retries()).with_http_connector(connector).build()?)
+            return s3::open(builder.with_retry(retries()), connector);
         }
         Scheme::Gcs => {
             let builder = match named {
@@ -54,7 +69,7 @@ pub(crate) fn connect(
             };
             plain_option("GCS", "endpoint", builder.get_config_value(&GoogleConfigKey::BaseUrl), plain::endpoint)?;
             let builder = builder.with_bucket_name(bucket).with_retry(retries());
-            Arc::new(builder.with_http_connector(connector).build()?)
+            Arc::new(builder.with_http_connector(connector.clone()).build()?)
         }
         Scheme::Azure => {
             let builder = match named {
@@ -65,9 +80,10 @@ pub(crate) fn connect(
             plain_option("Azure", "account", builder.get_config_value(&AzureConfigKey::AccountName), plain::word)?;
             plain_option("Azure", "token", builder.get_config_value(&AzureConfigKey::Token), plain::word)?;
             let builder = builder.with_container_name(bucket).with_retry(retries());
-            Arc::new(builder.with_http_connector(connector).build()?)
+            Arc::new(builder.with_http_connector(connector.clone()).build()?)
         }
-    })
+    };
+    Ok(Client::from(store))
 }
 
 fn retries() -> RetryConfig {

@@ -1,5 +1,6 @@
 //! The connections of every store: how long they may be silent, and what of an answer the client itself drops.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,14 +12,27 @@ use object_store::client::{
 };
 
 use crate::broken::note_broken;
+use crate::copy_status;
 
 /// The header in which S3 names the region of a bucket.
 const REGION: &str = "x-amz-bucket-region";
 
 /// Makes the clients of stores.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Connector {
-    pub(crate) silence_max: Duration,
+    silence_max: Duration,
+    last: Arc<Mutex<Option<HttpClient>>>,
+}
+
+impl Connector {
+    pub(crate) fn new(silence_max: Duration) -> Connector {
+        Connector { silence_max, last: Arc::default() }
+    }
+
+    /// The client that was made last: a store's own, for those of its credentials are made before.
+    pub(crate) fn client(&self) -> Option<HttpClient> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl HttpConnector for Connector {
@@ -26,7 +40,9 @@ impl HttpConnector for Connector {
         // The limit on the whole of a request would end every object that takes longer to read, and begin it anew.
         let options = options.clone().with_timeout_disabled().with_read_timeout(self.silence_max);
         let client = ReqwestConnector::default().connect(&options)?;
-        Ok(HttpClient::new(Requests { client }))
+        let client = HttpClient::new(Requests { client });
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
+        Ok(client)
     }
 }
 
@@ -42,7 +58,7 @@ impl HttpService for Requests {
         if answer.as_ref().is_err_and(|error| error.kind() != HttpErrorKind::Connect) {
             note_broken();
         }
-        answer.map(with_region)
+        answer.map(with_region).map(copy_status::noted)
     }
 }
 
@@ -122,7 +138,7 @@ mod tests {
                 .with_allow_http(true)
                 .with_skip_signature(true)
                 .with_bucket_name("bucket")
-                .with_http_connector(Connector { silence_max: Duration::from_secs(30) })
+                .with_http_connector(Connector::new(Duration::from_secs(30)))
                 .build()
                 .unwrap();
             let broken = Arc::new(AtomicU64::new(0));

@@ -16,9 +16,11 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::checksum::Checksum;
+use crate::connect::Client;
 use crate::error::{Reason, StoreError};
 use crate::key::{KeyError, check_key, join};
 use crate::pace::Pace;
+use crate::s3::S3;
 use crate::uri::{ParsedUri, Scheme};
 
 /// A store that refused so many copies in a row is not asked for more.
@@ -50,13 +52,16 @@ pub(crate) struct Opened {
     store: Arc<dyn ObjectStore>,
     /// Refusals to copy inside itself since the last such copy.
     copies_refused: Arc<AtomicU32>,
+    /// For requests that the client lacks.
+    s3: Option<Arc<S3>>,
     /// Shared by the buckets of one store.
     pace: Arc<Pace>,
 }
 
 impl Opened {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, pace: Arc<Pace>) -> Self {
-        Self { store, copies_refused: Arc::default(), pace }
+    pub(crate) fn new(client: Client, pace: Arc<Pace>) -> Self {
+        let Client { store, s3 } = client;
+        Self { store, copies_refused: Arc::default(), s3: s3.map(Arc::new), pace }
     }
 }
 
@@ -64,6 +69,7 @@ impl Opened {
 #[derive(Clone, Debug)]
 pub struct Location {
     opened: Opened,
+    scheme: Scheme,
     bucket: String,
     /// What stands before the root in a URI.
     base: String,
@@ -74,12 +80,23 @@ pub struct Location {
 impl Location {
     pub(crate) fn new(opened: Opened, parsed: ParsedUri) -> Location {
         let local_root = (parsed.scheme == Scheme::File).then(|| PathBuf::from(format!("/{}", parsed.path)));
-        Location { opened, bucket: parsed.bucket, base: parsed.base, root: parsed.path, local_root }
+        Location {
+            opened,
+            scheme: parsed.scheme,
+            bucket: parsed.bucket,
+            base: parsed.base,
+            root: parsed.path,
+            local_root,
+        }
     }
 
     /// The store itself. Its paths are those of `path`, not bare keys.
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.opened.store
+    }
+
+    pub(crate) fn s3(&self) -> Option<&Arc<S3>> {
+        self.opened.s3.as_ref()
     }
 
     /// The key prefix of this place in its store; empty for the whole store.
@@ -90,6 +107,10 @@ impl Location {
     /// The bucket or container; none on this machine and in memory.
     pub fn bucket(&self) -> Option<&str> {
         (!self.bucket.is_empty()).then_some(self.bucket.as_str())
+    }
+
+    pub(crate) fn is_azure(&self) -> bool {
+        self.scheme == Scheme::Azure
     }
 
     /// The folder on this machine, when the place is one.

@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use object_store::ObjectStore;
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
 
-use crate::connect::connect;
+use crate::connect::{Client, connect};
 use crate::connection::Connector;
 use crate::credentials::environment;
 use crate::location::{Location, Opened};
 use crate::pace::Pace;
 use crate::routes::Routes;
+use crate::s3;
 use crate::settings::{NamedStores, SettingsError, StoreKind, check_named_stores};
 use crate::uri::{ParsedUri, UriError};
 
@@ -83,8 +86,25 @@ impl Stores {
     /// The same, with a store of the caller's own in the place of the one that `uri` would open: a test sees what becomes
     /// of one that misbehaves.
     pub fn with(self, uri: &str, store: Arc<dyn ObjectStore>) -> Result<Stores, UriError> {
+        self.with_client(uri, Ok(Client::from(store)))
+    }
+
+    /// The same, with the S3 that `builder` describes in the place of the one that `uri` would open.
+    pub fn with_s3(self, uri: &str, builder: AmazonS3Builder) -> Result<Stores, UriError> {
+        let client = s3::open(builder, &Connector::new(self.silence_max));
+        self.with_client(uri, client)
+    }
+
+    /// The same for Azure.
+    pub fn with_azure(self, uri: &str, builder: MicrosoftAzureBuilder) -> Result<Stores, UriError> {
+        let store = builder.with_http_connector(Connector::new(self.silence_max)).build();
+        self.with_client(uri, store.map(|store| Client::from(Arc::new(store) as Arc<dyn ObjectStore>)))
+    }
+
+    fn with_client(self, uri: &str, client: object_store::Result<Client>) -> Result<Stores, UriError> {
         let parsed = ParsedUri::parse(uri, &self.routes)?;
-        let opened = Opened::new(store, self.pace(&parsed));
+        let client = client.map_err(|cause| not_opened(uri, &parsed, cause))?;
+        let opened = Opened::new(client, self.pace(&parsed));
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(parsed.identity(), opened);
         Ok(self)
     }
@@ -131,19 +151,20 @@ impl Stores {
             return Ok(store.clone());
         }
         let named = parsed.store.as_ref().and_then(|name| self.named.get(name));
-        let connector = Connector { silence_max: self.silence_max };
-        let store = connect(parsed, named, connector).map_err(|cause| UriError::Store {
-            uri: uri.to_owned(),
-            settings: match &parsed.store {
-                Some(name) => format!("in [stores.{name}]"),
-                None => "in the environment".to_owned(),
-            },
-            cause,
-        })?;
-        let store = Opened::new(store, self.pace(parsed));
+        let client = connect(parsed, named, &Connector::new(self.silence_max));
+        let client = client.map_err(|cause| not_opened(uri, parsed, cause))?;
+        let store = Opened::new(client, self.pace(parsed));
         opened.insert(parsed.identity(), store.clone());
         Ok(store)
     }
+}
+
+fn not_opened(uri: &str, parsed: &ParsedUri, cause: object_store::Error) -> UriError {
+    let settings = match &parsed.store {
+        Some(name) => format!("in [stores.{name}]"),
+        None => "in the environment".to_owned(),
+    };
+    UriError::Store { uri: uri.to_owned(), settings, cause }
 }
 
 /// The URI of an absolute path on this machine.

@@ -4,10 +4,11 @@
 mod clean_up;
 mod copying;
 mod publish;
+mod uploads;
 
 use crate::bandwidth::{Bandwidths, Limits};
 use crate::config::milliseconds;
-use crate::copy::Meter;
+use crate::copy::{Meter, PartsBudget};
 use crate::failure::Fault;
 use crate::leader::Leader;
 use crate::metrics::Metrics;
@@ -103,6 +104,7 @@ pub(crate) struct Runner {
     pub(crate) snapshots: Snapshots,
     pub(crate) leader: Leader,
     pub(crate) bandwidths: Bandwidths,
+    pub(crate) budget: PartsBudget,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) request_timeout: Duration,
     pub(crate) late_writes: Duration,

@@ -3,7 +3,10 @@
 //! A target is written as a whole or not at all: a local one under a temporary name until it is synced and verified, one
 //! in an object store by completing its upload. Nothing is put in place without permission at that moment.
 
+mod budget;
+mod copy_parts;
 mod local;
+mod ranges;
 mod reader;
 mod server_side;
 pub(crate) mod small;
@@ -11,6 +14,8 @@ mod stream;
 mod temporary;
 #[cfg(test)]
 mod tests;
+mod upload;
+mod window;
 mod write;
 
 use crate::bandwidth::Limits;
@@ -22,10 +27,15 @@ use ferry_objects::Checksum;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(crate) use budget::PartsBudget;
+pub(crate) use upload::PART_BYTES_MIN;
 pub(crate) use write::write;
 
-/// Larger objects are streamed, because one request that copied them inside the store could outlast its timeout.
-const SERVER_SIDE_BYTES_MAX: u64 = 1 << 30;
+/// What S3 copies in one request at most.
+const COPY_OBJECT_BYTES_MAX: u64 = 5 << 30;
+/// From this size on objects are copied in parts: one request that copied them could outlast its time limit.
+const IN_PARTS_FROM_BYTES: u64 = 1 << 30;
+const _: () = assert!(IN_PARTS_FROM_BYTES <= COPY_OBJECT_BYTES_MAX);
 
 /// One object to copy.
 #[derive(Clone, Debug)]
@@ -64,7 +74,7 @@ impl Meter {
     }
 }
 
-/// How far one file is; a second try counts only what the first had not reached.
+/// How much of one file is written; a second try counts only what the first had not reached.
 #[derive(Debug)]
 struct FileMeter<'a> {
     meter: &'a Meter,
@@ -72,11 +82,11 @@ struct FileMeter<'a> {
 }
 
 impl FileMeter<'_> {
-    /// The current try has copied so many bytes of the file in all, the last of them just now.
-    fn at(&self, offset: u64, newly: u64) {
+    /// The current try has written so many bytes of the file in all, the last of them just now.
+    fn at(&self, written: u64, newly: u64) {
         self.meter.metrics.copied_bytes.inc_by(newly);
-        let before = self.reached.fetch_max(offset, Ordering::Relaxed);
-        self.meter.add(offset.saturating_sub(before));
+        let before = self.reached.fetch_max(written, Ordering::Relaxed);
+        self.meter.add(written.saturating_sub(before));
     }
 }
 
@@ -94,7 +104,7 @@ enum ServerSide {
 }
 
 /// What copies the files of one attempt.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Copier {
     /// Where they are.
     pub(crate) source: Place,
@@ -104,6 +114,8 @@ pub(crate) struct Copier {
     pub(crate) permit: Permit,
     /// Bandwidth.
     pub(crate) limits: Limits,
+    /// Memory.
+    pub(crate) budget: PartsBudget,
     /// Progress.
     pub(crate) meter: Arc<Meter>,
     /// Every copy is read back.
@@ -170,20 +182,26 @@ impl Copier {
         if let (Some(source), Some(target)) = (self.source.folder(), self.target.folder()) {
             return local::copy(self, file, meter, source, target).await;
         }
-        let inside = self.source.location().same_store(self.target.location());
-        if !inside || file.source.size_bytes > SERVER_SIDE_BYTES_MAX || self.target.location().refuses_copies() {
+        let target = self.target.location();
+        let in_parts = file.source.size_bytes >= IN_PARTS_FROM_BYTES && !target.copies_in_background();
+        let can = if in_parts { target.copies_in_parts() } else { !target.refuses_copies() };
+        if !can || !self.source.location().same_store(target) {
             return stream::copy(self, file, meter).await;
         }
-        match server_side::copy(self, file, meter).await? {
-            ServerSide::Copied => Ok(()),
-            ServerSide::Refused { reason, for_good } => {
-                stream::copy(self, file, meter).await?;
-                if self.target.location().refused_copy(for_good) {
-                    tracing::warn!(%reason, "the store refuses to copy inside itself: objects pass through this worker");
-                }
-                Ok(())
-            }
+        let copied = match in_parts {
+            true => copy_parts::copy(self, file, meter).await?,
+            false => server_side::copy(self, file, meter).await?,
+        };
+        let ServerSide::Refused { reason, for_good } = copied else { return Ok(()) };
+        stream::copy(self, file, meter).await?;
+        let is_news = match in_parts {
+            true => for_good && target.refused_copies_in_parts(),
+            false => target.refused_copy(for_good),
+        };
+        if is_news {
+            tracing::warn!(%reason, in_parts, "the store refuses to copy inside itself: objects pass through this worker");
         }
+        Ok(())
     }
 
     /// Whether what is at the target is the copy already, as far as that can be known.

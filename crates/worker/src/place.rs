@@ -3,7 +3,7 @@
 
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
-use crate::writes::Writes;
+use crate::writes::{GoesOn, Writes};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use ferry_objects::{Checksum, Folder, FolderError, Location, Reason, StoreError, Walk, blocking, is_regular};
 use futures::{StreamExt, TryStreamExt};
@@ -11,6 +11,7 @@ use nix::sys::stat::FileStat;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStoreExt};
 use std::fs::File;
 use std::future::Future;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,11 @@ impl Place {
         Place { writes: writes.clone(), ..self }
     }
 
+    /// How long one request may take.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
     pub(crate) fn location(&self) -> &Location {
         &self.location
     }
@@ -129,12 +135,18 @@ impl Place {
         }
     }
 
-    /// Begins to read the object at `offset`, provided that it is what `meta` says where the store can tell: `None` when it
+    /// Begins to read a range of the object, provided that it is what `meta` says where the store can tell: `None` when it
     /// is not. What the store's client reads again after a broken connection is under the same condition, so that no two
     /// versions are mixed.
-    pub(crate) async fn get_unchanged(&self, key: &str, meta: &Meta, offset: u64) -> Result<Option<GetResult>, Fault> {
+    pub(crate) async fn get_unchanged(
+        &self,
+        key: &str,
+        meta: &Meta,
+        range: Range<u64>,
+    ) -> Result<Option<GetResult>, Fault> {
         let path = self.path(key)?;
-        let range = (offset > 0).then_some(GetRange::Offset(offset));
+        // An empty object has no range that could be asked for.
+        let range = (range != (0..meta.size_bytes)).then_some(GetRange::Bounded(range));
         let options = GetOptions::new().with_if_match(meta.entity_tag()).with_range(range);
         match self.ask(key, self.location.store().get_opts(&path, options)).await {
             Ok(result) => Ok(Some(result)),
@@ -199,6 +211,20 @@ impl Place {
         self.writes.send(self.ask(key, request)).await
     }
 
+    /// The same for requests of which the location itself says what an answer means.
+    pub(crate) async fn write_bounded<T>(
+        &self,
+        key: &str,
+        request: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.writes.send(self.bounded(key, request)).await
+    }
+
+    /// The store goes on with a write that it has answered already.
+    pub(crate) fn goes_on(&self) -> GoesOn {
+        self.writes.goes_on()
+    }
+
     /// The same as `call`, where the answer decides what is done next.
     pub(crate) async fn ask<T>(
         &self,
@@ -209,7 +235,8 @@ impl Place {
         self.bounded(key, request).await
     }
 
-    async fn bounded<T>(
+    /// The same for requests of which the location itself says what an answer means.
+    pub(crate) async fn bounded<T>(
         &self,
         key: &str,
         request: impl Future<Output = Result<T, StoreError>>,

@@ -3,6 +3,7 @@
 use crate::attempt::Runner;
 use crate::bandwidth::Bandwidths;
 use crate::config::{Config, ConfigError};
+use crate::copy::PartsBudget;
 use crate::leader::Leader;
 use crate::metrics::Metrics;
 use crate::session::Session;
@@ -55,6 +56,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         snapshots: Snapshots::new(stores.with_silence_max(config.request_timeout), SNAPSHOTS_BYTES_MAX),
         leader: Leader::new(channel),
         bandwidths: Bandwidths::new(config.bandwidth_per_second.as_u64()),
+        budget: PartsBudget::default(),
         metrics,
         request_timeout: config.request_timeout,
         late_writes: config.late_writes,

@@ -20,6 +20,12 @@ impl Writes {
         self.unanswered.load(Ordering::Relaxed) == 0
     }
 
+    /// Counts work of the store that its answer did not end.
+    pub(crate) fn goes_on(&self) -> GoesOn {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        GoesOn { unanswered: Arc::clone(&self.unanswered) }
+    }
+
     /// Sends one. It counts as unanswered from now on, also when this future is dropped, until its answer comes; the tries
     /// that a client makes by itself count alike.
     pub(crate) async fn send<T>(&self, request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
@@ -29,6 +35,20 @@ impl Writes {
             self.unanswered.fetch_sub(1, Ordering::Relaxed);
         }
         answer
+    }
+}
+
+/// Work of a store that goes on after its answer; it counts as unanswered until it is known to have ended, also when this is
+/// dropped before.
+#[derive(Debug)]
+pub(crate) struct GoesOn {
+    unanswered: Arc<AtomicU64>,
+}
+
+impl GoesOn {
+    /// The store says that it is over.
+    pub(crate) fn ended(self) {
+        self.unanswered.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -91,6 +111,17 @@ mod tests {
             assert!(writes.send(async { Ok(()) }).await.is_ok());
             assert!(!writes.are_answered(), "another one's answer is not its own: {shown}");
         }
+    }
+
+    #[test]
+    fn work_that_goes_on_counts_until_it_is_known_to_have_ended() {
+        let writes = Writes::default();
+        let work = writes.goes_on();
+        assert!(!writes.are_answered());
+        work.ended();
+        assert!(writes.are_answered());
+        drop(writes.goes_on());
+        assert!(!writes.are_answered());
     }
 
     #[tokio::test]

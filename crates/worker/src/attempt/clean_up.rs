@@ -1,8 +1,8 @@
 //! An attempt that cleans up: it deletes exactly the target keys that the task's plan gives, never by prefix, and looks
 //! until none of them is left. What the task never claimed was there before the job and is not touched.
 
-use super::publish;
 use super::{ATTEMPTS_FOLDER, Key, Runner};
+use super::{publish, uploads};
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::{Place, with_retries};
@@ -50,6 +50,7 @@ async fn clean_keys_up(
     key: Key,
     permit: &Permit,
 ) -> Result<Outcome, Fault> {
+    uploads::abort(target, keys.to_vec(), permit, runner.files_at_once).await?;
     delete_all(target, keys.to_vec(), permit, runner.files_at_once).await?;
     remove_temporary_files(target, key.task_id, u32::MAX).await?;
     remove_empty_folders(target, keys).await?;

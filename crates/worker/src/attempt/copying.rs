@@ -1,8 +1,8 @@
 //! An attempt that copies: plan, look, claim, copy, write the manifests of the copies, make durable, report.
 
-use super::{Key, Reports, Runner, clean_up, temporary_folder};
+use super::{Key, Reports, Runner, clean_up, temporary_folder, uploads};
 use crate::bandwidth::Limits;
-use crate::copy::{Copier, small, write};
+use crate::copy::{Copier, PART_BYTES_MIN, small, write};
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::Place;
@@ -36,12 +36,16 @@ pub(super) async fn run(
     let (source, target) = (plan.source, plan.target.counted_in(&reports.writes));
     if assign.claimed {
         remove_temporary_files(&target, key).await?;
+        let large = measured.files.iter().filter(|file| file.source.size_bytes > PART_BYTES_MIN && !file.shared);
+        let keys = large.map(|file| file.target_key.as_str()).collect();
+        uploads::abort(&target, keys, &permit, runner.files_at_once).await?;
     }
     let copier = Copier {
         source,
         target,
         permit: permit.clone(),
         limits,
+        budget: runner.budget.clone(),
         meter: Arc::clone(&reports.meter),
         read_back: runner.read_back || assign.verify() == VerifyMode::Full,
         temporary_folder: temporary_folder(key),

@@ -1,6 +1,6 @@
 //! Every way a copy can take, between real stores: in memory and on disk.
 
-use super::{Copier, FileCopy, Meter};
+use super::{Copier, FileCopy, Meter, PartsBudget};
 use crate::bandwidth::{Bandwidths, CHUNK_BYTES_MAX};
 use crate::failure::{Fault, Side};
 use crate::lease::Term;
@@ -16,7 +16,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 mod breaking_store;
+mod inside;
+mod large;
 mod late_writes;
+mod part_store;
+mod pending;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -62,6 +66,7 @@ impl Way {
             target: Place::new(self.target.clone(), Side::Target, TIMEOUT),
             permit: Permit::new(term, lease, stop.clone()),
             limits: Bandwidths::new(0).of_job(1, 0),
+            budget: PartsBudget::default(),
             meter: Arc::new(Meter::new(Arc::new(Metrics::new().unwrap()))),
             read_back: false,
             temporary_folder: ".ferry/attempts/1-1".into(),

@@ -1,0 +1,123 @@
+//! Large objects inside one store: copied in parts by the store, and streamed where it refuses.
+
+use super::part_store::{Behaviour, PartStore};
+use super::*;
+use crate::copy::ServerSide;
+use crate::copy::copy_parts;
+use object_store::aws::{self, AmazonS3Builder};
+
+const GIB: u64 = 1 << 30;
+
+/// A way inside one store, of which the client knows what its library lacks.
+fn way(store: &PartStore) -> Way {
+    let client = AmazonS3Builder::new()
+        .with_endpoint(store.endpoint())
+        .with_allow_http(true)
+        .with_access_key_id("any")
+        .with_secret_access_key("any")
+        .with_checksum_algorithm(aws::Checksum::SHA256)
+        .with_bucket_name("bucket");
+    let stores = Stores::new().with_s3("s3://bucket", client).unwrap();
+    let (source, target) = (stores.open("s3://bucket").unwrap(), stores.open("s3://bucket/to").unwrap());
+    Way { name: "inside", source, target, _folder: tempfile::tempdir().unwrap() }
+}
+
+async fn planned(copier: &Copier, key: &str) -> FileCopy {
+    let source = copier.source.head(key).await.unwrap().unwrap();
+    FileCopy { source_key: key.into(), target_key: "c/d".into(), source, checksum: None, shared: false }
+}
+
+fn meter(copier: &Copier) -> super::super::FileMeter<'_> {
+    super::super::FileMeter { meter: &copier.meter, reached: std::sync::atomic::AtomicU64::new(0) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_object_is_copied_by_its_store_in_parts_at_once_each_of_the_version_that_was_planned() {
+    let store = PartStore::start(Behaviour { delay: Duration::from_millis(50), ..Behaviour::default() }).await;
+    store.put_size("a%20b/c%2Bd%25", 6 * GIB + 1);
+    let way = way(&store);
+    let (copier, _) = way.copier();
+    let file = planned(&copier, "a b/c+d%").await;
+    copier.copy(&file).await.unwrap();
+    assert_eq!(store.size_bytes("to/c/d"), Some(6 * GIB + 1));
+    assert_eq!((copier.meter.bytes(), store.unfinished_uploads()), (6 * GIB + 1, 0));
+    let seen = store.inside();
+    assert_eq!((seen.copies.len(), seen.readings.len()), (25, 0), "no byte passes through the worker");
+    assert!(seen.copying_max > 1, "several at once");
+    for (source, _, condition) in &seen.copies {
+        assert_eq!(source, "/bucket/a%20b/c%2Bd%25");
+        assert_eq!(condition.as_deref(), Some("\"tag\""));
+    }
+    let ranges: std::collections::BTreeSet<&str> = seen.copies.iter().map(|(_, range, _)| range.as_str()).collect();
+    assert!(ranges.contains("bytes=0-268435455") && ranges.contains("bytes=6442450944-6442450944"), "{ranges:?}");
+    // An upload that was begun with checksums is completed with those that the store gave.
+    let said = &seen.completions[0];
+    assert!(said.contains("<ChecksumSHA256>sum/25=</ChecksumSHA256>"), "{said}");
+    assert!(said.contains("copied-1"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_refuses_to_copy_a_part_leads_to_streaming_and_keeps_nothing_of_it() {
+    for (refusal, for_good) in [
+        ((501, "NotImplemented"), true),
+        ((405, "MethodNotAllowed"), true),
+        ((403, "AccessDenied"), false),
+        ((400, "InvalidRequest"), false),
+    ] {
+        let store = PartStore::start(Behaviour { refuses_copies: Some(refusal), ..Behaviour::default() }).await;
+        store.put_size("a/b", 2 * GIB);
+        let way = way(&store);
+        let (copier, _) = way.copier();
+        let file = planned(&copier, "a/b").await;
+        let copied = copy_parts::copy(&copier, &file, &meter(&copier)).await.unwrap();
+        let ServerSide::Refused { reason, for_good: found } = copied else { panic!("{copied:?}") };
+        assert!(reason.to_string().contains(refusal.1), "{reason}");
+        assert_eq!((found, store.unfinished_uploads()), (for_good, 0), "{refusal:?}");
+        assert!(copier.target.location().refused_copies_in_parts(), "it is news once");
+        assert!(!copier.target.location().refused_copies_in_parts());
+        assert!(!copier.target.location().copies_in_parts() && !copier.target.location().refuses_copies());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_under_a_good_status_is_no_part_and_leaves_nothing() {
+    let refusing = Behaviour { refuses_copies: Some((200, "InternalError")), ..Behaviour::default() };
+    let store = PartStore::start(refusing).await;
+    store.put_size("a/b", 2 * GIB);
+    let way = way(&store);
+    let (copier, _) = way.copier();
+    let file = planned(&copier, "a/b").await;
+    let fault = copy_parts::copy(&copier, &file, &meter(&copier)).await.unwrap_err();
+    assert!(matches!(&fault, Fault::Transient(reason) if reason.contains("InternalError")), "{fault}");
+    assert_eq!((store.unfinished_uploads(), store.size_bytes("to/c/d")), (0, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_another_by_now_is_named_and_not_copied() {
+    let changed = Behaviour { refuses_copies: Some((412, "PreconditionFailed")), ..Behaviour::default() };
+    let store = PartStore::start(changed).await;
+    store.put_size("a/b", 2 * GIB);
+    let way = way(&store);
+    let (copier, _) = way.copier();
+    let file = planned(&copier, "a/b").await;
+    let fault = copier.copy(&file).await.unwrap_err();
+    assert!(matches!(&fault, Fault::Permanent(reason) if reason.contains("a/b was written to")), "{fault}");
+    assert_eq!((store.unfinished_uploads(), store.size_bytes("to/c/d")), (0, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_uploads_are_found_by_their_whole_key_and_aborted_one_by_one() {
+    let store = PartStore::start(Behaviour::default()).await;
+    let way = way(&store);
+    for key in ["c/d", "c/d", "c/d", "c/d2", "c"] {
+        way.target.begin_copy_in_parts(key).await.unwrap().unwrap();
+    }
+    let found = way.target.unfinished_uploads("c/d").await.unwrap();
+    assert_eq!(found.len(), 3, "the store tells one a page: {found:?}");
+    for upload in &found {
+        way.target.abort_upload("c/d", upload).await.unwrap();
+    }
+    assert_eq!(way.target.unfinished_uploads("c/d").await.unwrap(), []);
+    assert_eq!(store.unfinished_uploads(), 2, "those of other keys are kept");
+    way.target.abort_upload("c/d", &found[0]).await.unwrap();
+}
