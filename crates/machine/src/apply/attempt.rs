@@ -241,7 +241,7 @@ fn end_clean_up(
         Ending::Copied(_) | Ending::Published => {
             return Err(invalid("result", "the attempt is a clean-up: report that it is cleaned up"));
         }
-        Ending::CleanedUp if late => look_again(job, task),
+        Ending::CleanedUp if late => look_again(job, task, now),
         Ending::CleanedUp => task.clean_up = CleanUp::Done,
         Ending::Stopped | Ending::Failed(FailureKind::GivenBack, ..) => task.queued_at = Some(now.max(job.quiet_at)),
         Ending::Failed(
@@ -270,9 +270,10 @@ fn ended_too_early(old: &Task, task: &Task) -> bool {
 
 /// What began before the last late write may come frees space early, and no more than that: the clean-up that counts comes
 /// after it, with all its attempts.
-fn look_again(job: &Job, task: &mut Task) {
+fn look_again(job: &Job, task: &mut Task, now: Time) {
     task.failures = 0;
-    task.queued_at = Some(task.late_until.max(job.quiet_at));
+    // Never before the present: a leader that plans on looks no further back (`plan::Heads`).
+    task.queued_at = Some(task.late_until.max(job.quiet_at).max(now));
 }
 
 fn retry_clean_up(job: &Job, task: &mut Task, reason: &str, at: Time, late: bool) {
@@ -281,7 +282,7 @@ fn retry_clean_up(job: &Job, task: &mut Task, reason: &str, at: Time, late: bool
     if task.failures < job.spec.options.attempts_max {
         task.queued_at = Some(at.max(job.quiet_at));
     } else if late {
-        look_again(job, task);
+        look_again(job, task, at);
     } else {
         task.clean_up = CleanUp::LeftOver;
     }
