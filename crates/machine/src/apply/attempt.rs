@@ -281,7 +281,7 @@ fn ended_too_early(old: &Task, task: &Task) -> bool {
 /// after it, with all its attempts.
 fn look_again(job: &Job, task: &mut Task, now: Time) {
     task.failures = 0;
-    // It may have passed while the clean-up ran, and nothing is queued before the present.
+    // The moment may have passed while the clean-up ran, and a leader that plans on looks no further back (`plan::Heads`).
     task.queued_at = Some(task.late_until.max(job.quiet_at).max(now));
 }
 

@@ -57,6 +57,7 @@ fn a_clean_up_that_ends_after_the_moment_and_began_before_it_does_not_count() {
     story.wait(LATE_MS + 1);
     story.clean(early);
     assert_eq!(story.status(job).clean_up, CleanUpState::Pending, "it may have looked before the write came");
+    assert_eq!(story.task(early.task).queued_at, Some(Time(story.now_ms)), "nothing is queued in the past");
     let last = story.lead()[0];
     story.clean(last);
     assert_eq!(story.status(job).clean_up, CleanUpState::Done);
