@@ -1,0 +1,175 @@
+//! The cases, each at every server side by side.
+
+use crate::table::Outcome;
+use crate::world::{BUCKETS, LARGE_FILE_BYTES, Seat, VICTIM, World, assert_same, in_folder, sample_uri};
+use cluster_tests::cluster::Cluster;
+use cluster_tests::process::binary;
+use cluster_tests::stores::Variable;
+use cluster_tests::stores::relay::Way;
+use cluster_tests::{eventually, file_uri, sample};
+use ferry_proto::v1::{AttemptEnd, CleanupState, Job, JobOptions, JobState};
+use std::process::{Command, Output};
+use std::time::Duration;
+use tonic::Code;
+
+const MISSING_BUCKET: &str = "no-such-bucket";
+/// Longer than a store may be silent by default.
+const SILENCE: Duration = Duration::from_secs(45);
+/// Connections that are cut each way, and after how much of a body.
+const CUTS: usize = 3;
+const CUT_AFTER_BYTES: usize = 1 << 20;
+
+/// An upload of a large object takes a second or so, in which something can be done to it.
+fn slowly() -> JobOptions {
+    let bandwidth_bytes_per_second = LARGE_FILE_BYTES as u64;
+    JobOptions { segments_per_task_max: 1, bandwidth_bytes_per_second, ..Default::default() }
+}
+
+/// Runs a command that reads and writes stores by itself.
+fn ferry(arguments: &[&str], environment: Vec<Variable>) -> Output {
+    Command::new(binary()).args(arguments).envs(environment).output().expect("the binary can be started")
+}
+
+fn printed(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The sample goes in; its snapshot there is what other cases begin with.
+pub(crate) async fn restored(world: &World, seat: &Seat) -> String {
+    let job = world.restored(world.cluster(seat), &sample_uri(), &seat.uri("up")).await;
+    assert_same(&seat.contents(BUCKETS[0], "up"), &in_folder(&sample()), seat.server.name());
+    job.snapshot_uri
+}
+
+pub(crate) async fn snapshot_commands(_: &World, seat: &Seat) -> Outcome {
+    let said = |arguments: &[&str]| {
+        let output = ferry(arguments, seat.server.environment());
+        assert!(output.status.success(), "{arguments:?} at {}: {}", seat.server.name(), printed(&output));
+        printed(&output)
+    };
+    let created = said(&["snapshot", "create", "--root", &seat.uri("up")]);
+    let uri = created.split_whitespace().nth(1).expect("the snapshot is named");
+    for (command, words) in [("inspect", "540"), ("verify", "26 objects")] {
+        let told = said(&["snapshot", command, uri]);
+        assert!(told.contains(words), "{command} at {}: {told}", seat.server.name());
+    }
+    Outcome::Held
+}
+
+pub(crate) async fn several_parts(world: &World, seat: &Seat) -> Outcome {
+    let (cluster, expected) = (world.cluster(seat), in_folder(&world.large(seat)));
+    let job = world.restored(cluster, &file_uri(&world.large(seat)), &seat.uri("large")).await;
+    assert_same(&seat.contents(BUCKETS[0], "large"), &expected, seat.server.name());
+    let back = cluster.path(&format!("large-from-{}", seat.server.scheme()));
+    world.restored(cluster, &job.snapshot_uri, &file_uri(&back)).await;
+    assert_same(&in_folder(&back), &expected, seat.server.name());
+    assert_eq!(seat.server.unfinished_uploads(BUCKETS[0]), [""; 0], "{}", seat.server.name());
+    Outcome::Held
+}
+
+pub(crate) async fn named_when_the_bucket_is_missing(world: &World, seat: &Seat) -> Outcome {
+    let cluster = world.cluster(seat);
+    let target = file_uri(&cluster.path("nothing"));
+    let missing = seat.server.uri(MISSING_BUCKET, "a");
+    let refused = cluster.try_submit(world.request(&missing, &target, JobOptions::default())).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    assert_names_the_bucket(seat, refused.message());
+    let job_id = cluster.submit(world.request(&sample_uri(), &missing, JobOptions::default())).await;
+    let job = cluster.ended(job_id).await;
+    if job.state() == JobState::Completed {
+        return Outcome::Cannot("of a source; a missing bucket of a target is made by the server");
+    }
+    assert_names_the_bucket(seat, &job.reason);
+    Outcome::Held
+}
+
+fn assert_names_the_bucket(seat: &Seat, told: &str) {
+    for words in [MISSING_BUCKET, "its bucket does not exist"] {
+        assert!(told.contains(words), "{}: {told}", seat.server.name());
+    }
+}
+
+pub(crate) async fn told_of_a_wrong_secret(_: &World, seat: &Seat) -> Outcome {
+    let Some(environment) = seat.server.environment_of_a_stranger() else {
+        return Outcome::Cannot("takes every secret");
+    };
+    let output = ferry(&["snapshot", "inspect", &seat.uri("up")], environment);
+    let told = printed(&output);
+    assert!(!output.status.success() && told.contains("access is refused"), "{}: {told}", seat.server.name());
+    assert!(told.contains("check the credentials"), "{}: {told}", seat.server.name());
+    Outcome::Held
+}
+
+/// A job from the large tree that has begun to upload.
+async fn in_mid_upload(world: &World, seat: &Seat, prefix: &str) -> i64 {
+    let source = file_uri(&world.large(seat));
+    let job_id = world.cluster(seat).submit(world.request(&source, &seat.uri(prefix), slowly())).await;
+    eventually(&format!("an upload to {}", seat.server.name()), || async {
+        (!seat.server.unfinished_uploads(BUCKETS[0]).is_empty()).then_some(())
+    })
+    .await;
+    job_id
+}
+
+pub(crate) async fn in_mid_upload_before_a_kill(world: &World, seat: &Seat) -> i64 {
+    in_mid_upload(world, seat, "killed").await
+}
+
+/// Whole all the same. Uploads that the dead worker had begun are nobody's yet.
+pub(crate) async fn survived_the_kill(world: &World, seat: &Seat, job_id: i64) -> Outcome {
+    let cluster = world.cluster(seat);
+    completed(cluster, job_id).await;
+    let lost = cluster.copies(job_id).await.into_iter().flat_map(|task| task.attempts);
+    let ends: Vec<_> = lost.map(|attempt| (attempt.worker_name.clone(), attempt.end())).collect();
+    assert!(ends.contains(&(VICTIM.to_owned(), AttemptEnd::Lost)), "{}: {ends:?}", seat.server.name());
+    assert_same(&seat.contents(BUCKETS[0], "killed"), &in_folder(&world.large(seat)), seat.server.name());
+    let left = seat.server.unfinished_uploads(BUCKETS[0]);
+    println!("{}: uploads of a killed worker that are left: {left:?}", seat.server.name());
+    Outcome::Held
+}
+
+pub(crate) async fn canceled_in_mid_upload(world: &World, seat: &Seat) -> Outcome {
+    let cluster = world.cluster(seat);
+    let job_id = in_mid_upload(world, seat, "canceled").await;
+    cluster.cancel(job_id).await;
+    let done = |job: &Job| [CleanupState::NotNeeded, CleanupState::Done].contains(&job.cleanup());
+    cluster.job_when(job_id, "a clean-up that is done", done).await;
+    assert_eq!(seat.server.keys(BUCKETS[0], "canceled/"), [""; 0], "{}", seat.server.name());
+    let uploads = seat.server.unfinished_uploads(BUCKETS[0]);
+    let left: Vec<_> = uploads.iter().filter(|key| key.starts_with("canceled/")).collect();
+    if seat.server.scheme() == "az" {
+        return Outcome::Cannot("no object; Azure cannot abort, and drops uncommitted blocks after a week");
+    }
+    assert_eq!(left, [""; 0], "{}", seat.server.name());
+    Outcome::Held
+}
+
+pub(crate) async fn cut_bodies(world: &World, seat: &Seat) -> Outcome {
+    let (cluster, expected) = (world.cluster(seat), in_folder(&world.large(seat)));
+    seat.relay.cut(CUTS, Way::Up, CUT_AFTER_BYTES);
+    let job = world.restored(cluster, &file_uri(&world.large(seat)), &seat.uri("cut")).await;
+    assert_eq!(seat.relay.cuts_left(), 0, "{}: uploads were cut", seat.server.name());
+    assert_same(&seat.contents(BUCKETS[0], "cut"), &expected, seat.server.name());
+    seat.relay.cut(CUTS, Way::Down, CUT_AFTER_BYTES);
+    let back = cluster.path(&format!("cut-from-{}", seat.server.scheme()));
+    world.restored(cluster, &job.snapshot_uri, &file_uri(&back)).await;
+    assert_eq!(seat.relay.cuts_left(), 0, "{}: downloads were cut", seat.server.name());
+    assert_same(&in_folder(&back), &expected, seat.server.name());
+    Outcome::Held
+}
+
+pub(crate) async fn silent_for_long(world: &World, seat: &Seat) -> Outcome {
+    let cluster = world.cluster(seat);
+    let source = file_uri(&world.large(seat));
+    let job_id = cluster.submit(world.request(&source, &seat.uri("silent"), slowly())).await;
+    cluster.job_when(job_id, "a job that has copied something", |job| job.copied_bytes > 0).await;
+    seat.relay.be_silent_for(SILENCE);
+    completed(cluster, job_id).await;
+    assert_same(&seat.contents(BUCKETS[0], "silent"), &in_folder(&world.large(seat)), seat.server.name());
+    Outcome::Held
+}
+
+async fn completed(cluster: &Cluster, job_id: i64) {
+    let job = cluster.ended(job_id).await;
+    assert_eq!(job.state(), JobState::Completed, "{job:?}");
+}
