@@ -3,13 +3,22 @@
 Usage: foreign.py s3|azure|gcs ENDPOINT KEY_ID SECRET
 """
 
+import concurrent.futures
 import json
 import re
 import sys
 import urllib.request
 
+THREADS = 4
 
-class S3:
+
+class Client:
+    def put_many(self, bucket, keys):
+        with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
+            list(threads.map(lambda key: self.put(bucket, key, b"1"), keys))
+
+
+class S3(Client):
     def __init__(self, endpoint, key_id, secret):
         import boto3
         from botocore.config import Config
@@ -41,7 +50,7 @@ class S3:
         return [upload["Key"] for upload in self.client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
 
 
-class Azure:
+class Azure(Client):
     def __init__(self, endpoint, account, key):
         from azure.storage.blob import BlobServiceClient
 
@@ -66,7 +75,7 @@ class Azure:
         return sorted({blob.name for blob in blobs} - set(self.keys(bucket, "")))
 
 
-class Gcs:
+class Gcs(Client):
     """The endpoint of the XML interface; the JSON interface, which the cloud's client speaks, comes in place of a key."""
 
     def __init__(self, endpoint, json_endpoint, _secret):

@@ -118,6 +118,14 @@ impl Server {
         self.foreign.object(bucket, key)
     }
 
+    /// Puts an object of one byte under each of these keys.
+    ///
+    /// # Panics
+    /// When the store refuses.
+    pub fn put_many(&self, bucket: &str, keys: &[String]) {
+        self.foreign.ask(&json!({"call": "put_many", "bucket": bucket, "keys": keys}));
+    }
+
     /// The keys of uploads to a bucket that nobody has finished or aborted.
     ///
     /// # Panics

@@ -1,27 +1,31 @@
 //! The cases, each at every server side by side.
 
 use crate::table::Outcome;
-use crate::world::{BUCKETS, LARGE_FILE_BYTES, Seat, VICTIM, World, assert_same, in_folder, sample_uri};
+use crate::world::{BUCKETS, LONG_FILE_BYTES, MANY_OBJECTS, Seat, World, assert_same, in_folder, sample_uri};
 use cluster_tests::cluster::Cluster;
 use cluster_tests::process::binary;
 use cluster_tests::stores::Variable;
 use cluster_tests::stores::relay::Way;
 use cluster_tests::{eventually, file_uri, sample};
-use ferry_proto::v1::{AttemptEnd, CleanupState, Job, JobOptions, JobState};
+use ferry_proto::v1::{AttemptEnd, CleanupState, Job, JobOptions, JobState, UpdateJobRequest};
 use std::process::{Command, Output};
 use std::time::Duration;
 use tonic::Code;
 
 const MISSING_BUCKET: &str = "no-such-bucket";
+/// Where `World::put_many` puts its objects.
+pub(crate) const MANY: &str = "many";
+/// As a URI and as it is.
+const ODD_PREFIX: (&str, &str) = ("o%20d/+%25%23~'(%C3%A9)", "o d/+%#~'(é)");
 /// Longer than a store may be silent by default.
 const SILENCE: Duration = Duration::from_secs(45);
 /// Connections that are cut each way, and after how much of a body.
 const CUTS: usize = 3;
 const CUT_AFTER_BYTES: usize = 1 << 20;
 
-/// An upload of a large object takes a second or so, in which something can be done to it.
+/// An upload of a large object takes seconds, in which something can be done to it.
 fn slowly() -> JobOptions {
-    let bandwidth_bytes_per_second = LARGE_FILE_BYTES as u64;
+    let bandwidth_bytes_per_second = LONG_FILE_BYTES as u64 / 4;
     JobOptions { segments_per_task_max: 1, bandwidth_bytes_per_second, ..Default::default() }
 }
 
@@ -34,6 +38,13 @@ fn printed(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// What a command says that must not fail.
+fn said(seat: &Seat, arguments: &[&str]) -> String {
+    let output = ferry(arguments, seat.server.environment());
+    assert!(output.status.success(), "{arguments:?} at {}: {}", seat.server.name(), printed(&output));
+    printed(&output)
+}
+
 /// The sample goes in; its snapshot there is what other cases begin with.
 pub(crate) async fn restored(world: &World, seat: &Seat) -> String {
     let job = world.restored(world.cluster(seat), &sample_uri(), &seat.uri("up")).await;
@@ -42,15 +53,10 @@ pub(crate) async fn restored(world: &World, seat: &Seat) -> String {
 }
 
 pub(crate) async fn snapshot_commands(_: &World, seat: &Seat) -> Outcome {
-    let said = |arguments: &[&str]| {
-        let output = ferry(arguments, seat.server.environment());
-        assert!(output.status.success(), "{arguments:?} at {}: {}", seat.server.name(), printed(&output));
-        printed(&output)
-    };
-    let created = said(&["snapshot", "create", "--root", &seat.uri("up")]);
+    let created = said(seat, &["snapshot", "create", "--root", &seat.uri("up")]);
     let uri = created.split_whitespace().nth(1).expect("the snapshot is named");
-    for (command, words) in [("inspect", "540"), ("verify", "26 objects")] {
-        let told = said(&["snapshot", command, uri]);
+    for (command, words) in [("inspect", "3 segments"), ("verify", "26 objects")] {
+        let told = said(seat, &["snapshot", command, uri]);
         assert!(told.contains(words), "{command} at {}: {told}", seat.server.name());
     }
     Outcome::Held
@@ -64,6 +70,26 @@ pub(crate) async fn several_parts(world: &World, seat: &Seat) -> Outcome {
     world.restored(cluster, &job.snapshot_uri, &file_uri(&back)).await;
     assert_same(&in_folder(&back), &expected, seat.server.name());
     assert_eq!(seat.server.unfinished_uploads(BUCKETS[0]), [""; 0], "{}", seat.server.name());
+    Outcome::Held
+}
+
+/// Keys are what the URI says, and not what some client makes of them.
+pub(crate) async fn odd_names(world: &World, seat: &Seat) -> Outcome {
+    let cluster = world.cluster(seat);
+    let job = world.restored(cluster, &sample_uri(), &seat.uri(ODD_PREFIX.0)).await;
+    assert_same(&seat.contents(BUCKETS[0], ODD_PREFIX.1), &in_folder(&sample()), seat.server.name());
+    let back = cluster.path(&format!("odd-from-{}", seat.server.scheme()));
+    world.restored(cluster, &job.snapshot_uri, &file_uri(&back)).await;
+    assert_same(&in_folder(&back), &in_folder(&sample()), seat.server.name());
+    Outcome::Held
+}
+
+/// Each is found by a listing, which has several pages.
+pub(crate) async fn many_objects(_: &World, seat: &Seat) -> Outcome {
+    let create = ["snapshot", "create", "--root", &seat.uri(MANY), "--rows", "7"];
+    let told = said(seat, &create);
+    let files = format!("files       {MANY_OBJECTS}\n");
+    assert!(told.contains(&files), "{}: {told}", seat.server.name());
     Outcome::Held
 }
 
@@ -100,12 +126,18 @@ pub(crate) async fn told_of_a_wrong_secret(_: &World, seat: &Seat) -> Outcome {
     Outcome::Held
 }
 
-/// A job from the large tree that has begun to upload.
+fn uploads_below(seat: &Seat, prefix: &str) -> Vec<String> {
+    let mut uploads = seat.server.unfinished_uploads(BUCKETS[0]);
+    uploads.retain(|key| key.starts_with(&format!("{prefix}/")));
+    uploads
+}
+
+/// A job from the tree of long uploads that has begun to upload.
 async fn in_mid_upload(world: &World, seat: &Seat, prefix: &str) -> i64 {
-    let source = file_uri(&world.large(seat));
+    let source = file_uri(&world.long(seat));
     let job_id = world.cluster(seat).submit(world.request(&source, &seat.uri(prefix), slowly())).await;
     eventually(&format!("an upload to {}", seat.server.name()), || async {
-        (!seat.server.unfinished_uploads(BUCKETS[0]).is_empty()).then_some(())
+        (!uploads_below(seat, prefix).is_empty()).then_some(())
     })
     .await;
     job_id
@@ -115,16 +147,17 @@ pub(crate) async fn in_mid_upload_before_a_kill(world: &World, seat: &Seat) -> i
     in_mid_upload(world, seat, "killed").await
 }
 
-/// Whole all the same. Uploads that the dead worker had begun are nobody's yet.
+/// Whole all the same. Uploads that the dead workers had begun are nobody's yet.
 pub(crate) async fn survived_the_kill(world: &World, seat: &Seat, job_id: i64) -> Outcome {
     let cluster = world.cluster(seat);
+    cluster.update(UpdateJobRequest { job_id, bandwidth_bytes_per_second: Some(0), ..Default::default() }).await;
     completed(cluster, job_id).await;
-    let lost = cluster.copies(job_id).await.into_iter().flat_map(|task| task.attempts);
-    let ends: Vec<_> = lost.map(|attempt| (attempt.worker_name.clone(), attempt.end())).collect();
-    assert!(ends.contains(&(VICTIM.to_owned(), AttemptEnd::Lost)), "{}: {ends:?}", seat.server.name());
-    assert_same(&seat.contents(BUCKETS[0], "killed"), &in_folder(&world.large(seat)), seat.server.name());
-    let left = seat.server.unfinished_uploads(BUCKETS[0]);
-    println!("{}: uploads of a killed worker that are left: {left:?}", seat.server.name());
+    let attempts = cluster.copies(job_id).await.into_iter().flat_map(|task| task.attempts);
+    let ends: Vec<_> = attempts.map(|attempt| attempt.end()).collect();
+    assert!(ends.contains(&AttemptEnd::Lost), "{}: {ends:?}", seat.server.name());
+    assert_same(&seat.contents(BUCKETS[0], "killed"), &in_folder(&world.long(seat)), seat.server.name());
+    let left = uploads_below(seat, "killed");
+    println!("{}: uploads of killed workers that are left: {left:?}", seat.server.name());
     Outcome::Held
 }
 
@@ -135,12 +168,10 @@ pub(crate) async fn canceled_in_mid_upload(world: &World, seat: &Seat) -> Outcom
     let done = |job: &Job| [CleanupState::NotNeeded, CleanupState::Done].contains(&job.cleanup());
     cluster.job_when(job_id, "a clean-up that is done", done).await;
     assert_eq!(seat.server.keys(BUCKETS[0], "canceled/"), [""; 0], "{}", seat.server.name());
-    let uploads = seat.server.unfinished_uploads(BUCKETS[0]);
-    let left: Vec<_> = uploads.iter().filter(|key| key.starts_with("canceled/")).collect();
     if seat.server.scheme() == "az" {
         return Outcome::Cannot("no object; Azure cannot abort, and drops uncommitted blocks after a week");
     }
-    assert_eq!(left, [""; 0], "{}", seat.server.name());
+    assert_eq!(uploads_below(seat, "canceled"), [""; 0], "{}", seat.server.name());
     Outcome::Held
 }
 
@@ -160,12 +191,13 @@ pub(crate) async fn cut_bodies(world: &World, seat: &Seat) -> Outcome {
 
 pub(crate) async fn silent_for_long(world: &World, seat: &Seat) -> Outcome {
     let cluster = world.cluster(seat);
-    let source = file_uri(&world.large(seat));
+    let source = file_uri(&world.long(seat));
     let job_id = cluster.submit(world.request(&source, &seat.uri("silent"), slowly())).await;
     cluster.job_when(job_id, "a job that has copied something", |job| job.copied_bytes > 0).await;
     seat.relay.be_silent_for(SILENCE);
+    cluster.update(UpdateJobRequest { job_id, bandwidth_bytes_per_second: Some(0), ..Default::default() }).await;
     completed(cluster, job_id).await;
-    assert_same(&seat.contents(BUCKETS[0], "silent"), &in_folder(&world.large(seat)), seat.server.name());
+    assert_same(&seat.contents(BUCKETS[0], "silent"), &in_folder(&world.long(seat)), seat.server.name());
     Outcome::Held
 }
 

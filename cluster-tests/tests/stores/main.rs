@@ -21,15 +21,15 @@ async fn each_case_holds_on_each_server_and_the_guide_has_the_table() {
     println!("started");
     let uploaded = world.at_each(|seat| cases::restored(&world, seat)).await;
     tables.tell("the sample restored into it, byte-equal for its own client", &held(&world));
-    for (case, outcomes) in [
-        (
-            "`snapshot create`, `inspect` and `verify`",
-            world.at_each(|seat| cases::snapshot_commands(&world, seat)).await,
-        ),
-        ("objects of several parts, in and out", world.at_each(|seat| cases::several_parts(&world, seat)).await),
-    ] {
-        tables.tell(case, &outcomes);
-    }
+    let outcomes = world.at_each(|seat| cases::snapshot_commands(&world, seat)).await;
+    tables.tell("`snapshot create`, `inspect` and `verify`", &outcomes);
+    let outcomes = world.at_each(|seat| cases::odd_names(&world, seat)).await;
+    tables.tell("a prefix with a space, `+ % # ~ \' ( )` and `é`, byte for byte", &outcomes);
+    world.put_many(cases::MANY);
+    let outcomes = world.at_each(|seat| cases::many_objects(&world, seat)).await;
+    tables.tell("more keys than a page of a listing has", &outcomes);
+    let outcomes = world.at_each(|seat| cases::several_parts(&world, seat)).await;
+    tables.tell("objects of several parts, in and out", &outcomes);
     let missing = world.at_each(|seat| cases::named_when_the_bucket_is_missing(&world, seat)).await;
     tables.tell("a missing bucket is named", &missing);
     let told = world.at_each(|seat| cases::told_of_a_wrong_secret(&world, seat)).await;
@@ -40,7 +40,7 @@ async fn each_case_holds_on_each_server_and_the_guide_has_the_table() {
     world.kill_workers();
     let jobs = world.seats.iter().zip(jobs);
     let survived = join_all(jobs.map(|(seat, job_id)| cases::survived_the_kill(&world, seat, job_id))).await;
-    tables.tell("`kill -9` of a worker in mid-upload: the copy is whole", &survived);
+    tables.tell("`kill -9` of the workers in mid-upload: the copy is whole", &survived);
     tables.tell("bodies cut on the way, up and down", &world.at_each(|seat| cases::cut_bodies(&world, seat)).await);
     tables.tell("silent for 45 s", &world.at_each(|seat| cases::silent_for_long(&world, seat)).await);
     tell_pairs(&world, &mut tables, &uploaded).await;

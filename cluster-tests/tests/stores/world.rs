@@ -15,11 +15,18 @@ use std::thread::JoinHandle;
 
 /// Both are in every server.
 pub(crate) const BUCKETS: [&str; 2] = ["first-bucket", "second-bucket"];
+const PART_BYTES: usize = 8 << 20;
 /// More than one part of an upload has.
-pub(crate) const LARGE_FILE_BYTES: usize = (8 << 20) + 4_321;
-const LARGE_SEGMENTS: i64 = 2;
-/// The worker that a story may kill; the other one goes on.
-pub(crate) const VICTIM: &str = "one";
+const LARGE_FILE_BYTES: usize = PART_BYTES + 4_321;
+/// Enough that an upload lasts, and that a server which shows one from its first part on shows it.
+pub(crate) const LONG_FILE_BYTES: usize = 2 * PART_BYTES + 4_321;
+/// One for each worker.
+const SEGMENTS: i64 = 2;
+/// More objects than a page of a listing has.
+pub(crate) const MANY_OBJECTS: i64 = 1_010;
+const LARGE: &str = "large";
+const LONG: &str = "long";
+const WORKERS: [&str; 2] = ["one", "two"];
 const SLOTS: u32 = 4;
 
 /// How often each content is there.
@@ -54,9 +61,9 @@ impl World {
             let reached = seats.iter().filter(|seat| seat.is_reached_from(number));
             cluster.set_environment(reached.flat_map(|it| it.server.environment_by(it.relay.address())).collect());
             cluster.start_all().await;
-            cluster.start_worker(VICTIM, SLOTS);
-            cluster.start_worker("two", SLOTS);
-            tree::make(&large_in(&cluster), LARGE_SEGMENTS, LARGE_FILE_BYTES);
+            WORKERS.iter().for_each(|name| cluster.start_worker(name, SLOTS));
+            tree::make(&cluster.path(LARGE), SEGMENTS, LARGE_FILE_BYTES);
+            tree::make(&cluster.path(LONG), SEGMENTS, LONG_FILE_BYTES);
             clusters.push(cluster);
         }
         Self { clusters, seats, collections: AtomicI64::new(201) }
@@ -80,7 +87,19 @@ impl World {
 
     /// A tree of objects of several parts.
     pub(crate) fn large(&self, seat: &Seat) -> PathBuf {
-        large_in(self.cluster(seat))
+        self.cluster(seat).path(LARGE)
+    }
+
+    /// A tree of larger ones.
+    pub(crate) fn long(&self, seat: &Seat) -> PathBuf {
+        self.cluster(seat).path(LONG)
+    }
+
+    /// Puts more objects into each server than a page of a listing has, in the layout of a segment.
+    pub(crate) fn put_many(&self, prefix: &str) {
+        let keys: Vec<String> = (1..=MANY_OBJECTS).map(|log| format!("{prefix}/insert_log/1/2/3/0/{log}")).collect();
+        let put = |seat: &Seat| seat.server.put_many(BUCKETS[0], &keys);
+        std::thread::scope(|scope| self.seats.iter().for_each(|seat| drop(scope.spawn(move || put(seat)))));
     }
 
     /// Does the same at every server side by side, since what is waited for is mostly time.
@@ -88,11 +107,11 @@ impl World {
         join_all(self.seats.iter().map(act)).await
     }
 
-    /// SIGKILL for one of the workers of each cluster; another one comes in its place.
+    /// SIGKILL for every worker; others come in their place.
     pub(crate) fn kill_workers(&mut self) {
         for cluster in &mut self.clusters {
-            cluster.kill_worker(VICTIM);
-            cluster.start_worker(VICTIM, SLOTS);
+            WORKERS.iter().for_each(|name| cluster.kill_worker(name));
+            WORKERS.iter().for_each(|name| cluster.start_worker(name, SLOTS));
         }
     }
 
@@ -137,10 +156,6 @@ impl Seat {
         let data = keys.iter().filter(|key| !key.starts_with(&format!("{prefix}/snapshots/")));
         contents(data.map(|key| self.server.object(bucket, key)))
     }
-}
-
-fn large_in(cluster: &Cluster) -> PathBuf {
-    cluster.path("large")
 }
 
 fn contents(objects: impl Iterator<Item = Vec<u8>>) -> Contents {
