@@ -9,10 +9,12 @@ use cluster_tests::stores::relay::Way;
 use cluster_tests::{eventually, file_uri, sample};
 use ferry_proto::v1::{AttemptEnd, CleanupState, Job, JobOptions, JobState, UpdateJobRequest};
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::Code;
 
 const MISSING_BUCKET: &str = "no-such-bucket";
+/// So few that no large object ends.
+const BARELY_BYTES_PER_SECOND: u64 = 64 << 10;
 /// Where `World::put_many` puts its objects.
 pub(crate) const MANY: &str = "many";
 /// As a URI and as it is.
@@ -23,9 +25,9 @@ const SILENCE: Duration = Duration::from_secs(45);
 const CUTS: usize = 3;
 const CUT_AFTER_BYTES: usize = 1 << 20;
 
-/// An upload of a large object takes seconds, in which something can be done to it.
-fn slowly() -> JobOptions {
-    let bandwidth_bytes_per_second = LONG_FILE_BYTES as u64 / 4;
+/// An upload of a large object takes so many seconds, in which something can be done to it.
+fn slowly(seconds: u64) -> JobOptions {
+    let bandwidth_bytes_per_second = LONG_FILE_BYTES as u64 / seconds;
     JobOptions { segments_per_task_max: 1, bandwidth_bytes_per_second, ..Default::default() }
 }
 
@@ -62,7 +64,7 @@ pub(crate) async fn snapshot_commands(_: &World, seat: &Seat) -> Outcome {
     Outcome::Held
 }
 
-pub(crate) async fn several_parts(world: &World, seat: &Seat) -> Outcome {
+pub(crate) async fn several_parts(world: &World, seat: &Seat) -> String {
     let (cluster, expected) = (world.cluster(seat), in_folder(&world.large(seat)));
     let job = world.restored(cluster, &file_uri(&world.large(seat)), &seat.uri("large")).await;
     assert_same(&seat.contents(BUCKETS[0], "large"), &expected, seat.server.name());
@@ -70,7 +72,7 @@ pub(crate) async fn several_parts(world: &World, seat: &Seat) -> Outcome {
     world.restored(cluster, &job.snapshot_uri, &file_uri(&back)).await;
     assert_same(&in_folder(&back), &expected, seat.server.name());
     assert_eq!(seat.server.unfinished_uploads(BUCKETS[0]), [""; 0], "{}", seat.server.name());
-    Outcome::Held
+    job.snapshot_uri
 }
 
 /// Keys are what the URI says, and not what some client makes of them.
@@ -135,12 +137,19 @@ fn uploads_below(seat: &Seat, prefix: &str) -> Vec<String> {
 /// A job from the tree of long uploads that has begun to upload.
 async fn in_mid_upload(world: &World, seat: &Seat, prefix: &str) -> i64 {
     let source = file_uri(&world.long(seat));
-    let job_id = world.cluster(seat).submit(world.request(&source, &seat.uri(prefix), slowly())).await;
+    let job_id = world.cluster(seat).submit(world.request(&source, &seat.uri(prefix), slowly(4))).await;
     eventually(&format!("an upload to {}", seat.server.name()), || async {
         (!uploads_below(seat, prefix).is_empty()).then_some(())
     })
     .await;
+    // The others take their time, and this one is not to end meanwhile.
+    set_bandwidth(world.cluster(seat), job_id, BARELY_BYTES_PER_SECOND).await;
     job_id
+}
+
+async fn set_bandwidth(cluster: &Cluster, job_id: i64, bytes_per_second: u64) {
+    let bandwidth_bytes_per_second = Some(bytes_per_second);
+    cluster.update(UpdateJobRequest { job_id, bandwidth_bytes_per_second, ..Default::default() }).await;
 }
 
 pub(crate) async fn in_mid_upload_before_a_kill(world: &World, seat: &Seat) -> i64 {
@@ -150,15 +159,17 @@ pub(crate) async fn in_mid_upload_before_a_kill(world: &World, seat: &Seat) -> i
 /// Whole all the same. Uploads that the dead workers had begun are nobody's yet.
 pub(crate) async fn survived_the_kill(world: &World, seat: &Seat, job_id: i64) -> Outcome {
     let cluster = world.cluster(seat);
-    cluster.update(UpdateJobRequest { job_id, bandwidth_bytes_per_second: Some(0), ..Default::default() }).await;
+    set_bandwidth(cluster, job_id, 0).await;
     completed(cluster, job_id).await;
     let attempts = cluster.copies(job_id).await.into_iter().flat_map(|task| task.attempts);
     let ends: Vec<_> = attempts.map(|attempt| attempt.end()).collect();
     assert!(ends.contains(&AttemptEnd::Lost), "{}: {ends:?}", seat.server.name());
     assert_same(&seat.contents(BUCKETS[0], "killed"), &in_folder(&world.long(seat)), seat.server.name());
-    let left = uploads_below(seat, "killed");
-    println!("{}: uploads of killed workers that are left: {left:?}", seat.server.name());
-    Outcome::Held
+    // Azure has no uploads, and the blocks of an object end with its next commit.
+    match uploads_below(seat, "killed").is_empty() {
+        true => Outcome::Held,
+        false => Outcome::Cannot("yes, but the uploads of the dead stay"),
+    }
 }
 
 pub(crate) async fn canceled_in_mid_upload(world: &World, seat: &Seat) -> Outcome {
@@ -189,15 +200,27 @@ pub(crate) async fn cut_bodies(world: &World, seat: &Seat) -> Outcome {
     Outcome::Held
 }
 
-pub(crate) async fn silent_for_long(world: &World, seat: &Seat) -> Outcome {
+/// One job writes and another reads while nothing comes through.
+pub(crate) async fn silent_for_long(world: &World, seat: &Seat, uploaded: &str) -> Outcome {
     let cluster = world.cluster(seat);
-    let source = file_uri(&world.long(seat));
-    let job_id = cluster.submit(world.request(&source, &seat.uri("silent"), slowly())).await;
-    cluster.job_when(job_id, "a job that has copied something", |job| job.copied_bytes > 0).await;
+    let back = cluster.path(&format!("silent-from-{}", seat.server.scheme()));
+    let (source, target) = (file_uri(&world.long(seat)), file_uri(&back));
+    let up = cluster.submit(world.request(&source, &seat.uri("silent"), slowly(16))).await;
+    let down = cluster.submit(world.request(uploaded, &target, slowly(16))).await;
+    for job_id in [up, down] {
+        cluster.job_when(job_id, "a job that has copied something", |job| job.copied_bytes > 0).await;
+    }
     seat.relay.be_silent_for(SILENCE);
-    cluster.update(UpdateJobRequest { job_id, bandwidth_bytes_per_second: Some(0), ..Default::default() }).await;
-    completed(cluster, job_id).await;
+    let began = Instant::now();
+    for job_id in [up, down] {
+        set_bandwidth(cluster, job_id, 0).await;
+    }
+    for job_id in [up, down] {
+        completed(cluster, job_id).await;
+        assert!(began.elapsed() >= SILENCE, "{}: it was not silent for job {job_id}", seat.server.name());
+    }
     assert_same(&seat.contents(BUCKETS[0], "silent"), &in_folder(&world.long(seat)), seat.server.name());
+    assert_same(&in_folder(&back), &in_folder(&world.large(seat)), seat.server.name());
     Outcome::Held
 }
 

@@ -28,8 +28,8 @@ async fn each_case_holds_on_each_server_and_the_guide_has_the_table() {
     world.put_many(cases::MANY);
     let outcomes = world.at_each(|seat| cases::many_objects(&world, seat)).await;
     tables.tell("more keys than a page of a listing has", &outcomes);
-    let outcomes = world.at_each(|seat| cases::several_parts(&world, seat)).await;
-    tables.tell("objects of several parts, in and out", &outcomes);
+    let large = world.at_each(|seat| cases::several_parts(&world, seat)).await;
+    tables.tell("objects of several parts, in and out", &held(&world));
     let missing = world.at_each(|seat| cases::named_when_the_bucket_is_missing(&world, seat)).await;
     tables.tell("a missing bucket is named", &missing);
     let told = world.at_each(|seat| cases::told_of_a_wrong_secret(&world, seat)).await;
@@ -42,7 +42,8 @@ async fn each_case_holds_on_each_server_and_the_guide_has_the_table() {
     let survived = join_all(jobs.map(|(seat, job_id)| cases::survived_the_kill(&world, seat, job_id))).await;
     tables.tell("`kill -9` of the workers in mid-upload: the copy is whole", &survived);
     tables.tell("bodies cut on the way, up and down", &world.at_each(|seat| cases::cut_bodies(&world, seat)).await);
-    tables.tell("silent for 45 s", &world.at_each(|seat| cases::silent_for_long(&world, seat)).await);
+    let silences = world.seats.iter().zip(&large).map(|(seat, uri)| cases::silent_for_long(&world, seat, uri));
+    tables.tell("silent for 45 s, in a read and a write", &join_all(silences).await);
     tell_pairs(&world, &mut tables, &uploaded).await;
     for cluster in &world.clusters {
         cluster.assert_sound().await;
