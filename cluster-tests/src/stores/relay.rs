@@ -29,9 +29,21 @@ pub struct Relay {
 struct State {
     upstream: String,
     is_over: AtomicBool,
-    silent_until: Mutex<Option<Instant>>,
+    silence: Mutex<Silence>,
     cut: Mutex<Option<Cut>>,
     cuts_left: AtomicUsize,
+}
+
+/// When nothing is passed on.
+#[derive(Debug, Clone, Copy, Default)]
+enum Silence {
+    #[default]
+    Never,
+    After {
+        bytes: usize,
+        time: Duration,
+    },
+    Until(Instant),
 }
 
 /// Connections are cut that have carried so many bytes one way.
@@ -53,7 +65,7 @@ impl Relay {
         let state = Arc::new(State {
             upstream: upstream.to_owned(),
             is_over: AtomicBool::new(false),
-            silent_until: Mutex::default(),
+            silence: Mutex::default(),
             cut: Mutex::default(),
             cuts_left: AtomicUsize::new(0),
         });
@@ -75,9 +87,9 @@ impl Relay {
         &self.address
     }
 
-    /// Passes nothing on for a while; nobody is told.
-    pub fn be_silent_for(&self, time: Duration) {
-        *lock(&self.state.silent_until) = Some(Instant::now() + time);
+    /// Passes nothing on for a while, once it has passed on so many bytes more; nobody is told.
+    pub fn be_silent_after(&self, bytes: usize, time: Duration) {
+        *lock(&self.state.silence) = Silence::After { bytes, time };
     }
 
     /// Cuts the next connections, each once it has carried so many bytes one way.
@@ -122,7 +134,7 @@ impl State {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => return close(from, to),
             };
-            self.wait_out_the_silence();
+            self.wait_out_the_silence(read);
             passed += read;
             if self.is_to_be_cut(way, passed) || to.write_all(&block[..read]).is_err() {
                 return close(from, to);
@@ -132,10 +144,23 @@ impl State {
         let _ = to.shutdown(Shutdown::Write);
     }
 
-    fn wait_out_the_silence(&self) {
-        let left = || lock(&self.silent_until).and_then(|until| until.checked_duration_since(Instant::now()));
-        while let Some(left) = left() {
+    fn wait_out_the_silence(&self, read: usize) {
+        while let Some(left) = self.silence_left(read) {
             std::thread::sleep(left);
+        }
+    }
+
+    fn silence_left(&self, read: usize) -> Option<Duration> {
+        let mut silence = lock(&self.silence);
+        if let Silence::After { bytes, time } = *silence {
+            *silence = match bytes.checked_sub(read) {
+                Some(bytes) => Silence::After { bytes, time },
+                None => Silence::Until(Instant::now() + time),
+            };
+        }
+        match *silence {
+            Silence::Until(until) => until.checked_duration_since(Instant::now()),
+            Silence::Never | Silence::After { .. } => None,
         }
     }
 

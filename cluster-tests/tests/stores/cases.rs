@@ -25,9 +25,9 @@ const SILENCE: Duration = Duration::from_secs(45);
 const CUTS: usize = 3;
 const CUT_AFTER_BYTES: usize = 1 << 20;
 
-/// An upload of a large object takes so many seconds, in which something can be done to it.
-fn slowly(seconds: u64) -> JobOptions {
-    let bandwidth_bytes_per_second = LONG_FILE_BYTES as u64 / seconds;
+/// An upload of a large object takes seconds, in which something can be done to it.
+fn slowly() -> JobOptions {
+    let bandwidth_bytes_per_second = LONG_FILE_BYTES as u64 / 4;
     JobOptions { segments_per_task_max: 1, bandwidth_bytes_per_second, ..Default::default() }
 }
 
@@ -137,7 +137,7 @@ fn uploads_below(seat: &Seat, prefix: &str) -> Vec<String> {
 /// A job from the tree of long uploads that has begun to upload.
 async fn in_mid_upload(world: &World, seat: &Seat, prefix: &str) -> i64 {
     let source = file_uri(&world.long(seat));
-    let job_id = world.cluster(seat).submit(world.request(&source, &seat.uri(prefix), slowly(4))).await;
+    let job_id = world.cluster(seat).submit(world.request(&source, &seat.uri(prefix), slowly())).await;
     eventually(&format!("an upload to {}", seat.server.name()), || async {
         (!uploads_below(seat, prefix).is_empty()).then_some(())
     })
@@ -205,15 +205,14 @@ pub(crate) async fn silent_for_long(world: &World, seat: &Seat, uploaded: &str) 
     let cluster = world.cluster(seat);
     let back = cluster.path(&format!("silent-from-{}", seat.server.scheme()));
     let (source, target) = (file_uri(&world.long(seat)), file_uri(&back));
-    let up = cluster.submit(world.request(&source, &seat.uri("silent"), slowly(16))).await;
-    let down = cluster.submit(world.request(uploaded, &target, slowly(16))).await;
-    for job_id in [up, down] {
-        cluster.job_when(job_id, "a job that has copied something", |job| job.copied_bytes > 0).await;
-    }
-    seat.relay.be_silent_for(SILENCE);
+    let paused = JobOptions { start_paused: true, ..Default::default() };
+    let up = cluster.submit(world.request(&source, &seat.uri("silent"), paused.clone())).await;
+    let down = cluster.submit(world.request(uploaded, &target, paused)).await;
+    // Neither has come to its end by then.
+    seat.relay.be_silent_after(LONG_FILE_BYTES, SILENCE);
     let began = Instant::now();
-    for job_id in [up, down] {
-        set_bandwidth(cluster, job_id, 0).await;
+    for job_id in [down, up] {
+        cluster.resume(job_id).await;
     }
     for job_id in [up, down] {
         completed(cluster, job_id).await;
