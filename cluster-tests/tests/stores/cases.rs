@@ -86,13 +86,16 @@ pub(crate) async fn odd_names(world: &World, seat: &Seat) -> Outcome {
     Outcome::Held
 }
 
-/// Each is found by a listing, which has several pages.
+/// Each is found by a listing, which has several pages at S3, whose page has 1,000 keys.
 pub(crate) async fn many_objects(_: &World, seat: &Seat) -> Outcome {
     let create = ["snapshot", "create", "--root", &seat.uri(MANY), "--rows", "7"];
     let told = said(seat, &create);
     let files = format!("files       {MANY_OBJECTS}\n");
     assert!(told.contains(&files), "{}: {told}", seat.server.name());
-    Outcome::Held
+    match seat.server.scheme() {
+        "s3" => Outcome::Held,
+        _ => Outcome::Cannot("1,010 keys, which may be one page"),
+    }
 }
 
 pub(crate) async fn named_when_the_bucket_is_missing(world: &World, seat: &Seat) -> Outcome {
