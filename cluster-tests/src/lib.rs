@@ -9,8 +9,8 @@ pub mod faults;
 pub mod instant_worker;
 pub mod process;
 pub mod running_job;
-pub mod seaweed;
 pub mod sightings;
+pub mod stores;
 pub mod traffic;
 pub mod tree;
 

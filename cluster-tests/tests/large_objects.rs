@@ -3,7 +3,7 @@
 
 use cluster_tests::cluster::Cluster;
 use cluster_tests::process::ferry;
-use cluster_tests::seaweed::Seaweed;
+use cluster_tests::stores::{Server, seaweed};
 use cluster_tests::{file_uri, tree};
 use ferry_proto::v1::{CleanupState, Job, JobOptions, JobState, SnapshotRef, SubmitJobRequest, TargetRef};
 use std::fs::File;
@@ -17,9 +17,12 @@ const HUGE_BYTES: usize = 1 << 30;
 /// What a worker of four slots may take.
 const MEMORY_BYTES_MAX: u64 = 256 << 20;
 
-async fn cluster(seaweed: &Seaweed) -> Cluster {
-    let mut cluster = Cluster::prepare(1, &[]);
-    cluster.set_environment(seaweed.environment());
+/// The server does what it is asked for at once.
+const LATE_WRITES: &str = "leadership.late-writes=2s";
+
+async fn cluster(server: &Server) -> Cluster {
+    let mut cluster = Cluster::prepare(1, &[LATE_WRITES]);
+    cluster.set_environment(server.environment());
     cluster.start_all().await;
     cluster
 }
@@ -80,9 +83,9 @@ fn assert_same_file(one: &Path, other: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_of_a_gibibyte_goes_up_in_parts_is_copied_by_the_store_in_parts_and_comes_down_the_same() {
-    let seaweed = Seaweed::start();
-    seaweed.make_bucket("bucket");
-    let mut cluster = cluster(&seaweed).await;
+    let server = seaweed::start();
+    server.make_bucket("bucket");
+    let mut cluster = cluster(&server).await;
     cluster.start_worker("one", 4);
     let source = cluster.path("source");
     make_huge(&source);
@@ -91,25 +94,25 @@ async fn an_object_of_a_gibibyte_goes_up_in_parts_is_copied_by_the_store_in_part
     let again = restored(&cluster, request(&up.snapshot_uri, "s3://bucket/again", none())).await;
     // The tag of an object that was made of parts tells how many these were.
     let parts = |prefix: &str| {
-        let keys = seaweed.keys("bucket", &format!("{prefix}/insert_log/"));
+        let keys = server.keys("bucket", &format!("{prefix}/insert_log/"));
         assert_eq!(keys.len(), 1, "{keys:?}");
-        seaweed.parts("bucket", &keys[0])
+        server.parts("bucket", &keys[0])
     };
-    assert_eq!(parts("up"), HUGE_BYTES.div_ceil(PART_BYTES), "it went up in parts");
-    assert_eq!(parts("again"), HUGE_BYTES.div_ceil(256 << 20), "the store copied it in larger ones");
+    assert_eq!(parts("up"), HUGE_BYTES.div_ceil(PART_BYTES) as u64, "it went up in parts");
+    assert_eq!(parts("again"), HUGE_BYTES.div_ceil(256 << 20) as u64, "the store copied it in larger ones");
     let back = cluster.path("back");
     restored(&cluster, request(&again.snapshot_uri, &file_uri(&back), none())).await;
     assert_same_file(&source, &back);
-    assert_eq!(seaweed.unfinished_uploads("bucket"), 0);
+    assert_eq!(server.unfinished_uploads("bucket"), [""; 0]);
     let peak = cluster.worker_process("one").memory_peak_bytes().expect("the worker runs");
     assert!(peak < MEMORY_BYTES_MAX, "the worker took {} MiB", peak >> 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_large_objects_at_once_in_four_slots_take_no_more_memory_than_one() {
-    let seaweed = Seaweed::start();
-    seaweed.make_bucket("bucket");
-    let mut cluster = cluster(&seaweed).await;
+    let server = seaweed::start();
+    server.make_bucket("bucket");
+    let mut cluster = cluster(&server).await;
     cluster.start_worker("one", 4);
     let source = cluster.path("source");
     tree::make(&source, 8, 4 * PART_BYTES + 17);
@@ -124,9 +127,9 @@ async fn many_large_objects_at_once_in_four_slots_take_no_more_memory_than_one()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_the_uploads_of_a_killed_worker_none_is_left_whether_its_job_goes_on_or_is_canceled() {
-    let seaweed = Seaweed::start();
-    seaweed.make_bucket("bucket");
-    let mut cluster = cluster(&seaweed).await;
+    let server = seaweed::start();
+    server.make_bucket("bucket");
+    let mut cluster = cluster(&server).await;
     let source = cluster.path("source");
     tree::make(&source, 1, 2 * PART_BYTES + 17);
     for (name, is_canceled) in [("killed-1", false), ("killed-2", true)] {
@@ -136,7 +139,7 @@ async fn of_the_uploads_of_a_killed_worker_none_is_left_whether_its_job_goes_on_
         let job_id = cluster.submit(request(&file_uri(&source), &target, slow)).await;
         cluster.job_when(job_id, "a job that has copied something", |job| job.copied_bytes > 0).await;
         cluster.kill_worker(name);
-        assert!(seaweed.unfinished_uploads("bucket") > 0, "the killed worker leaves uploads");
+        assert!(!server.unfinished_uploads("bucket").is_empty(), "the killed worker leaves uploads");
         if is_canceled {
             cluster.cancel(job_id).await;
         }
@@ -144,12 +147,12 @@ async fn of_the_uploads_of_a_killed_worker_none_is_left_whether_its_job_goes_on_
         if is_canceled {
             let done = |job: &Job| job.cleanup() == CleanupState::Done;
             cluster.job_when(job_id, "a clean-up that is done", done).await;
-            assert_eq!(seaweed.keys("bucket", &format!("{name}/")), Vec::<String>::new());
+            assert_eq!(server.keys("bucket", &format!("{name}/")), Vec::<String>::new());
         } else {
             let job = cluster.ended(job_id).await;
             assert_eq!(job.state(), JobState::Completed, "{job:?}");
         }
-        assert_eq!(seaweed.unfinished_uploads("bucket"), 0, "{name}");
+        assert_eq!(server.unfinished_uploads("bucket"), [""; 0], "{name}");
         cluster.kill_worker(&format!("after-{name}"));
     }
     cluster.assert_sound().await;

@@ -1,22 +1,18 @@
 //! Stores that settings name: jobs between two endpoints with credentials of their own, and a store that a worker cannot open.
 
 use cluster_tests::cluster::{Cluster, submit_request};
-use cluster_tests::seaweed::Seaweed;
+use cluster_tests::stores::{Server, seaweed};
 use cluster_tests::{file_uri, sample, tree};
 use ferry_proto::v1::{Job, JobState, SnapshotRef, SubmitJobRequest, TargetRef};
 use std::collections::BTreeSet;
-use std::path::Path;
 
 /// `first` is served by `left` by its name; `right` serves whatever a URI with its endpoint names; nobody can open `lost`.
-async fn cluster(left: &Seaweed, right: &Seaweed, folder: &Path) -> Cluster {
-    let credentials = folder.join("credentials");
-    std::fs::write(&credentials, "[copies]\naws_access_key_id = any\naws_secret_access_key = any\n").expect("written");
+async fn cluster(left: &Server, right: &Server) -> Cluster {
     let settings = [
         "stores.left.kind=s3".to_owned(),
         "stores.left.serves=[\"s3://first\"]".to_owned(),
         format!("stores.left.endpoint=http://{}", left.address()),
-        format!("stores.left.credentials-file={}", credentials.display()),
-        "stores.left.credentials-profile=copies".to_owned(),
+        format!("stores.left.credentials-file={}", left.credentials_file().display()),
         "stores.right.kind=s3".to_owned(),
         format!("stores.right.endpoint=http://{}", right.address()),
         "stores.right.credentials-environment=RIGHT".to_owned(),
@@ -26,8 +22,12 @@ async fn cluster(left: &Seaweed, right: &Seaweed, folder: &Path) -> Cluster {
     ];
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let mut cluster = Cluster::prepare(3, &settings);
-    let right = [("RIGHT_ACCESS_KEY_ID", "any"), ("RIGHT_SECRET_ACCESS_KEY", "any")];
-    cluster.set_environment(right.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec());
+    // The other names of the keys are those of no store.
+    let keys = right.environment().into_iter().filter_map(|(name, value)| {
+        let key = ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"].into_iter().find(|key| name == format!("AWS_{key}"))?;
+        Some((format!("RIGHT_{key}"), value))
+    });
+    cluster.set_environment(keys.collect());
     cluster.start_all().await;
     cluster.start_worker("one", 2);
     cluster
@@ -48,17 +48,16 @@ async fn restored(cluster: &Cluster, source: &str, target: &str, collection_id: 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_goes_from_one_endpoint_to_another_and_both_are_told_by_their_names() {
-    let (left, right) = (Seaweed::start(), Seaweed::start());
+    let (left, right) = (seaweed::start(), seaweed::start());
     left.make_bucket("first");
     right.make_bucket("first");
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let cluster = cluster(&left, &right, folder.path()).await;
+    let cluster = cluster(&left, &right).await;
     let up = restored(&cluster, &file_uri(&sample()), "s3://first/up", 201).await;
     let there = format!("minio://{}/first/there", right.address());
     let over = restored(&cluster, &up.snapshot_uri, &there, 202).await;
     // The same bucket's name at two endpoints: what was written to one is not in the other.
     assert!(left.keys("first", "there/").is_empty() && right.keys("first", "up/").is_empty());
-    let data = |store: &Seaweed, prefix: &str| -> BTreeSet<Vec<u8>> {
+    let data = |store: &Server, prefix: &str| -> BTreeSet<Vec<u8>> {
         let keys = store.keys("first", prefix);
         let keys = keys.iter().filter(|key| !key.starts_with(&format!("{prefix}snapshots/")));
         keys.map(|key| store.object("first", key)).collect()
@@ -76,9 +75,8 @@ async fn a_collection_goes_from_one_endpoint_to_another_and_both_are_told_by_the
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_needs_no_credentials_for_a_target_and_a_worker_without_them_names_the_setting() {
-    let (left, right) = (Seaweed::start(), Seaweed::start());
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let cluster = cluster(&left, &right, folder.path()).await;
+    let (left, right) = (seaweed::start(), seaweed::start());
+    let cluster = cluster(&left, &right).await;
     let target = Some(TargetRef { uri: "s3://lost/to".to_owned(), collection_id: 201, ..Default::default() });
     let request = SubmitJobRequest { target, ..submit_request(&sample(), &sample(), 201) };
     let job_id = cluster.submit(request).await;

@@ -29,8 +29,11 @@ impl Cluster {
         let slots = slots.to_string();
         let arguments = ["worker", "--endpoints", &endpoints.join(","), "--name", name, "--slots", &slots];
         let mut arguments = arguments.map(str::to_owned).to_vec();
-        let stores = self.settings.iter().filter(|setting| setting.starts_with("stores."));
-        arguments.extend(stores.flat_map(|setting| ["--set".to_owned(), setting.clone()]));
+        let stores = self.settings.iter().filter(|setting| setting.starts_with("stores.")).map(String::as_str);
+        // Workers may not take more than the nodes allow.
+        let shared = self.settings.iter().filter_map(|setting| setting.strip_prefix("leadership."));
+        let shared = shared.filter(|setting| setting.starts_with("late-writes="));
+        arguments.extend(stores.chain(shared).flat_map(|setting| ["--set".to_owned(), setting.to_owned()]));
         let process = self.start_process(&format!("worker-{name}"), &arguments);
         self.workers.insert(name.to_owned(), process);
     }

@@ -4,34 +4,12 @@ use crate::support::{Cluster, MANIFEST, ScriptedWorker, eventually, sample, subm
 use ferry_proto::v1::session_request::Message as Say;
 use ferry_proto::v1::session_response::Message as Hear;
 use ferry_proto::v1::{self, CleanupState, TaskWork, WaitingOn};
-use std::process::Command;
-
-/// The one test, as its binary names it.
-const TEST: &str = "late_writes::a_clean_up_is_done_after_the_last_late_write_may_come_and_says_so_until_then";
-
-/// A node opens the store of a target at a submit, and a process without credentials is refused it: so the test runs in a
-/// process that has some, which nobody asks for.
-fn runs_in_a_process_with_credentials() -> bool {
-    const ID: &str = "AWS_ACCESS_KEY_ID";
-    if std::env::var_os(ID).is_some() {
-        return false;
-    }
-    let own = std::env::current_exe().unwrap();
-    let output = Command::new(own).args(["--exact", TEST]).env(ID, "any").env("AWS_SECRET_ACCESS_KEY", "any").output();
-    let output = output.unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&output.stderr));
-    true
-}
 
 /// How long the store may carry out what the worker gave up: long enough to be looked at.
 const LATE_MS: u64 = 2_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clean_up_is_done_after_the_last_late_write_may_come_and_says_so_until_then() {
-    if runs_in_a_process_with_credentials() {
-        return;
-    }
     let cluster = Cluster::start(1).await;
     let node = &cluster.nodes[0];
     let mut request = submit(&sample());
