@@ -31,7 +31,7 @@ async fn a_clean_up_is_done_after_the_last_late_write_may_come_and_says_so_until
         worker.send(Say::Result(result)).await;
         worker.wait(|message| matches!(message, Hear::Acknowledged(_)).then_some(())).await;
         if attempt == 2 {
-            let request = v1::ExplainJobRequest { job_id, ..v1::ExplainJobRequest::default() };
+            let request = v1::ExplainJobRequest { job_id };
             let explained = node.jobs().explain_job(request).await.unwrap().into_inner();
             assert_eq!(explained.waiting_on(), WaitingOn::CleanUp);
             assert_eq!(explained.clean_up_waiting_on(), WaitingOn::LateWrites);
