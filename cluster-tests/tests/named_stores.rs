@@ -29,7 +29,9 @@ async fn cluster(left: &Server, right: &Server) -> Cluster {
     });
     cluster.set_environment(keys.collect());
     cluster.start_all().await;
+    // A worker alone is asked again and again: another one might have what it lacks.
     cluster.start_worker("one", 2);
+    cluster.start_worker("two", 2);
     cluster
 }
 

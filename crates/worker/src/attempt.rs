@@ -129,7 +129,7 @@ impl Runner {
         match assign.work() {
             TaskWork::Copy => copying::run(self, &assign, limits, permit, reports).await,
             TaskWork::Publish => publish::run(self, &assign, &permit, reports).await,
-            TaskWork::CleanUp => clean_up::run(self, &assign, reports.key, &permit).await,
+            TaskWork::CleanUp => clean_up::run(self, &assign, reports.key, &permit, &reports.writes).await,
             TaskWork::Unspecified => Err(Fault::Transient(
                 "the leader assigned work that this worker does not know; run the same version of both".into(),
             )),

@@ -176,7 +176,7 @@ impl Place {
             return blocking(move || folder.delete(&key).map_err(|error| Fault::of_folder(&error, side))).await;
         }
         let path = self.path(key)?;
-        match self.ask(key, self.location.store().delete(&path)).await {
+        match self.write(key, self.location.store().delete(&path)).await {
             Ok(()) | Err(StoreError::Missing { .. }) => Ok(()),
             Err(error) => Err(self.fault(&error)),
         }
@@ -201,8 +201,8 @@ impl Place {
         self.ask(key, request).await.map_err(|error| self.fault(&error))
     }
 
-    /// One request that makes an object appear under `key`: a put, a copy inside the store, the completion of an upload.
-    /// Each goes through here, because one that is given up without an answer goes on in the store.
+    /// One request that makes an object appear under `key`, or disappear: a put, a copy inside the store, the completion of
+    /// an upload, a delete. Each goes through here, because one that is given up without an answer goes on in the store.
     pub(crate) async fn write<T>(
         &self,
         key: &str,

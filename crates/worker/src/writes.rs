@@ -1,7 +1,7 @@
-//! Requests of one attempt that make an object appear in a remote store, and whether each was answered: one that was not
-//! goes on in the store, though its caller gave it up.
+//! Requests of one attempt that make an object appear in a remote store, or disappear, and whether each was answered: one
+//! that was not goes on in the store, though its caller gave it up.
 //!
-//! Parts of an upload do not count, for nothing appears before its completion, and neither do deletes.
+//! Parts of an upload do not count, for nothing appears before its completion.
 
 use ferry_objects::{Reason, StoreError, counting_broken};
 use std::future::Future;

@@ -99,9 +99,10 @@ pub(super) fn end(desk: &mut Desk<'_>, old: &Task, ending: &Ending<'_>, late_ms:
     Ok(if released { Outcome::Released(old.id) } else { Outcome::Reported { job_ended } })
 }
 
-/// Without a claim nothing was written, a clean-up only deletes, and a folder carries out nothing late.
+/// Without a claim nothing was written, and a folder carries out nothing late. A clean-up's deletes count as well: one that
+/// comes after the targets are unlocked would be of another job's objects.
 fn note_late(job: &Job, task: &mut Task, late_ms: u64, sent_all_at: Time) {
-    let writes = task.claimed && task.clean_up != CleanUp::Due && derive::writes_remotely(&job.spec);
+    let writes = task.claimed && derive::writes_remotely(&job.spec);
     if late_ms > 0 && writes {
         task.late_until = task.late_until.max(sent_all_at.plus(late_ms));
         task.late_ends = task.late_ends.saturating_add(1);

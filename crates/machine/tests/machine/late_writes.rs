@@ -231,3 +231,18 @@ fn copies_stay_until_a_metadata_file_that_may_come_late_is_surely_gone() {
     story.clean(copies[0]);
     assert_eq!(story.status(job).clean_up, CleanUpState::Done);
 }
+
+#[test]
+fn a_clean_up_whose_deletes_were_not_answered_is_repeated_when_they_can_come_no_more() {
+    let mut story = Story::new();
+    story.worker("w", 1);
+    let (job, _) = canceled(&mut story, remote, 0);
+    let early = story.lead()[0];
+    story.ok(Command::ReportTask { lease: early, result: TaskResult::CleanedUp, writes_for_ms: LATE_MS });
+    assert_eq!(story.status(job).clean_up, CleanUpState::Pending, "a late delete would be of another job's object");
+    assert!(story.explained(job).holds_targets);
+    story.wait(LATE_MS);
+    let last = story.lead()[0];
+    story.clean(last);
+    assert_eq!(story.status(job).clean_up, CleanUpState::Done);
+}

@@ -7,6 +7,7 @@ use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::{Place, with_retries};
 use crate::plan::Plan;
+use crate::writes::Writes;
 use ferry_objects::{Folder, FolderError, blocking};
 use ferry_planted::Bug;
 use ferry_proto::v1::result::Outcome;
@@ -16,13 +17,21 @@ use futures::{StreamExt, TryStreamExt};
 /// A store may show a deleted object for a while; after so many looks a later attempt goes on.
 const ROUNDS_MAX: usize = 10;
 
-pub(super) async fn run(runner: &Runner, assign: &Assign, key: Key, permit: &Permit) -> Result<Outcome, Fault> {
+pub(super) async fn run(
+    runner: &Runner,
+    assign: &Assign,
+    key: Key,
+    permit: &Permit,
+    writes: &Writes,
+) -> Result<Outcome, Fault> {
     if !assign.claimed {
         tracing::info!(task = key.task_id, "nothing to clean up: the task never claimed its targets");
         return Ok(Outcome::CleanedUp(CleanedUp {}));
     }
     if assign.id_mappings.is_empty() {
-        return clean_publication_up(runner, assign, key, permit).await;
+        // The publication's one key follows from the assignment alone: the source is not needed.
+        let target = publish::target(runner, assign)?.counted_in(writes);
+        return clean_keys_up(runner, &target, &[&publish::metadata_key(assign)], key, permit).await;
     }
     let plan = permit.unless_ended(Plan::of(assign, &runner.snapshots, runner.request_timeout)).await?;
     let plan = plan.map_err(underivable)?;
@@ -34,13 +43,8 @@ pub(super) async fn run(runner: &Runner, assign: &Assign, key: Key, permit: &Per
         keys.reverse();
         keys.pop();
     }
-    clean_keys_up(runner, &plan.target, &keys, key, permit).await
-}
-
-/// The publication's one key follows from the assignment alone: the source is not needed.
-async fn clean_publication_up(runner: &Runner, assign: &Assign, key: Key, permit: &Permit) -> Result<Outcome, Fault> {
-    let target = publish::target(runner, assign)?;
-    clean_keys_up(runner, &target, &[&publish::metadata_key(assign)], key, permit).await
+    let target = plan.target.clone().counted_in(writes);
+    clean_keys_up(runner, &target, &keys, key, permit).await
 }
 
 async fn clean_keys_up(

@@ -114,3 +114,17 @@ async fn files_of_the_copys_own_snapshot_are_counted_alike() {
         appears(&store, "target/metadata.json").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_that_is_given_up_was_counted() {
+    let (store, client) = LateStore::start().await;
+    let location = Stores::new().with("s3://bucket", client).unwrap().open("s3://bucket/target").unwrap();
+    let writes = Writes::default();
+    let target = Place::new(location, Side::Target, TIMEOUT).counted_in(&writes);
+    store.becomes(Mood::HoldsBack);
+    tokio::select! {
+        deleted = target.delete("c/d") => panic!("it is held back: {deleted:?}"),
+        () = store.has_held_back(1) => {}
+    }
+    assert!(!writes.are_answered());
+}
