@@ -30,6 +30,8 @@ async fn each_case_holds_on_each_server_and_the_guide_has_the_table() {
     tables.tell("more keys than a page of a listing has", &outcomes);
     let large = world.at_each(|seat| cases::several_parts(&world, seat)).await;
     tables.tell("objects of several parts, in and out", &held(&world));
+    let outcomes = world.at_each(|seat| cases::foreign_keys(&world, seat)).await;
+    tables.tell("keys with an empty part beside a snapshot that is named by its prefix", &outcomes);
     let missing = world.at_each(|seat| cases::named_when_the_bucket_is_missing(&world, seat)).await;
     tables.tell("a missing bucket is named", &missing);
     let told = world.at_each(|seat| cases::told_of_a_wrong_secret(&world, seat)).await;

@@ -53,6 +53,9 @@ pub const BACKOFF_MAX_MS: u64 = 60_000;
 pub const OUTAGE_MAX_MS: u64 = 3_600_000;
 /// Longest wait for the next look at a store that is away.
 pub const OUTAGE_LOOK_MS: u64 = 20_000;
+/// Attempts of a task that ended with requests that got no answer, from which on a clean-up that fails is given up: a store
+/// that never answers is not waited for without end.
+pub const LATE_ENDS_MAX: u32 = 100;
 /// Highest priority; the lowest is 0.
 pub const PRIORITY_MAX: u8 = 100;
 /// Bytes of a request's hash.

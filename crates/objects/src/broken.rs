@@ -14,6 +14,12 @@ pub async fn counting_broken<T>(broken: Arc<AtomicU64>, work: impl Future<Output
     BROKEN.scope(broken, work).await
 }
 
+/// Whether an answer of this status says that the store does no more about the request: 500, 502, 504 and 408 may be said of
+/// one that goes on, by what stands before the store too. 501 and 503 refuse it.
+pub fn is_final(status: u16) -> bool {
+    matches!(status, 501 | 503) || (status < 500 && status != 408)
+}
+
 /// A request broke after it was sent.
 pub(crate) fn note_broken() {
     // Where nobody counts, nobody asks.

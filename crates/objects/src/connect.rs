@@ -14,7 +14,7 @@ use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
 use crate::connection::Connector;
 use crate::credentials::{self, environment};
 use crate::plain;
-use crate::s3::{self, S3};
+use crate::s3::{self, S3, is_yes};
 use crate::settings::{Encryption, StoreSettings};
 use crate::uri::{ParsedUri, Scheme};
 
@@ -59,7 +59,8 @@ pub(crate) fn connect(
                 Some(settings) => named_s3(settings)?,
                 None => AmazonS3Builder::from_env(),
             };
-            let builder = with_checksums(hosted(builder, bucket)?).with_bucket_name(bucket);
+            let builder = hosted(builder, bucket, named.is_some())?;
+            let builder = with_checksums(builder).with_bucket_name(bucket);
             return s3::open(builder.with_retry(retries()), connector);
         }
         Scheme::Gcs => {
@@ -118,7 +119,10 @@ fn named_s3(settings: &StoreSettings) -> object_store::Result<AmazonS3Builder> {
     builder = match settings.encryption {
         None => builder,
         Some(Encryption::Aes256) => builder.with_config("aws_server_side_encryption".parse()?, "AES256"),
-        Some(Encryption::Kms) => builder.with_sse_kms_encryption(settings.kms_key_id.clone().unwrap_or_default()),
+        Some(Encryption::Kms) => match &settings.kms_key_id {
+            Some(key_id) => builder.with_sse_kms_encryption(key_id),
+            None => builder.with_config("aws_server_side_encryption".parse()?, "aws:kms"),
+        },
         Some(Encryption::CustomerKey) => {
             let path = settings.customer_key_file.as_deref().unwrap_or(FilePath::new(""));
             let key = std::fs::read_to_string(path)
@@ -166,7 +170,7 @@ pub(crate) fn client_options(settings: &StoreSettings) -> object_store::Result<C
 
 /// With the bucket in the host's name the client takes an endpoint as that of the bucket already: without the bucket in it,
 /// the first folder of each key would become one.
-fn hosted(builder: AmazonS3Builder, bucket: &str) -> object_store::Result<AmazonS3Builder> {
+fn hosted(builder: AmazonS3Builder, bucket: &str, is_named: bool) -> object_store::Result<AmazonS3Builder> {
     for (name, key) in [
         ("key id", AmazonS3ConfigKey::AccessKeyId),
         ("session token", AmazonS3ConfigKey::Token),
@@ -174,23 +178,24 @@ fn hosted(builder: AmazonS3Builder, bucket: &str) -> object_store::Result<Amazon
     ] {
         plain_option("S3", name, builder.get_config_value(&key), plain::word)?;
     }
-    let is_hosted = builder.get_config_value(&AmazonS3ConfigKey::VirtualHostedStyleRequest).as_deref() == Some("true");
+    let hosted = builder.get_config_value(&AmazonS3ConfigKey::VirtualHostedStyleRequest);
+    let is_hosted = hosted.is_some_and(|value| is_yes(&value));
     let mut builder = builder;
     for key in [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint] {
         let Some(endpoint) = builder.get_config_value(&key) else { continue };
         plain_option("S3", "endpoint", Some(endpoint.clone()), plain::endpoint)?;
         if is_hosted {
-            builder = builder.with_config(key, with_bucket(&endpoint, bucket));
+            builder = builder.with_config(key, with_bucket(&endpoint, bucket, is_named));
         }
     }
     Ok(builder)
 }
 
-/// The endpoint of one bucket below that of the store.
-fn with_bucket(endpoint: &str, bucket: &str) -> String {
+/// The endpoint of one bucket below that of the store. In the environment it may be that of the bucket already.
+fn with_bucket(endpoint: &str, bucket: &str, is_named: bool) -> String {
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("https", endpoint));
     let rest = rest.trim_end_matches('/');
-    match rest.starts_with(&format!("{bucket}.")) {
+    match !is_named && rest.starts_with(&format!("{bucket}.")) {
         true => format!("{scheme}://{rest}"),
         false => format!("{scheme}://{bucket}.{rest}"),
     }
@@ -215,16 +220,29 @@ mod tests {
             ("http://minio:9000/", "http://bkt.minio:9000"),
             ("https://bkt.minio", "https://bkt.minio"),
         ] {
-            assert_eq!(with_bucket(endpoint, "bkt"), expected);
+            assert_eq!(with_bucket(endpoint, "bkt", false), expected);
+        }
+        assert_eq!(with_bucket("https://minio.example", "minio", true), "https://minio.minio.example");
+    }
+
+    #[test]
+    fn every_yes_of_the_client_puts_the_bucket_into_the_host() {
+        for (yes, expected) in
+            [("1", "http://bkt.minio:9"), ("TRUE", "http://bkt.minio:9"), ("false", "http://minio:9")]
+        {
+            let builder = AmazonS3Builder::new().with_endpoint("http://minio:9");
+            let builder = builder.with_config(AmazonS3ConfigKey::VirtualHostedStyleRequest, yes);
+            let builder = hosted(builder, "bkt", false).unwrap();
+            assert_eq!(builder.get_config_value(&AmazonS3ConfigKey::Endpoint).as_deref(), Some(expected), "{yes}");
         }
     }
 
     #[test]
     fn values_that_would_end_the_process_are_refused() {
         let plain = AmazonS3Builder::new().with_access_key_id("AKIA").with_endpoint("http://127.0.0.1:1");
-        assert!(hosted(plain.clone(), "bkt").is_ok());
-        assert!(hosted(plain.clone().with_access_key_id("a\nb"), "bkt").is_err());
-        assert!(hosted(plain.clone().with_endpoint("127.0.0.1"), "bkt").is_err());
-        assert!(hosted(plain.with_region("eu west"), "bkt").is_err());
+        assert!(hosted(plain.clone(), "bkt", false).is_ok());
+        assert!(hosted(plain.clone().with_access_key_id("a\nb"), "bkt", false).is_err());
+        assert!(hosted(plain.clone().with_endpoint("127.0.0.1"), "bkt", false).is_err());
+        assert!(hosted(plain.with_region("eu west"), "bkt", false).is_err());
     }
 }

@@ -11,7 +11,7 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
 
-use crate::broken::note_broken;
+use crate::broken::{is_final, note_broken};
 use crate::copy_status;
 
 /// The header in which S3 names the region of a bucket.
@@ -55,7 +55,11 @@ struct Requests {
 impl HttpService for Requests {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let answer = self.client.execute(request).await;
-        if answer.as_ref().is_err_and(|error| error.kind() != HttpErrorKind::Connect) {
+        let is_broken = match &answer {
+            Ok(response) => !is_final(response.status().as_u16()),
+            Err(error) => error.kind() != HttpErrorKind::Connect,
+        };
+        if is_broken {
             note_broken();
         }
         answer.map(with_region).map(copy_status::noted)

@@ -259,6 +259,12 @@ impl StoreError {
         StoreError::Answer { uri, reason: Reason::Silent, said }
     }
 
+    /// The pace that the store asks for left no turn for so long.
+    pub fn no_turn(uri: String, after: Duration) -> StoreError {
+        let said = Said { code: None, status: None, text: format!("no turn came within {} s", after.as_secs_f64()) };
+        StoreError::Answer { uri, reason: Reason::Throttled, said }
+    }
+
     /// Classifies what the client of a store says about the object `uri`.
     pub fn of(uri: String, source: &object_store::Error) -> StoreError {
         use object_store::Error as E;

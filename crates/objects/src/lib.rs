@@ -24,7 +24,7 @@ mod stores;
 mod uri;
 
 pub use blocking::blocking;
-pub use broken::counting_broken;
+pub use broken::{counting_broken, is_final};
 pub use checksum::Checksum;
 pub use copy_status::CopyStatus;
 pub use error::{Class, Reason, Said, StoreError};

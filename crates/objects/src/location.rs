@@ -314,7 +314,7 @@ impl Location {
             Ok(listed) => listed,
             Err(source) => match self.failed(prefix, &source) {
                 StoreError::Missing { .. } => return Ok(Listing::default()),
-                error => return Err(error),
+                error => return self.list_folder_by_key(prefix, &path, error).await,
             },
         };
         let mut folders: Vec<String> = listed.common_prefixes.iter().map(|path| self.relative(path.as_ref())).collect();
@@ -340,12 +340,12 @@ impl Location {
         Object { key: self.relative(meta.location.as_ref()), size_bytes: meta.size }
     }
 
-    fn relative(&self, path: &str) -> String {
+    pub(crate) fn relative(&self, path: &str) -> String {
         let below = path.strip_prefix(self.root.as_str()).unwrap_or(path);
         below.strip_prefix('/').unwrap_or(below).to_owned()
     }
 
-    fn failed(&self, key: &str, source: &object_store::Error) -> StoreError {
+    pub(crate) fn failed(&self, key: &str, source: &object_store::Error) -> StoreError {
         StoreError::of(self.object_uri(key), source)
     }
 }

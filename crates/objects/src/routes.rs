@@ -5,9 +5,9 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 
-use crate::key::{check_key, shown};
+use crate::key::shown;
 use crate::settings::{NamedStores, StoreSettings};
-use crate::uri::Scheme;
+use crate::uri::{Scheme, check_bucket, plain_path};
 
 /// The stores that a URI may mean.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) struct Route {
 }
 
 /// A bucket, or a part of one, that a store serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Served {
     bucket: String,
     /// Without slashes around it; empty: all of the bucket.
@@ -47,15 +47,14 @@ impl Served {
             return Err(format!("has a URI of scheme {}: {form}", shown(name)));
         }
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let is_bucket = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-        if bucket.is_empty() || !bucket.chars().all(is_bucket) {
+        if check_bucket(uri, bucket).is_err() {
             return Err(format!("has {}, which names no bucket: {form}", shown(uri)));
         }
-        let prefix = prefix.trim_end_matches('/');
-        if !prefix.is_empty() && check_key(prefix).is_err() {
-            return Err(format!("has {}, whose prefix is no plain path: {form}", shown(uri)));
+        // As the paths of places are read, or the same place would not be found in it.
+        match plain_path(prefix) {
+            Ok(prefix) if !rest.contains(['?', '#']) => Ok(Self { bucket: bucket.to_owned(), prefix }),
+            Ok(_) | Err(_) => Err(format!("has {}, whose prefix is no plain path: {form}", shown(uri))),
         }
-        Ok(Self { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
     }
 
     /// The length of the prefix, where the place lies in it.
@@ -93,6 +92,12 @@ impl Routes {
     pub(crate) fn new(stores: &NamedStores) -> Self {
         let named = stores.iter().map(|(name, settings)| Route::new(name, settings)).collect();
         Self { named, environment: Endpoints::from_environment() }
+    }
+
+    /// Whether `authority` in a short form is an endpoint: not where some store serves a bucket of that name.
+    pub(crate) fn is_endpoint(&self, scheme: Scheme, authority: &str) -> bool {
+        let serves = |route: &Route| route.scheme == scheme && route.serves.iter().any(|it| it.bucket == authority);
+        self.knows(scheme, authority) && !self.named.iter().any(serves)
     }
 
     /// Whether some store of this kind is reached at `authority`.

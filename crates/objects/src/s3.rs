@@ -3,6 +3,7 @@
 
 mod answer;
 mod copy_parts;
+mod listing;
 mod uploads;
 
 use std::fmt::Write as _;
@@ -89,7 +90,8 @@ fn bucket_url(endpoint: Option<String>, bucket: &str, region: &str, is_virtual_h
     }
 }
 
-fn is_yes(value: &str) -> bool {
+/// As the client reads a flag.
+pub(crate) fn is_yes(value: &str) -> bool {
     ["1", "true", "on", "yes", "y"].contains(&value.to_ascii_lowercase().as_str())
 }
 

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::key::shown;
 use crate::plain;
+use crate::routes::Served;
 use crate::uri::Scheme;
 
 /// Most named stores of one process.
@@ -227,7 +228,7 @@ pub fn check_named_stores(stores: &NamedStores) -> Result<(), SettingsError> {
     if stores.len() > STORES_MAX {
         return fails("stores".to_owned(), &format!("names more than {STORES_MAX} stores: leave some out"));
     }
-    let mut served: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut served = BTreeMap::new();
     for (name, store) in stores {
         let is_name =
             |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
@@ -236,8 +237,8 @@ pub fn check_named_stores(stores: &NamedStores) -> Result<(), SettingsError> {
         }
         store.check().map_err(|(key, fault)| SettingsError { key: format!("stores.{name}.{key}"), fault })?;
         for uri in &store.serves {
-            let uri = uri.trim_end_matches('/');
-            if let Some(other) = served.insert(uri, name) {
+            let place = Served::parse(uri, store.kind.scheme()).ok();
+            if let Some(other) = served.insert((store.kind.name(), place), name) {
                 return fails(
                     format!("stores.{name}.serves"),
                     &format!("has {uri}, which stores.{other} serves as well"),
@@ -269,7 +270,7 @@ impl StoreSettings {
         let is = |kind| self.kind == kind;
         require(self.serves.len() <= SERVES_MAX, "serves", format!("has more than {SERVES_MAX} URIs: leave some out"))?;
         for uri in &self.serves {
-            crate::routes::Served::parse(uri, self.kind.scheme()).map_err(|fault| ("serves", fault))?;
+            Served::parse(uri, self.kind.scheme()).map_err(|fault| ("serves", fault))?;
         }
         if !self.endpoint.is_empty() {
             plain::endpoint(&self.endpoint).map_err(|fault| ("endpoint", fault))?;
@@ -315,6 +316,11 @@ impl StoreSettings {
             "is set, but names a section of a credentials-file of kind s3",
         )?;
         require(self.role_arn.is_none() || is_s3, "role-arn", "is set, but is for kind s3 only")?;
+        require(
+            self.role_arn.is_none() || self.endpoint.is_empty(),
+            "role-arn",
+            "is set with an endpoint: the token would be shown to AWS; leave the endpoint out, or take credentials from a file",
+        )?;
         require(
             self.role_arn.is_some() == self.web_identity_token_file.is_some(),
             "web-identity-token-file",

@@ -208,7 +208,7 @@ impl ParsedUri {
 fn kind_of(spelling: Spelling, authority: &str, routes: &Routes) -> (Scheme, bool) {
     match spelling {
         Spelling::Short(scheme) => {
-            let is_endpoint = authority.contains(':') || routes.knows(scheme, authority);
+            let is_endpoint = authority.contains(':') || routes.is_endpoint(scheme, authority);
             (scheme, scheme.has_bucket() && is_endpoint)
         }
         Spelling::Endpoint(scheme) => (scheme, true),
@@ -246,7 +246,7 @@ fn astray(uri: &str, authority: &str, bucket: &str, scheme: Scheme, routes: &Rou
     UriError::Endpoint { uri: shown(uri), endpoint: shown(authority), own, next_step }
 }
 
-fn check_bucket(uri: &str, bucket: &str) -> Result<(), UriError> {
+pub(crate) fn check_bucket(uri: &str, bucket: &str) -> Result<(), UriError> {
     if bucket.is_empty() {
         return Err(UriError::NoBucket(shown(uri)));
     }
@@ -257,7 +257,7 @@ fn check_bucket(uri: &str, bucket: &str) -> Result<(), UriError> {
     Ok(())
 }
 
-fn plain_path(encoded: &str) -> Result<String, String> {
+pub(crate) fn plain_path(encoded: &str) -> Result<String, String> {
     let trimmed = encoded.strip_suffix('/').unwrap_or(encoded);
     if trimmed.is_empty() {
         return Ok(String::new());

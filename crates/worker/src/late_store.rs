@@ -124,7 +124,7 @@ fn content(seen: &Seen, headers: &HeaderMap, body: Bytes) -> Content {
 /// The write has a life of its own: it does not end with the connection that brought it.
 async fn write(seen: Arc<Seen>, path: String, content: Content) -> Response<Body> {
     if *seen.mood.borrow() == Mood::Refuses {
-        return said(StatusCode::INTERNAL_SERVER_ERROR, "<Error><Code>InternalError</Code></Error>");
+        return said(StatusCode::SERVICE_UNAVAILABLE, "<Error><Code>SlowDown</Code></Error>");
     }
     let written = tokio::spawn(async move {
         if *seen.mood.borrow() == Mood::HoldsBack {

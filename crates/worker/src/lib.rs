@@ -20,6 +20,7 @@ mod metrics;
 mod permit;
 mod place;
 mod plan;
+mod retry;
 mod run;
 mod session;
 mod writes;

@@ -3,8 +3,8 @@
 
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
+use crate::retry::with_retries;
 use crate::writes::{GoesOn, Writes};
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use ferry_objects::{Checksum, Folder, FolderError, Location, Reason, StoreError, Walk, blocking, is_regular};
 use futures::{StreamExt, TryStreamExt};
 use nix::sys::stat::FileStat;
@@ -14,16 +14,12 @@ use std::future::Future;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How much is read at a time when only a checksum is wanted.
 const READ_BYTES: usize = 1 << 20;
 /// How many local files are looked at in one piece of work.
 const HEADS_AT_A_TIME: usize = 128;
-/// A request that failed for a moment is tried again this often before the attempt is given up.
-const RETRIES_MAX: usize = 3;
-/// The first pause between two tries; it doubles.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
 
 /// What a store says of an object without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,7 +204,8 @@ impl Place {
         key: &str,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, StoreError> {
-        self.writes.send(self.ask(key, request)).await
+        let request = async { request.await.map_err(|source| StoreError::of(self.uri(key), &source)) };
+        self.write_bounded(key, request).await
     }
 
     /// The same for requests of which the location itself says what an answer means.
@@ -217,7 +214,25 @@ impl Place {
         key: &str,
         request: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        self.writes.send(self.bounded(key, request)).await
+        // Whoever waits for the end of a lease waits for one request more: the turn has to come within its time, and what
+        // was never sent is not counted.
+        let began = Instant::now();
+        if tokio::time::timeout(self.request_timeout, self.location.turn()).await.is_err() {
+            return Err(StoreError::no_turn(self.uri(key), self.request_timeout));
+        }
+        let left = self.request_timeout.saturating_sub(began.elapsed());
+        let answer = self.writes.send(self.within(left, key, request)).await;
+        self.location.keep_pace(&answer);
+        answer
+    }
+
+    /// The same for what is not to wait behind other requests: an abort that comes late leaves what is paid for.
+    pub(crate) async fn at_once<T>(
+        &self,
+        key: &str,
+        request: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.unless_silent(key, request).await
     }
 
     /// The store goes on with a write that it has answered already.
@@ -263,9 +278,18 @@ impl Place {
         key: &str,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.request_timeout, answer).await {
+        self.within(self.request_timeout, key, answer).await
+    }
+
+    async fn within<T>(
+        &self,
+        time: Duration,
+        key: &str,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(time, answer).await {
             Ok(answer) => answer,
-            Err(_) => Err(StoreError::silent(self.uri(key), self.request_timeout)),
+            Err(_) => Err(StoreError::silent(self.uri(key), time)),
         }
     }
 }
@@ -345,30 +369,4 @@ pub(crate) fn checksum_of(
 /// An error of the standard library on a file below a folder.
 pub(crate) fn io_fault(folder: &Folder, key: &str, error: &std::io::Error, side: Side) -> Fault {
     Fault::of_folder(&FolderError::of_io(&folder.path(key), error), side)
-}
-
-/// Pauses between the tries of one request.
-fn pauses() -> ExponentialBackoff {
-    ExponentialBuilder::new().with_min_delay(RETRY_FIRST).with_max_times(RETRIES_MAX).with_jitter().build()
-}
-
-/// Tries again what failed for a moment, as long as there is permission.
-pub(crate) async fn with_retries<T, F>(permit: &Permit, mut work: impl FnMut() -> F) -> Result<T, Fault>
-where
-    F: Future<Output = Result<T, Fault>>,
-{
-    let mut pauses = pauses();
-    loop {
-        permit.check()?;
-        match work().await {
-            Err(fault) if fault.may_pass() => match pauses.next() {
-                Some(pause) => {
-                    tracing::debug!(%fault, ?pause, "trying again");
-                    permit.unless_ended(tokio::time::sleep(pause)).await?;
-                }
-                None => return Err(fault),
-            },
-            done => return done,
-        }
-    }
 }

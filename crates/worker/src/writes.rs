@@ -3,7 +3,7 @@
 //!
 //! Parts of an upload do not count, for nothing appears before its completion.
 
-use ferry_objects::{Reason, StoreError, counting_broken};
+use ferry_objects::{Reason, StoreError, counting_broken, is_final};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,7 +68,7 @@ fn is_answer(error: &StoreError) -> bool {
             | Reason::ChecksumDemanded
             | Reason::Throttled
             | Reason::Precondition
-            | Reason::Failed => said.status.is_some() || said.code.is_some(),
+            | Reason::Failed => said.status.map_or(said.code.is_some(), is_final),
         },
     }
 }
@@ -87,8 +87,9 @@ mod tests {
     async fn a_request_that_was_answered_leaves_nothing_behind() {
         for answer in [
             Ok(()),
-            Err(error("Server returned non-2xx status code: 503 Service Unavailable: <Code>SlowDown</Code>")),
-            Err(error("Server returned non-2xx status code: 500 Internal Server Error")),
+            Err(error("Server returned non-2xx status code: 429 Too Many Requests")),
+            Err(error("Server returned non-2xx status code: 403 Forbidden: <Code>AccessDenied</Code>")),
+            Err(error("Server returned non-2xx status code: 501 Not Implemented: <Code>NotImplemented</Code>")),
             Err(error("error sending request: client error (Connect): tcp connect error")),
             Err(StoreError::Missing { uri: "s3://bucket/a".into() }),
         ] {
@@ -103,6 +104,9 @@ mod tests {
         for answer in [
             error("error sending request: connection closed before message completed"),
             error("error sending request: operation timed out"),
+            error("Server returned non-2xx status code: 504 Gateway Timeout"),
+            error("Server returned non-2xx status code: 500 Internal Server Error: <Code>OperationTimedOut</Code>"),
+            error("Server returned non-2xx status code: 408 Request Timeout"),
             StoreError::silent("s3://bucket/a".into(), Duration::from_secs(30)),
         ] {
             let (writes, shown) = (Writes::default(), answer.to_string());

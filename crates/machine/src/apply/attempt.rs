@@ -291,7 +291,7 @@ fn retry_clean_up(job: &Job, task: &mut Task, reason: &str, at: Time, late: bool
     task.last_error = validate::reason(reason);
     if task.failures < job.spec.options.attempts_max {
         task.queued_at = Some(at.max(job.quiet_at));
-    } else if late {
+    } else if late && task.late_ends < limits::LATE_ENDS_MAX {
         look_again(job, task, at);
     } else {
         task.clean_up = CleanUp::LeftOver;

@@ -3,6 +3,7 @@
 use crate::story::{LATE_WRITES_MS, Story, WRITES_FOR_MS};
 use ferry_machine::command::{Command, FailureKind, LeaseRef, TaskResult};
 use ferry_machine::id::JobId;
+use ferry_machine::limits;
 use ferry_machine::outcome::Outcome;
 use ferry_machine::plan::WaitingOn;
 use ferry_machine::row::{AttemptEnd, JobSpec};
@@ -245,4 +246,24 @@ fn a_clean_up_whose_deletes_were_not_answered_is_repeated_when_they_can_come_no_
     let last = story.lead()[0];
     story.clean(last);
     assert_eq!(story.status(job).clean_up, CleanUpState::Done);
+}
+
+#[test]
+fn a_store_that_never_answers_a_delete_is_given_up_in_the_end() {
+    let mut story = Story::new();
+    story.worker("w", 1);
+    let kept = |spec: &mut JobSpec| {
+        remote(spec);
+        spec.options.retention_ms = 1_000_000_000;
+    };
+    let (job, _) = canceled(&mut story, kept, LATE_MS);
+    for _ in 0..limits::LATE_ENDS_MAX + 2 {
+        story.wait(LATE_MS + limits::BACKOFF_MAX_MS);
+        let Some(lease) = story.lead().first().copied() else { break };
+        let kind = FailureKind::Transient;
+        let result = TaskResult::Failed { kind, reason: "the store was silent".to_owned() };
+        story.ok(Command::ReportTask { lease, result, writes_for_ms: LATE_MS });
+    }
+    assert_eq!(story.status(job).clean_up, CleanUpState::LeftOver);
+    assert!(!story.explained(job).holds_targets);
 }

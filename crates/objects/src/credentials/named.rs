@@ -47,8 +47,21 @@ pub(crate) fn s3(builder: AmazonS3Builder, settings: &StoreSettings) -> object_s
         let builder = builder.with_config(AmazonS3ConfigKey::RoleArn, role);
         return Ok(builder.with_config(AmazonS3ConfigKey::WebIdentityTokenFile, token.display().to_string()));
     }
-    // Those of the machine: the client asks for them where it is given none.
-    Ok(builder)
+    // Those of the machine: the client asks for them where it is given none. Containers are told by variables where.
+    let machine = [
+        AmazonS3ConfigKey::ContainerCredentialsRelativeUri,
+        AmazonS3ConfigKey::ContainerCredentialsFullUri,
+        AmazonS3ConfigKey::ContainerAuthorizationTokenFile,
+        AmazonS3ConfigKey::WebIdentityTokenFile,
+        AmazonS3ConfigKey::RoleArn,
+        AmazonS3ConfigKey::RoleSessionName,
+        AmazonS3ConfigKey::StsEndpoint,
+    ];
+    let environment = AmazonS3Builder::from_env();
+    Ok(machine.into_iter().fold(builder, |builder, key| match environment.get_config_value(&key) {
+        Some(value) => builder.with_config(key, value),
+        None => builder,
+    }))
 }
 
 fn fixed<C: std::fmt::Debug + Send + Sync + 'static>(credential: C) -> Arc<dyn CredentialProvider<Credential = C>> {

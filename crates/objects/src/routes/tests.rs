@@ -12,7 +12,14 @@ fn store(kind: StoreKind, endpoint: &str, serves: &[&str]) -> StoreSettings {
 fn routes() -> Routes {
     let azure = StoreSettings { account: "acc".to_owned(), ..store(StoreKind::Azure, "", &["az://wide"]) };
     let named = NamedStores::from([
-        ("archive".to_owned(), store(StoreKind::S3, "https://archive:9000", &["s3://old", "s3://shared/a/b"])),
+        (
+            "archive".to_owned(),
+            store(
+                StoreKind::S3,
+                "https://archive:9000",
+                &["s3://old", "s3://shared/a/b", "s3://red", "s3://odd/a%20b/"],
+            ),
+        ),
         ("blue".to_owned(), store(StoreKind::S3, "http://blue:9000", &[])),
         ("red".to_owned(), store(StoreKind::S3, "http://red", &["s3://shared", "s3://shared/a/x"])),
         ("sky".to_owned(), azure),
@@ -39,6 +46,10 @@ fn the_longest_prefix_that_fits_decides_and_else_the_environment() {
         ("az://wide/x", Some("sky"), "az://wide"),
         ("az://other/x", None, "az://other"),
         ("gs://old/x", None, "gs://old"),
+        ("s3://odd/a%20b/c", Some("archive"), "s3://odd"),
+        ("s3://odd/a%2520b/c", None, "s3://odd"),
+        // A bucket that is served is no endpoint, though one is named like it.
+        ("s3://red/x", Some("archive"), "s3://red"),
     ] {
         let found = parsed(uri);
         assert_eq!((found.0.as_deref(), found.1.as_str()), (store, base), "{uri}");

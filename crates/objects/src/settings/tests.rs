@@ -90,6 +90,7 @@ fn what_no_store_can_have_is_named_with_its_key() {
         (format!("{s3}{open}ambient-credentials = true"), "set 2 times"),
         (format!("{s3}credentials-environment = \"my-store\""), "`stores.a.credentials-environment` is no beginning"),
         (format!("{s3}role-arn = \"r\""), "belong together"),
+        (format!("{s3}role-arn = \"r\"\nendpoint = \"http://minio\""), "the token would be shown to AWS"),
         (format!("{s3}{open}credentials-profile = \"p\""), "`stores.a.credentials-profile`"),
         (format!("{s3}{open}kms-key-id = \"k\""), "without encryption = \"kms\""),
         (format!("{s3}{open}encryption = \"customer-key\""), "customer-key-file"),

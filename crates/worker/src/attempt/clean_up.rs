@@ -5,8 +5,9 @@ use super::{ATTEMPTS_FOLDER, Key, Runner};
 use super::{publish, uploads};
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
-use crate::place::{Place, with_retries};
+use crate::place::Place;
 use crate::plan::Plan;
+use crate::retry::with_retries;
 use crate::writes::Writes;
 use ferry_objects::{Folder, FolderError, blocking};
 use ferry_planted::Bug;
@@ -54,8 +55,8 @@ async fn clean_keys_up(
     key: Key,
     permit: &Permit,
 ) -> Result<Outcome, Fault> {
-    uploads::abort(target, keys.to_vec(), permit, runner.files_at_once).await?;
     delete_all(target, keys.to_vec(), permit, runner.files_at_once).await?;
+    uploads::abort(target, keys.to_vec(), permit, runner.files_at_once).await?;
     remove_temporary_files(target, key.task_id, u32::MAX).await?;
     remove_empty_folders(target, keys).await?;
     Ok(Outcome::CleanedUp(CleanedUp {}))

@@ -37,8 +37,10 @@ pub(super) async fn run(
     if assign.claimed {
         remove_temporary_files(&target, key).await?;
         let large = measured.files.iter().filter(|file| file.source.size_bytes > PART_BYTES_MIN && !file.shared);
-        let keys = large.map(|file| file.target_key.as_str()).collect();
-        uploads::abort(&target, keys, &permit, runner.files_at_once).await?;
+        let written = manifests.iter().filter(|file| file.content.len() as u64 > PART_BYTES_MIN);
+        let written = written.map(|file| file.target_key.as_str());
+        let keys = large.map(|file| file.target_key.as_str()).chain(written).collect();
+        uploads::abort_before_retry(&target, keys, &permit, runner.files_at_once).await?;
     }
     let copier = Copier {
         source,

@@ -4,12 +4,13 @@
 //! Invariant: the file is written after all that it names, and only at a key that was free or is claimed.
 
 use super::copying::{make_durable, remove_temporary_files, target_exists};
-use super::{Reports, Runner, temporary_folder};
+use super::{Reports, Runner, temporary_folder, uploads};
 use crate::copy::write;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
-use crate::place::{Place, with_retries};
+use crate::place::Place;
 use crate::plan::{self, open_source, open_target};
+use crate::retry::with_retries;
 use ferry_objects::blocking;
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::{Assign, Published, Segment};
@@ -30,6 +31,7 @@ pub(super) async fn run(
         reports.claim(0, Vec::new(), permit).await?;
     } else {
         remove_temporary_files(&target, reports.key).await?;
+        uploads::abort_before_retry(&target, vec![&key], permit, 1).await?;
     }
     let listed = with_retries(permit, || runner.leader.segments(assign.job_id, runner.request_timeout));
     let segments = permit.unless_ended(listed).await??;

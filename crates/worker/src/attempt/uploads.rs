@@ -3,12 +3,33 @@
 
 use crate::failure::Fault;
 use crate::permit::Permit;
-use crate::place::{Place, with_retries};
-use ferry_objects::Reason;
+use crate::place::Place;
+use crate::retry::with_retries;
+use ferry_objects::{Reason, StoreError};
 use futures::{StreamExt, TryStreamExt};
+use std::time::Duration;
 
 /// Parts that were on their way when their upload was aborted make a store keep it: it is looked again, this often.
-const ROUNDS_MAX: usize = 5;
+const ROUNDS_MAX: u32 = 5;
+
+/// The pause before the second look; it doubles.
+const ROUND_PAUSE: Duration = Duration::from_millis(250);
+
+/// The same before an attempt that goes on where another ended: what cannot be aborted costs money, and no more.
+pub(super) async fn abort_before_retry(
+    target: &Place,
+    keys: Vec<&str>,
+    permit: &Permit,
+    at_once: usize,
+) -> Result<(), Fault> {
+    match abort(target, keys, permit, at_once).await {
+        Err(fault) if fault != Fault::Stopped => {
+            tracing::warn!(%fault, "unfinished uploads may be left; have the store drop them after some days");
+            Ok(())
+        }
+        aborted => aborted,
+    }
+}
 
 /// Aborts the unfinished uploads to the keys, until the store shows none of them.
 pub(super) async fn abort(target: &Place, keys: Vec<&str>, permit: &Permit, at_once: usize) -> Result<(), Fault> {
@@ -23,7 +44,10 @@ pub(super) async fn abort(target: &Place, keys: Vec<&str>, permit: &Permit, at_o
 
 /// Whether the store tells unfinished uploads at all.
 async fn abort_of(target: &Place, key: &str, permit: &Permit) -> Result<bool, Fault> {
-    for _ in 0..ROUNDS_MAX {
+    for round in 0..ROUNDS_MAX {
+        if round > 0 {
+            permit.unless_ended(tokio::time::sleep(ROUND_PAUSE * 2_u32.pow(round - 1))).await?;
+        }
         let Some(uploads) = with_retries(permit, || listed(target, key)).await? else { return Ok(false) };
         if uploads.is_empty() {
             return Ok(true);
@@ -47,10 +71,20 @@ async fn abort_of(target: &Place, key: &str, permit: &Permit) -> Result<bool, Fa
 async fn listed(target: &Place, key: &str) -> Result<Option<Vec<ferry_objects::UnfinishedUpload>>, Fault> {
     match target.bounded(key, target.location().unfinished_uploads(key)).await {
         Ok(uploads) => Ok(Some(uploads)),
-        Err(error) if matches!(error.reason(), Some(Reason::Denied | Reason::Unsupported)) => {
+        Err(error) if tells_none(&error) => {
             tracing::warn!(%error, "unfinished uploads cannot be listed; have the store drop them after some days");
             Ok(None)
         }
         Err(error) => Err(target.fault(&error)),
+    }
+}
+
+/// Whether the store does not tell its uploads, or not to these credentials. Gateways say so in many ways.
+fn tells_none(error: &StoreError) -> bool {
+    match error {
+        StoreError::Missing { .. } => true,
+        StoreError::Answer { reason: Reason::Denied | Reason::Unsupported, .. } => true,
+        StoreError::Answer { reason: Reason::Failed, said, .. } => said.status == Some(400),
+        StoreError::Answer { .. } | StoreError::Key(_) | StoreError::TooLarge { .. } => false,
     }
 }

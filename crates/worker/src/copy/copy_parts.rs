@@ -4,7 +4,7 @@ use super::server_side::{refused, refuses};
 use super::upload::{PARTS_MAX, abort_until_answered};
 use super::{Copier, FileCopy, FileMeter, ServerSide};
 use crate::failure::Fault;
-use crate::place::with_retries;
+use crate::retry::with_retries;
 use ferry_objects::{CopiedPart, CopyInParts, Reason, StoreError};
 use futures::StreamExt;
 use object_store::path::Path;

@@ -2,7 +2,8 @@
 
 use super::{Copier, FileCopy, FileMeter, ServerSide};
 use crate::failure::Fault;
-use crate::place::with_retries;
+use crate::retry::with_retries;
+use crate::writes::GoesOn;
 use ferry_objects::{CopyStatus, Reason, StoreError};
 use object_store::ObjectStoreExt;
 use std::time::{Duration, Instant};
@@ -17,15 +18,24 @@ pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>
     let (from, to) = (copier.source.path(&file.source_key)?, copier.target.path(&file.target_key)?);
     let copied = async {
         let target = copier.target.location();
+        // From before it is asked, or the end of an attempt between the answer and the first look would not tell of it.
+        let work = target.copies_in_background().then(|| copier.target.goes_on());
         let answer = match copier.target.write(&file.target_key, target.store().copy(&from, &to)).await {
-            Err(error) if refuses(&error) => return Ok(refused(copier, &error)),
+            Err(error) if refuses(&error) => {
+                ended(work);
+                return Ok(refused(copier, &error));
+            }
             answer => answer.map_err(|error| copier.target.fault(&error)),
         };
-        if answer.is_err() && copier.source.head(&file.source_key).await?.is_none() {
-            copier.check_unchanged(file, None)?;
+        if let Err(fault) = answer {
+            // Whether it was an answer at all is counted where it was asked.
+            ended(work);
+            if copier.source.head(&file.source_key).await?.is_none() {
+                copier.check_unchanged(file, None)?;
+            }
+            return Err(fault);
         }
-        answer?;
-        let counted = settled(copier, file, meter).await?;
+        let counted = settled(copier, file, meter, work).await?;
         meter.at(size_bytes, size_bytes.saturating_sub(counted));
         copier.verify_in_store(file, None).await?;
         target.copied();
@@ -36,24 +46,21 @@ pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>
 }
 
 /// Waits until the store says that its work is done, as long as the work goes on; tells how much was counted meanwhile.
-async fn settled(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>) -> Result<u64, Fault> {
+async fn settled(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>, work: Option<GoesOn>) -> Result<u64, Fault> {
     let (target, key) = (&copier.target, file.target_key.as_str());
     let (mut counted, mut grown_at, mut pause) = (0, Instant::now(), POLL_FIRST);
-    let mut work = None;
     loop {
         let status = with_retries(&copier.permit, || async {
             let status = target.bounded(key, target.location().copy_status(key)).await;
             status.map_err(|error| target.fault(&error))
         });
-        let status = status.await?;
-        match (&status, work.take()) {
-            (CopyStatus::Pending { .. }, before) => work = Some(before.unwrap_or_else(|| target.goes_on())),
-            (CopyStatus::Done | CopyStatus::Failed { .. }, Some(before)) => before.ended(),
-            (CopyStatus::Done | CopyStatus::Failed { .. }, None) => {}
-        }
-        match status {
-            CopyStatus::Done => return Ok(counted),
+        match status.await? {
+            CopyStatus::Done => {
+                ended(work);
+                return Ok(counted);
+            }
             CopyStatus::Failed { said } => {
+                ended(work);
                 let (source, target) = (copier.source.uri(&file.source_key), target.uri(key));
                 return Err(Fault::Transient(format!(
                     "the store could not copy {source} to {target} ({said}); it is copied again"
@@ -70,6 +77,12 @@ async fn settled(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>) -> Res
         }
         tokio::time::sleep(pause.min(target.request_timeout() / 4)).await;
         pause = (pause * 2).min(POLL_MAX);
+    }
+}
+
+fn ended(work: Option<GoesOn>) {
+    if let Some(work) = work {
+        work.ended();
     }
 }
 

@@ -80,7 +80,10 @@ pub(super) trait Unfinished: Send {
 
 impl Unfinished for Upload<'_> {
     fn abort(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.target.ask(self.key, self.upload.abort()).boxed()
+        let (target, key) = (self.target, self.key);
+        let abort = self.upload.abort();
+        let abort = async move { abort.await.map_err(|source| StoreError::of(target.uri(key), &source)) };
+        async move { target.at_once(key, abort).await }.boxed()
     }
 }
 
