@@ -132,13 +132,15 @@ pub(crate) async fn told_of_a_wrong_secret(_: &World, seat: &Seat) -> Outcome {
 
 /// What other tools leave beside a snapshot ends no listing that does not need it.
 pub(crate) async fn foreign_keys(_: &World, seat: &Seat) -> Outcome {
-    let keys = ["large/snapshots//x.json", "large/snapshots/./y"].map(str::to_owned);
-    seat.server.put_many(BUCKETS[0], &keys);
+    seat.server.put_many(BUCKETS[0], &["large/snapshots//x.json".to_owned()]);
     let output = ferry(&["snapshot", "inspect", &seat.uri("large")], seat.environment());
     let told = printed(&output);
     if output.status.success() {
         assert!(told.contains("2 segments"), "{}: {told}", seat.server.name());
-        return Outcome::Held;
+        return match seat.server.keys(BUCKETS[0], "large/snapshots//").is_empty() {
+            true => Outcome::Cannot("the server stores it as another key"),
+            false => Outcome::Held,
+        };
     }
     assert!(told.contains("snapshots/"), "{}: {told}", seat.server.name());
     Outcome::Cannot("the key is named, and the snapshot is found by the name of its metadata file only")
