@@ -91,7 +91,8 @@ fn retries() -> RetryConfig {
     RetryConfig { max_retries: REQUEST_RETRIES_MAX, retry_timeout: REQUEST_RETRY_TIMEOUT, ..RetryConfig::default() }
 }
 
-fn failed(store: &'static str, fault: String) -> object_store::Error {
+/// A setting that no client can be made of, in the form of the client's own errors.
+pub(crate) fn failed(store: &'static str, fault: String) -> object_store::Error {
     object_store::Error::Generic { store, source: fault.into() }
 }
 

@@ -127,7 +127,7 @@ pub struct StoreSettings {
     #[serde(default, skip_serializing_if = "is_false")]
     pub requester_pays: bool,
     /// Requests a second that one process sends at most; unset: as the store allows. What a client repeats by itself, and
-    /// what reads a snapshot's own files, is not counted.
+    /// what reads a snapshot's own files or a copy back, is not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<u32>,
 }

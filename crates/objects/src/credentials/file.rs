@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use object_store::CredentialProvider;
 
 use crate::blocking::blocking;
+use crate::connect::failed;
 
 /// The file is looked at no more often than this.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -45,8 +46,7 @@ impl<C: Send + Sync + 'static> Watched<C> {
         read: impl Fn(&str) -> Result<Provider<C>, String> + Send + Sync + 'static,
     ) -> object_store::Result<Self> {
         let read: Arc<Read<C>> = Arc::new(read);
-        let (stamp, provider) =
-            load(path, read.as_ref()).map_err(|fault| object_store::Error::Generic { store, source: fault.into() })?;
+        let (stamp, provider) = load(path, read.as_ref()).map_err(|fault| failed(store, fault))?;
         let state = Mutex::new(State { stamp, looked: Instant::now(), provider });
         Ok(Self { path: path.to_owned(), store, read, state })
     }

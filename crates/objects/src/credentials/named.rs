@@ -9,15 +9,12 @@ use object_store::azure::{AzureAccessKey, AzureCredential, MicrosoftAzureBuilder
 use object_store::gcp::GoogleCloudStorageBuilder;
 
 use super::Watched;
+use crate::connect::failed;
 use crate::plain;
 use crate::settings::StoreSettings;
 
 /// The section of a shared credentials file that is taken where no other is named.
 const PROFILE_DEFAULT: &str = "default";
-
-fn failed(store: &'static str, fault: String) -> object_store::Error {
-    object_store::Error::Generic { store, source: fault.into() }
-}
 
 /// The value of a variable that begins with the store's prefix; an empty one counts as none.
 fn variable(prefix: &str, name: &str) -> Option<String> {
