@@ -181,7 +181,8 @@ impl Session {
             | Hear::Welcome(_)
             | Hear::Leader(_)
             | Hear::Renewed(_)
-            | Hear::Limit(_) => {}
+            | Hear::Limit(_)
+            | Hear::WritesBegun(_) => {}
         }
     }
 

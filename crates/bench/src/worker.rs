@@ -175,7 +175,7 @@ impl Working {
             Hear::Drop(drop) if self.reported.contains_key(&task_of(drop.attempt)) => {}
             Hear::Drop(drop) => bail!("the leader does not want attempt {:?} any more", drop.attempt),
             Hear::Leader(leader) => bail!("node {} leads now", leader.leader_id),
-            Hear::Welcome(_) | Hear::Renewed(_) | Hear::Limit(_) => {}
+            Hear::Welcome(_) | Hear::Renewed(_) | Hear::Limit(_) | Hear::WritesBegun(_) => {}
         }
         Ok(())
     }

@@ -83,6 +83,9 @@ pub enum Command {
         writes_for_ms: u64,
         /// Longest time a remote store may carry out a request after its caller gave it up, in milliseconds.
         late_writes_ms: u64,
+        /// Attempts of the incarnation that this one replaces, by task, of which each writing request was answered and that
+        /// could send no other: nothing of them comes late.
+        settled: BTreeMap<TaskId, u32>,
     },
     /// A worker's lease ended; what it had is released in pages.
     LoseWorker {
@@ -94,6 +97,8 @@ pub enum Command {
         writes_for_ms: u64,
         /// As in `RegisterWorker`.
         late_writes_ms: u64,
+        /// As in `RegisterWorker`.
+        settled: BTreeMap<TaskId, u32>,
     },
     /// The next page of a lost or returning worker's assignments is released.
     ReleaseWorker {

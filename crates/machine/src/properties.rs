@@ -188,7 +188,8 @@ fn end_all(rows: &mut Memory, now: Time) {
     let now = Stamp { at: now, wall_ms: 0 };
     for worker in view::list_workers(rows, WorkerId(0), 100).items {
         let (worker, incarnation) = (worker.id, worker.incarnation);
-        let lose = Command::LoseWorker { worker, incarnation, writes_for_ms: 1, late_writes_ms: 5 };
+        let lose =
+            Command::LoseWorker { worker, incarnation, writes_for_ms: 1, late_writes_ms: 5, settled: BTreeMap::new() };
         let revision = next_revision(rows);
         apply(rows, &lose, now, revision).expect("a known worker can be lost");
     }
@@ -209,6 +210,7 @@ fn lead(rows: &mut Memory, now: Time) -> Result<Option<Time>, TestCaseError> {
         labels: BTreeMap::new(),
         writes_for_ms: 1,
         late_writes_ms: 5,
+        settled: BTreeMap::new(),
     };
     let stamp = Stamp { at: now, wall_ms: 0 };
     let revision = next_revision(rows);

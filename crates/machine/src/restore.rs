@@ -11,6 +11,7 @@ use crate::read;
 use crate::row::{CleanUp, Lease, Row, TaskOutcome, WorkerState};
 use crate::tables::Tables;
 use crate::time::Stamp;
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// What the new cluster is.
@@ -112,7 +113,9 @@ fn lose_next_worker(tables: &mut impl Tables, new: &Restore, after: WorkerId) ->
     }
     if worker.state != WorkerState::Lost {
         let (incarnation, writes_for_ms, late_writes_ms) = (worker.incarnation, WRITES_FOR_MS, LATE_WRITES_MS);
-        let lost = Command::LoseWorker { worker: id, incarnation, writes_for_ms, late_writes_ms };
+        // It has nothing any more.
+        let settled = BTreeMap::new();
+        let lost = Command::LoseWorker { worker: id, incarnation, writes_for_ms, late_writes_ms, settled };
         crate::apply(tables, &lost, now, new.revision)?;
     }
     Ok(Some(Step::Workers(id)))

@@ -142,6 +142,7 @@ fn command(kind: u8, job: JobId, lease: LeaseRef, manner: u16) -> Command {
     let (writes_for_ms, late_writes_ms) = (5_000, 9_000);
     // Some attempts gave up a request.
     let late_ms = if manner.is_multiple_of(4) { late_writes_ms } else { 0 };
+    let settled = BTreeMap::from([(lease.task, lease.attempt)]);
     match kind % 32 {
         0..=3 => Command::SubmitPage(Box::new(page(manner))),
         4 | 5 => Command::AssignTask(lease),
@@ -156,10 +157,11 @@ fn command(kind: u8, job: JobId, lease: LeaseRef, manner: u16) -> Command {
             labels: BTreeMap::new(),
             writes_for_ms,
             late_writes_ms,
+            settled,
         },
         16 => {
             let LeaseRef { worker, incarnation, .. } = lease;
-            Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms }
+            Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms, settled }
         }
         17 => Command::ReleaseWorker { worker: lease.worker, writes_for_ms, late_writes_ms },
         18 => Command::DrainWorker { worker: lease.worker, draining: manner.is_multiple_of(3) },

@@ -129,11 +129,14 @@ impl World {
 
     /// Now and then a remote store does not answer a write in time, and carries it out much later.
     fn send_write(&mut self, id: usize, run: RunId, job: JobId, key: Key, content: Option<u64>) {
+        if !self.passes(id, run) {
+            return;
+        }
         let sent_at = self.now;
         let Some(state) = self.attempt_mut(id, run) else { return };
         state.in_flight = true;
         let remote = state.may_give_up();
-        let late = remote && self.faults_on && self.random.percent(6);
+        let late = remote && self.faults_on && self.random.percent(12);
         let slow = self.faults_on && self.random.percent(5);
         let delay = match (late, slow) {
             (true, _) => self.random.between(WRITE_MS_MAX, LATE_WRITE_MS_MAX),
@@ -178,7 +181,7 @@ impl World {
         self.tell(id, FromWorker::Result { run, result, gave_up });
     }
 
-    fn tell(&mut self, id: usize, message: FromWorker) {
+    pub(crate) fn tell(&mut self, id: usize, message: FromWorker) {
         if let Some(link) = self.processes.get(id).and_then(|process| process.link) {
             self.say_to_node(link, message);
         }

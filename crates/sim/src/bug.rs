@@ -9,6 +9,8 @@ pub enum Bug {
     NoQuietTime,
     /// Nobody says that a store may carry out late what an attempt gave up: the clean-up is done before it comes.
     LateWritesIgnored,
+    /// A worker writes while the leader takes its attempt for settled, so that nothing of it can come late.
+    WritesWhileSettled,
     /// A worker goes on writing after its lease ended (S16).
     WorkerIgnoresLease,
     /// A worker counts its lease from the answer instead of from the heartbeat.
@@ -45,10 +47,11 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ResultsOfAnyAttempt,
         Self::NoQuietTime,
         Self::LateWritesIgnored,
+        Self::WritesWhileSettled,
         Self::WorkerIgnoresLease,
         Self::LeaseFromAnswer,
         Self::RenewsUnconfirmed,

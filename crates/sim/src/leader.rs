@@ -46,6 +46,14 @@ pub(crate) struct Session {
     pub(crate) link: Option<u64>,
     /// What it has, and when it was last told to drop it.
     pub(crate) runs: BTreeMap<TaskId, (u32, Option<u64>)>,
+    /// Attempts that have settled.
+    pub(crate) settled: BTreeMap<TaskId, u32>,
+}
+
+impl Session {
+    pub(crate) fn new(incarnation: u64, renewed_ms: u64, link: Option<u64>) -> Self {
+        Self { incarnation, renewed_ms, link, runs: BTreeMap::new(), settled: BTreeMap::new() }
+    }
 }
 
 impl Leadership {
@@ -53,15 +61,13 @@ impl Leadership {
     pub(crate) fn new(term: u64, rows: &Memory, monotonic_ms: u64) -> Self {
         let workers = view::list_workers(rows, WorkerId(i64::MIN), 1_000).items;
         let known = workers.into_iter().filter(|worker| worker.state != WorkerState::Lost);
-        let session =
-            |incarnation| Session { incarnation, renewed_ms: monotonic_ms, link: None, runs: BTreeMap::new() };
         Self {
             term,
             ready: false,
             base: view::cluster(rows).map_or(Time(0), |cluster| cluster.now),
             since_ms: monotonic_ms,
             since_wall_ms: 0,
-            sessions: known.map(|worker| (worker.id, session(worker.incarnation))).collect(),
+            sessions: known.map(|worker| (worker.id, Session::new(worker.incarnation, monotonic_ms, None))).collect(),
             busy: 0,
             registering: 0,
             losing: 0,
@@ -188,16 +194,16 @@ impl World {
             return;
         }
         let silent = |session: &Session| monotonic_ms.saturating_sub(session.renewed_ms) > LEASE_MS;
-        let lost: Vec<(WorkerId, u64)> = leadership
+        let lost: Vec<(WorkerId, u64, BTreeMap<TaskId, u32>)> = leadership
             .sessions
             .iter()
             .filter(|(_, session)| silent(session))
-            .map(|(worker, session)| (*worker, session.incarnation))
+            .map(|(worker, session)| (*worker, session.incarnation, session.settled.clone()))
             .collect();
         leadership.losing += lost.len();
-        for (worker, incarnation) in lost {
+        for (worker, incarnation, settled) in lost {
             let Policy { writes_for_ms, late_writes_ms, .. } = policy(bug);
-            let command = Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms };
+            let command = Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms, settled };
             self.plan_proposed(node);
             self.close_session(node, worker);
             self.propose(node, command, Purpose::Lose(worker, incarnation));

@@ -25,6 +25,10 @@ pub(crate) enum FromWorker {
     Result { run: RunId, result: TaskResult, gave_up: bool },
     /// An attempt has stopped, or was never known.
     Dropped { run: RunId, gave_up: bool },
+    /// Each write of an attempt was answered, and it sends no other before it may.
+    WritesSettled { run: RunId },
+    /// It has to write again.
+    WritesBegin { run: RunId, sequence: u64 },
 }
 
 /// What a leader says.
@@ -42,6 +46,8 @@ pub(crate) enum ToWorker {
     Drop { run: RunId },
     /// The result is in.
     Acknowledged { run: RunId },
+    /// The attempt may write again.
+    WritesBegun { run: RunId, sequence: u64 },
     /// Say hello again.
     Close,
 }

@@ -28,6 +28,19 @@ pub(crate) struct Run {
     pub(crate) stopping: bool,
     /// It gave up a write that the store may still carry out.
     pub(crate) gave_up: bool,
+    /// Whether it may send writes to a remote store.
+    pub(crate) gate: Gate,
+}
+
+/// Whether an attempt may send writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// It may.
+    Open,
+    /// Each was answered, and it asks before the next one.
+    Settled,
+    /// It asks, under this number.
+    Asking(u64),
 }
 
 /// Where an attempt is.

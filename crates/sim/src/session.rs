@@ -38,13 +38,17 @@ impl World {
                     return;
                 }
                 leadership.registering += 1;
+                let name = format!("worker-{}", process.name);
+                let settled = self.replace(link.node, &name, link.incarnation);
+                let Some(process) = self.processes.get(link.process) else { return };
                 let command = Command::RegisterWorker {
-                    name: format!("worker-{}", process.name),
+                    name,
                     incarnation: link.incarnation,
                     slots: process.slots,
                     labels: BTreeMap::new(),
                     writes_for_ms: self.quiet_ms(LEASE_MS + REQUEST_TIMEOUT_MS),
                     late_writes_ms: late_ms(true, self.bug),
+                    settled,
                 };
                 self.propose(link.node, command, Purpose::Hello { link: id, running });
             }
@@ -69,7 +73,40 @@ impl World {
                 let command = Command::ReleaseTask { lease, writes_for_ms: late_ms(gave_up, self.bug) };
                 self.propose(link.node, command, Purpose::Dropped { link: id, run });
             }
+            FromWorker::WritesSettled { run } => {
+                if let Some(session) = self.session_of(id) {
+                    session.settled.insert(run.0, run.1);
+                }
+            }
+            FromWorker::WritesBegin { run, sequence } => {
+                let Some(session) = self.session_of(id) else { return };
+                session.settled.remove(&run.0);
+                if session.runs.get(&run.0).is_some_and(|(attempt, _)| *attempt == run.1) {
+                    self.say_to_worker(id, ToWorker::WritesBegun { run, sequence });
+                }
+            }
         }
+    }
+
+    /// The session that this link carries, where it is the one that counts.
+    fn session_of(&mut self, id: u64) -> Option<&mut Session> {
+        let link = self.links.get(&id)?;
+        let (node, worker) = (link.node, link.worker?);
+        let leadership = self.nodes.get_mut(node)?.leadership.as_mut()?;
+        leadership.sessions.get_mut(&worker).filter(|session| session.link == Some(id))
+    }
+
+    /// Another start of a worker registers: what the one before it had settled, which has to say hello from now on.
+    fn replace(&mut self, node: usize, name: &str, incarnation: u64) -> BTreeMap<TaskId, u32> {
+        let Some(node) = self.nodes.get_mut(node) else { return BTreeMap::new() };
+        let known = view::worker_named(&node.rows, name).map(|worker| worker.id);
+        let sessions = node.leadership.as_mut().map(|leadership| &mut leadership.sessions);
+        let session = known.zip(sessions).and_then(|(worker, sessions)| sessions.get_mut(&worker));
+        let Some(session) = session.filter(|session| session.incarnation != incarnation) else {
+            return BTreeMap::new();
+        };
+        session.link = None;
+        session.settled.clone()
     }
 
     fn quiet_ms(&self, quiet_ms: u64) -> u64 {
@@ -202,7 +239,7 @@ impl World {
         self.say_to_worker(id, ToWorker::Welcome);
         let runs = running.iter().map(|(task, attempt)| (*task, (*attempt, None))).collect();
         if let Some(leadership) = self.leading(node, term) {
-            leadership.sessions.insert(worker, Session { incarnation, renewed_ms, link: Some(id), runs });
+            leadership.sessions.insert(worker, Session { runs, ..Session::new(incarnation, renewed_ms, Some(id)) });
         }
         self.reconcile(node);
     }

@@ -5,7 +5,7 @@ use crate::bug::Bug;
 use crate::clock::Clock;
 use crate::link::{Assign, FromWorker, Link, RunId, ToWorker};
 use crate::queue::Event;
-use crate::run::{Phase, Run};
+use crate::run::{Gate, Phase, Run};
 use crate::settings::{HEARTBEAT_MS, LEASE_USED_MS};
 use crate::world::World;
 use ferry_machine::id::TaskId;
@@ -118,6 +118,7 @@ impl World {
         }
         self.stop_without_lease(id);
         self.repeat_unanswered(id);
+        self.repeat_gates(id);
     }
 
     fn say_hello(&mut self, id: usize) {
@@ -171,6 +172,49 @@ impl World {
         }
     }
 
+    /// So is what the leader has to know of attempts that have settled.
+    fn repeat_gates(&mut self, id: usize) {
+        let Some(process) = self.processes.get(id) else { return };
+        let Some(link) = process.link.filter(|_| process.welcomed) else { return };
+        let gates = |(run, state): (&RunId, &Run)| match state.gate {
+            Gate::Open => None,
+            Gate::Settled => Some(FromWorker::WritesSettled { run: *run }),
+            Gate::Asking(sequence) => Some(FromWorker::WritesBegin { run: *run, sequence }),
+        };
+        let messages: Vec<FromWorker> = process.runs.iter().filter_map(gates).collect();
+        for message in messages {
+            self.say_to_node(link, message);
+        }
+    }
+
+    /// Whether an attempt may send a write; one that has settled asks first.
+    pub(crate) fn passes(&mut self, id: usize, run: RunId) -> bool {
+        let bug = self.bug;
+        let Some(process) = self.processes.get_mut(id) else { return false };
+        let Some(state) = process.runs.get_mut(&run) else { return false };
+        if state.gate == Gate::Settled && bug != Some(Bug::WritesWhileSettled) {
+            process.sequence += 1;
+            let sequence = process.sequence;
+            state.gate = Gate::Asking(sequence);
+            self.count("a settled attempt asks to write");
+            self.tell(id, FromWorker::WritesBegin { run, sequence });
+            return false;
+        }
+        state.gate == Gate::Open || bug == Some(Bug::WritesWhileSettled)
+    }
+
+    /// Now and then an attempt writes nothing for a while, once all it wrote was answered.
+    fn settle(&mut self, id: usize, run: RunId) -> u64 {
+        let settles = |state: &&mut Run| state.remote && !state.gave_up && state.gate == Gate::Open;
+        let chance = self.random.percent(40);
+        let state = self.processes.get_mut(id).and_then(|process| process.runs.get_mut(&run));
+        let Some(state) = state.filter(settles).filter(|_| chance) else { return 1 };
+        state.gate = Gate::Settled;
+        self.count("an attempt settles");
+        self.tell(id, FromWorker::WritesSettled { run });
+        self.random.between(1, 3_000)
+    }
+
     /// A message of the leader arrives.
     pub(crate) fn at_worker(&mut self, id: u64, message: ToWorker) {
         let (now, bug) = (self.now, self.bug);
@@ -189,7 +233,18 @@ impl World {
                 process.sequence += 1;
                 let sequence = process.sequence;
                 process.unanswered.insert(sequence, process.clock.monotonic_ms(now));
+                for state in process.runs.values_mut().filter(|state| matches!(state.gate, Gate::Asking(_))) {
+                    process.sequence += 1;
+                    state.gate = Gate::Asking(process.sequence);
+                }
                 self.say_to_node(id, FromWorker::Heartbeat { sequence });
+                self.repeat_gates(link);
+            }
+            ToWorker::WritesBegun { run, sequence } => {
+                if let Some(state) = process.runs.get_mut(&run).filter(|state| state.gate == Gate::Asking(sequence)) {
+                    state.gate = Gate::Open;
+                    self.queue.push(now + 1, Event::Step { process: link, run });
+                }
             }
             ToWorker::Renewed { sequence } => {
                 process.renewed(sequence, now, bug);
@@ -253,6 +308,7 @@ impl World {
             in_flight: false,
             stopping: false,
             gave_up: false,
+            gate: Gate::Open,
         };
         process.runs.insert(assign.run, run);
         self.begin_waiting(id);
@@ -330,7 +386,8 @@ impl World {
         if state.stopping {
             self.stop(id, run);
         } else {
-            self.queue.push(self.now + 1, Event::Step { process: id, run });
+            let pause_ms = self.settle(id, run);
+            self.queue.push(self.now + pause_ms, Event::Step { process: id, run });
         }
     }
 

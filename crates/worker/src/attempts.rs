@@ -3,6 +3,8 @@
 
 mod given_up;
 mod messages;
+mod progress;
+mod settled;
 #[cfg(test)]
 mod tests;
 
@@ -15,12 +17,13 @@ use crate::permit::Permit;
 use crate::writes::Writes;
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::session_request::Message;
-use ferry_proto::v1::{Assign, Attempt, Claim, Limit, Progress};
+use ferry_proto::v1::{Assign, Attempt, Claim, Limit};
 use given_up::GivenUp;
 use messages::{dropped, given_back, outcome_name, result};
+use settled::Told;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Why a running attempt was told to stop.
@@ -60,6 +63,8 @@ struct Running {
     meter: Arc<Meter>,
     /// Of every run of the attempt: one that was stopped may have left requests that the next one knows nothing of.
     writes: Writes,
+    /// What the leader has last heard of them in this session.
+    told: Told,
     reported_bytes: u64,
 }
 
@@ -80,6 +85,10 @@ pub(crate) struct Attempts {
     last_run: u64,
     entries: BTreeMap<Key, Entry>,
     given_up: GivenUp,
+    /// Woken when the leader has to hear of some attempt's writes.
+    writes_changed: Arc<Notify>,
+    /// Of the last request to write again.
+    last_sequence: u64,
 }
 
 impl Attempts {
@@ -98,6 +107,8 @@ impl Attempts {
             last_run: 0,
             entries: BTreeMap::new(),
             given_up: GivenUp::default(),
+            writes_changed: Arc::default(),
+            last_sequence: 0,
         }
     }
 
@@ -165,7 +176,7 @@ impl Attempts {
     fn writes_of(&self, key: Key) -> Writes {
         match self.entries.get(&key) {
             Some(Entry { phase: Phase::Running(stopped), .. }) => stopped.writes.clone(),
-            Some(_) | None => Writes::default(),
+            Some(_) | None => Writes::of_session(Arc::clone(&self.writes_changed)),
         }
     }
 
@@ -202,7 +213,17 @@ impl Attempts {
             drop(sender.send(Report { key, run, news: News::Finished { outcome, writes_for_ms } }));
         });
         let claimed = Some(claimed);
-        let running = Running { stop, why: None, ended, claim: None, claimed, meter, writes, reported_bytes: 0 };
+        let running = Running {
+            stop,
+            why: None,
+            ended,
+            claim: None,
+            claimed,
+            meter,
+            writes,
+            told: Told::default(),
+            reported_bytes: 0,
+        };
         self.entries.insert(key, Entry { run, phase: Phase::Running(running) });
         self.runner.metrics.running.inc();
     }
@@ -339,30 +360,6 @@ impl Attempts {
             Phase::Finished { outcome, writes_for_ms } => Some(result(*key, outcome, *writes_for_ms)),
         };
         self.entries.iter().filter_map(message).collect()
-    }
-
-    /// Progress that has moved since it was last told.
-    pub(crate) fn progress(&mut self) -> Vec<Message> {
-        let mut messages = Vec::new();
-        for (key, entry) in &mut self.entries {
-            if let Phase::Running(running) = &mut entry.phase {
-                let copied_bytes = running.meter.bytes();
-                if copied_bytes > running.reported_bytes && running.why.is_none() {
-                    running.reported_bytes = copied_bytes;
-                    messages.push(Message::Progress(Progress { attempt: Some((*key).into()), copied_bytes }));
-                }
-            }
-        }
-        messages
-    }
-
-    /// A new leader knows no progress: it is told again.
-    pub(crate) fn forget_progress(&mut self) {
-        for entry in self.entries.values_mut() {
-            if let Phase::Running(running) = &mut entry.phase {
-                running.reported_bytes = 0;
-            }
-        }
     }
 }
 

@@ -217,11 +217,15 @@ impl Place {
         // Whoever waits for the end of a lease waits for one request more: the turn has to come within its time, and what
         // was never sent is not counted.
         let began = Instant::now();
-        if tokio::time::timeout(self.request_timeout, self.location.turn()).await.is_err() {
+        let turn = async {
+            self.location.turn().await;
+            self.writes.begin().await
+        };
+        let Ok(begun) = tokio::time::timeout(self.request_timeout, turn).await else {
             return Err(StoreError::no_turn(self.uri(key), self.request_timeout));
-        }
+        };
         let left = self.request_timeout.saturating_sub(began.elapsed());
-        let answer = self.writes.send(self.within(left, key, request)).await;
+        let answer = begun.send(self.within(left, key, request)).await;
         self.location.keep_pace(&answer);
         answer
     }

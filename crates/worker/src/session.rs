@@ -97,6 +97,7 @@ impl Session {
         shutdown: impl Future<Output = ()>,
     ) {
         let mut shutdown = pin!(shutdown);
+        let writes_changed = self.attempts.writes_changed();
         loop {
             let due_at = self.due_at();
             tokio::select! {
@@ -106,6 +107,7 @@ impl Session {
                     let answer = self.attempts.report(report);
                     self.say(answer);
                 }
+                () = writes_changed.notified() => self.say_of_writes(),
                 () = tokio::time::sleep_until(due_at.into()) => self.due(Instant::now()),
                 event = events.recv() => match event {
                     Some(event) => self.event(event),
@@ -156,6 +158,16 @@ impl Session {
         self.say([Request::Heartbeat(Heartbeat { sequence })]);
         let outstanding = self.attempts.outstanding();
         self.say(outstanding);
+        let writes = self.attempts.writes_outstanding();
+        self.say(writes);
+    }
+
+    /// What a message of this says is noted as told only where a leader can hear it.
+    fn say_of_writes(&mut self) {
+        if self.connection.as_ref().is_some_and(|connection| connection.welcomed.is_some()) {
+            let news = self.attempts.writes_news();
+            self.say(news);
+        }
     }
 
     fn end_lease(&mut self, now: Instant) {
@@ -204,6 +216,7 @@ impl Session {
             Response::Claimed(claimed) => self.attempts.claimed(claimed.attempt.unwrap_or_default().into()),
             Response::Acknowledged(done) => self.attempts.acknowledged(done.attempt.unwrap_or_default().into()),
             Response::Limit(limit) => self.limit(limit),
+            Response::WritesBegun(begun) => self.attempts.writes_begun(begun),
             // The link follows it.
             Response::Leader(_) => {}
         }
@@ -244,6 +257,8 @@ impl Session {
         let ended = self.attempts.ended_of(&connection.listed);
         self.say(ended);
         self.attempts.forget_progress();
+        self.attempts.forget_writes();
+        self.say_of_writes();
         self.due(now);
     }
 

@@ -1,38 +1,172 @@
 //! Requests of one attempt that make an object appear in a remote store, or disappear, and whether each was answered: one
 //! that was not goes on in the store, though its caller gave it up.
 //!
+//! Once all were answered, and none followed for a while, they have settled: the leader is told, and the next one waits until
+//! the leader knows that the attempt writes again. So an attempt whose worker dies meanwhile is known to come late with nothing.
+//!
 //! Parts of an upload do not count, for nothing appears before its completion.
 
 use ferry_objects::{Reason, StoreError, counting_broken, is_final};
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Requests that follow one another within this time are not asked for one by one.
+const SETTLES_AFTER: Duration = Duration::from_millis(20);
 
 /// The writing requests of one attempt; clones count together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Writes {
     unanswered: Arc<AtomicU64>,
+    gate: Arc<Gate>,
+}
+
+/// What requests have to pass.
+#[derive(Debug, Default)]
+struct Gate {
+    passage: Mutex<Passage>,
+    opened: Notify,
+    /// Whom it wakes when the leader has to hear of it; without a session nothing settles.
+    session: Option<Arc<Notify>>,
+}
+
+#[derive(Debug, Default)]
+struct Passage {
+    phase: Phase,
+    /// Requests that have passed.
+    begun: u64,
+    /// Somebody looks whether they have settled.
+    watched: bool,
+}
+
+/// Whether an attempt may send what writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It may.
+    #[default]
+    Open,
+    /// Each was answered, and the next one has to ask.
+    Settled,
+    /// One asks.
+    Asking,
+}
+
+/// A request that has passed: it counts as unanswered from now on.
+#[must_use]
+pub(crate) struct Begun {
+    writes: Writes,
 }
 
 impl Writes {
+    /// Those of an attempt that runs for a leader; `session` is woken when it has to hear of `phase`.
+    pub(crate) fn of_session(session: Arc<Notify>) -> Writes {
+        let gate = Gate { session: Some(session), ..Gate::default() };
+        Writes { unanswered: Arc::default(), gate: Arc::new(gate) }
+    }
+
     /// Whether the store can carry out nothing of the attempt any more; true of an attempt that has ended, for good.
     pub(crate) fn are_answered(&self) -> bool {
         self.unanswered.load(Ordering::Relaxed) == 0
     }
 
+    /// Whether requests pass, as the leader should know it.
+    pub(crate) fn phase(&self) -> Phase {
+        self.gate.lock().phase
+    }
+
+    /// The leader knows that the attempt writes again.
+    pub(crate) fn open(&self) {
+        let mut passage = self.gate.lock();
+        if passage.phase == Phase::Asking {
+            passage.phase = Phase::Open;
+            self.gate.opened.notify_waiters();
+        }
+    }
+
     /// Counts work of the store that its answer did not end.
     pub(crate) fn goes_on(&self) -> GoesOn {
         self.unanswered.fetch_add(1, Ordering::Relaxed);
-        GoesOn { unanswered: Arc::clone(&self.unanswered) }
+        GoesOn { writes: self.clone() }
     }
 
-    /// Sends one. It counts as unanswered from now on, also when this future is dropped, until its answer comes; the tries
-    /// that a client makes by itself count alike.
-    pub(crate) async fn send<T>(&self, request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        self.unanswered.fetch_add(1, Ordering::Relaxed);
-        let answer = counting_broken(Arc::clone(&self.unanswered), request).await;
+    /// Waits until a request may be sent, and counts it.
+    pub(crate) async fn begin(&self) -> Begun {
+        loop {
+            // From before the look, or an opening between the two would be missed.
+            let opened = self.gate.opened.notified();
+            if self.passes() {
+                return Begun { writes: self.clone() };
+            }
+            opened.await;
+        }
+    }
+
+    fn passes(&self) -> bool {
+        let mut passage = self.gate.lock();
+        if passage.phase == Phase::Open {
+            passage.begun += 1;
+            self.unanswered.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        passage.phase = Phase::Asking;
+        self.gate.wake_session();
+        false
+    }
+
+    fn answered(&self) {
+        if self.unanswered.fetch_sub(1, Ordering::Relaxed) == 1 && self.gate.begins_to_watch() {
+            let writes = self.clone();
+            tokio::spawn(async move { while !writes.gate.looked(&writes.unanswered).await {} });
+        }
+    }
+}
+
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, Passage> {
+        self.passage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake_session(&self) {
+        if let Some(session) = &self.session {
+            session.notify_one();
+        }
+    }
+
+    fn begins_to_watch(&self) -> bool {
+        self.session.is_some() && !std::mem::replace(&mut self.lock().watched, true)
+    }
+
+    /// Closes once nothing has passed for a while and everything was answered. Whether there is nothing more to look for.
+    async fn looked(&self, unanswered: &AtomicU64) -> bool {
+        let begun = self.lock().begun;
+        tokio::time::sleep(SETTLES_AFTER).await;
+        let mut passage = self.lock();
+        if unanswered.load(Ordering::Relaxed) > 0 {
+            // The next answer begins to look again.
+            passage.watched = false;
+            return true;
+        }
+        if passage.begun != begun {
+            return false;
+        }
+        passage.watched = false;
+        if passage.phase == Phase::Open {
+            passage.phase = Phase::Settled;
+            self.wake_session();
+        }
+        true
+    }
+}
+
+impl Begun {
+    /// Sends it. It counts as unanswered, also when this future is dropped, until its answer comes; the tries that a client
+    /// makes by itself count alike.
+    pub(crate) async fn send<T>(self, request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let answer = counting_broken(Arc::clone(&self.writes.unanswered), request).await;
         if answer.as_ref().map_or_else(is_answer, |_| true) {
-            self.unanswered.fetch_sub(1, Ordering::Relaxed);
+            self.writes.answered();
         }
         answer
     }
@@ -42,13 +176,13 @@ impl Writes {
 /// dropped before.
 #[derive(Debug)]
 pub(crate) struct GoesOn {
-    unanswered: Arc<AtomicU64>,
+    writes: Writes,
 }
 
 impl GoesOn {
     /// The store says that it is over.
     pub(crate) fn ended(self) {
-        self.unanswered.fetch_sub(1, Ordering::Relaxed);
+        self.writes.answered();
     }
 }
 
@@ -94,7 +228,7 @@ mod tests {
             Err(StoreError::Missing { uri: "s3://bucket/a".into() }),
         ] {
             let (writes, shown) = (Writes::default(), format!("{answer:?}"));
-            let _ = writes.send(async { answer }).await;
+            let _ = writes.begin().await.send(async { answer }).await;
             assert!(writes.are_answered(), "{shown}");
         }
     }
@@ -110,9 +244,9 @@ mod tests {
             StoreError::silent("s3://bucket/a".into(), Duration::from_secs(30)),
         ] {
             let (writes, shown) = (Writes::default(), answer.to_string());
-            assert!(writes.send(async { Err::<(), _>(answer) }).await.is_err());
+            assert!(writes.begin().await.send(async { Err::<(), _>(answer) }).await.is_err());
             assert!(!writes.are_answered(), "{shown}");
-            assert!(writes.send(async { Ok(()) }).await.is_ok());
+            assert!(writes.begin().await.send(async { Ok(()) }).await.is_ok());
             assert!(!writes.are_answered(), "another one's answer is not its own: {shown}");
         }
     }
@@ -131,11 +265,64 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_is_dropped_once_it_was_sent_is_not_answered() {
         let writes = Writes::default();
-        let send = writes.send(std::future::pending::<Result<(), StoreError>>());
+        let send = writes.begin().await.send(std::future::pending::<Result<(), StoreError>>());
         assert!(tokio::time::timeout(Duration::from_millis(1), send).await.is_err());
         assert!(!writes.are_answered());
         let never_sent = Writes::default();
-        drop(never_sent.send(std::future::pending::<Result<(), StoreError>>()));
+        drop(never_sent.begin());
         assert!(never_sent.are_answered());
+    }
+
+    /// Writes that have settled, and whom they wake.
+    async fn settled() -> (Writes, Arc<Notify>) {
+        let session = Arc::new(Notify::new());
+        let writes = Writes::of_session(Arc::clone(&session));
+        assert!(writes.begin().await.send(async { Ok(()) }).await.is_ok());
+        session.notified().await;
+        assert_eq!(writes.phase(), Phase::Settled);
+        (writes, session)
+    }
+
+    #[tokio::test]
+    async fn once_all_were_answered_the_next_one_waits_for_the_leader() {
+        let (writes, session) = settled().await;
+        let next = tokio::spawn({
+            let writes = writes.clone();
+            async move { writes.begin().await.send(async { Ok(()) }).await }
+        });
+        session.notified().await;
+        assert_eq!(writes.phase(), Phase::Asking);
+        assert!(writes.are_answered() && !next.is_finished(), "nothing was sent");
+        writes.open();
+        assert!(next.await.unwrap().is_ok());
+        session.notified().await;
+        assert_eq!(writes.phase(), Phase::Settled, "and settles again");
+    }
+
+    #[tokio::test]
+    async fn a_permission_that_nobody_asked_for_opens_nothing() {
+        let (writes, _) = settled().await;
+        writes.open();
+        assert_eq!(writes.phase(), Phase::Settled);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_answered_never_settles() {
+        let session = Arc::new(Notify::new());
+        for work in [0, 1] {
+            let writes = Writes::of_session(Arc::clone(&session));
+            let background = (work == 1).then(|| writes.goes_on());
+            let silent = StoreError::silent("s3://bucket/a".into(), Duration::from_secs(30));
+            let answer = if work == 1 { Ok(()) } else { Err(silent) };
+            let _ = writes.begin().await.send(async { answer }).await;
+            assert!(writes.begin().await.send(async { Ok(()) }).await.is_ok());
+            tokio::time::sleep(SETTLES_AFTER * 10).await;
+            assert_eq!(writes.phase(), Phase::Open);
+            if let Some(background) = background {
+                background.ended();
+                session.notified().await;
+                assert_eq!(writes.phase(), Phase::Settled, "the store says that it is over");
+            }
+        }
     }
 }

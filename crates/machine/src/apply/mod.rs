@@ -19,6 +19,7 @@ mod validate;
 mod workers;
 
 use crate::command::Command;
+use crate::id::TaskId;
 use crate::outcome::{Outcome, Rejection};
 use crate::read;
 use crate::row::Cluster;
@@ -26,6 +27,7 @@ use crate::tables::Tables;
 use crate::time::Stamp;
 use keep::Desk;
 use overlay::Overlay;
+use std::collections::BTreeMap;
 pub(crate) use submit::refused_target;
 pub(crate) use tasks::stride;
 
@@ -64,15 +66,16 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<Outcome, Rejection> 
         Command::ReportProgress { lease, bytes_copied } => tasks::progress(desk, *lease, *bytes_copied),
         Command::ReportTask { lease, result, writes_for_ms } => report::report(desk, *lease, result, *writes_for_ms),
         Command::ReleaseTask { lease, writes_for_ms } => report::release(desk, *lease, *writes_for_ms),
-        Command::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms } => {
+        Command::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms, settled } => {
             let registration = workers::Registration { name, incarnation: *incarnation, slots: *slots, labels };
-            workers::register(desk, &registration, wait(*writes_for_ms, *late_writes_ms))
+            workers::register(desk, &registration, &wait(*writes_for_ms, *late_writes_ms, settled))
         }
-        Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms } => {
-            workers::lose(desk, *worker, *incarnation, wait(*writes_for_ms, *late_writes_ms))
+        Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms, settled } => {
+            workers::lose(desk, *worker, *incarnation, &wait(*writes_for_ms, *late_writes_ms, settled))
         }
         Command::ReleaseWorker { worker, writes_for_ms, late_writes_ms } => {
-            workers::release(desk, *worker, wait(*writes_for_ms, *late_writes_ms))
+            // Which of these had settled nobody remembers.
+            workers::release(desk, *worker, &wait(*writes_for_ms, *late_writes_ms, &BTreeMap::new()))
         }
         Command::DrainWorker { worker, draining } => workers::drain(desk, *worker, *draining),
         Command::CancelJob { job } => control::cancel(desk, *job),
@@ -90,6 +93,6 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<Outcome, Rejection> 
     }
 }
 
-fn wait(writes_for_ms: u64, late_writes_ms: u64) -> workers::Wait {
-    workers::Wait { writes_for_ms, late_writes_ms }
+fn wait(writes_for_ms: u64, late_writes_ms: u64, settled: &BTreeMap<TaskId, u32>) -> workers::Wait<'_> {
+    workers::Wait { writes_for_ms, late_writes_ms, settled }
 }

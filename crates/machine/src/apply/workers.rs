@@ -3,12 +3,12 @@
 use super::attempt::{self, Ending};
 use super::keep::Desk;
 use super::validate::{self, invalid};
-use crate::id::WorkerId;
+use crate::id::{TaskId, WorkerId};
 use crate::key::Key;
 use crate::limits;
 use crate::outcome::{Outcome, Rejection};
 use crate::read;
-use crate::row::{Row, Worker, WorkerState};
+use crate::row::{Row, Task, Worker, WorkerState};
 use crate::tables::Tables;
 use std::collections::BTreeMap;
 
@@ -25,16 +25,30 @@ pub(super) struct Registration<'a> {
 }
 
 /// How long what a worker had may still write once it is released.
-#[derive(Clone, Copy)]
-pub(super) struct Wait {
+pub(super) struct Wait<'a> {
     /// Longest time its attempts may still send requests, in milliseconds.
     pub(super) writes_for_ms: u64,
     /// Longest time a remote store may carry one out after that, in milliseconds.
     pub(super) late_writes_ms: u64,
+    /// Attempts of which a store has nothing to carry out.
+    pub(super) settled: &'a BTreeMap<TaskId, u32>,
+}
+
+impl Wait<'_> {
+    /// How long a store may carry out what the attempt that `task` has leased gave up.
+    fn late_ms(&self, task: &Task) -> u64 {
+        let attempt = task.lease.map(|lease| lease.attempt);
+        let settled = attempt.is_some() && self.settled.get(&task.id).copied() == attempt;
+        if settled { 0 } else { self.late_writes_ms }
+    }
 }
 
 /// A worker is here. A new incarnation, or one that was lost, starts with nothing: what it had is released first.
-pub(super) fn register(desk: &mut Desk<'_>, registration: &Registration<'_>, wait: Wait) -> Result<Outcome, Rejection> {
+pub(super) fn register(
+    desk: &mut Desk<'_>,
+    registration: &Registration<'_>,
+    wait: &Wait<'_>,
+) -> Result<Outcome, Rejection> {
     validate_registration(registration)?;
     let Some(id) = read::worker_named(&desk.rows, registration.name) else { return add(desk, registration) };
     let old = desk.worker(id)?;
@@ -94,7 +108,7 @@ fn add(desk: &mut Desk<'_>, registration: &Registration<'_>) -> Result<Outcome, 
 }
 
 /// A worker's lease ended.
-pub(super) fn lose(desk: &mut Desk<'_>, id: WorkerId, incarnation: u64, wait: Wait) -> Result<Outcome, Rejection> {
+pub(super) fn lose(desk: &mut Desk<'_>, id: WorkerId, incarnation: u64, wait: &Wait<'_>) -> Result<Outcome, Rejection> {
     let old = desk.worker(id)?;
     if old.incarnation != incarnation {
         return Err(Rejection::Stale("the worker was started anew"));
@@ -109,7 +123,7 @@ pub(super) fn lose(desk: &mut Desk<'_>, id: WorkerId, incarnation: u64, wait: Wa
 }
 
 /// Releases the next page of what a lost or returning worker had.
-pub(super) fn release(desk: &mut Desk<'_>, id: WorkerId, wait: Wait) -> Result<Outcome, Rejection> {
+pub(super) fn release(desk: &mut Desk<'_>, id: WorkerId, wait: &Wait<'_>) -> Result<Outcome, Rejection> {
     let worker = desk.worker(id)?;
     if worker.state == WorkerState::Active {
         return Err(Rejection::Stale("the worker is there and keeps what it has"));
@@ -121,10 +135,10 @@ pub(super) fn release(desk: &mut Desk<'_>, id: WorkerId, wait: Wait) -> Result<O
     Ok(Outcome::Worker(id))
 }
 
-fn release_page(desk: &mut Desk<'_>, id: WorkerId, name: &str, wait: Wait) -> Result<(), Rejection> {
+fn release_page(desk: &mut Desk<'_>, id: WorkerId, name: &str, wait: &Wait<'_>) -> Result<(), Rejection> {
     for task in read::assignments(&desk.rows, id, limits::RELEASES_PER_PAGE) {
         let task = desk.task(task)?;
-        attempt::end(desk, &task, &Ending::Lost { writes_for_ms: wait.writes_for_ms, name }, wait.late_writes_ms)?;
+        attempt::end(desk, &task, &Ending::Lost { writes_for_ms: wait.writes_for_ms, name }, wait.late_ms(&task))?;
     }
     Ok(())
 }

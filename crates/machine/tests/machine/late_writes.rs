@@ -148,6 +148,28 @@ fn a_lost_attempt_counts_with_the_bound_of_the_cluster_from_when_its_worker_can_
 }
 
 #[test]
+fn a_lost_attempt_whose_requests_were_all_answered_leaves_nothing_that_could_come_late() {
+    for (settled, late_ms) in [(true, 0), (false, LATE_WRITES_MS)] {
+        let mut story = Story::new();
+        let worker = story.worker("w", 1);
+        let job = story.submit_with("r", 1, remote);
+        let lease = story.lead()[0];
+        story.claim(lease);
+        let others = LeaseRef { attempt: lease.attempt + 1, ..lease };
+        story.lose_settled(worker, &[if settled { lease } else { others }]);
+        story.ok(Command::CancelJob { job });
+        story.worker("another", 1);
+        story.lead();
+        story.wait(WRITES_FOR_MS);
+        let first = story.lead()[0];
+        story.clean(first);
+        let expected = if settled { CleanUpState::Done } else { CleanUpState::Pending };
+        assert_eq!(story.status(job).clean_up, expected);
+        assert_eq!(story.task(lease.task).late_ends, u32::from(late_ms > 0));
+    }
+}
+
+#[test]
 fn a_retry_does_not_wait_and_its_job_completes() {
     let mut story = Story::new();
     story.worker("w", 1);

@@ -207,6 +207,7 @@ fn limits_of_jobs_workers_and_ids_are_answered_when_they_are_reached() {
         labels: BTreeMap::new(),
         writes_for_ms: 0,
         late_writes_ms: 0,
+        settled: BTreeMap::new(),
     };
     let reached = |rejection| matches!(rejection, Rejection::LimitReached { .. });
     assert!(reached(story.refused(register)));

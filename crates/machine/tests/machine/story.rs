@@ -116,16 +116,24 @@ impl Story {
     pub(crate) fn register(&mut self, name: &str, incarnation: u64, slots: u32) -> WorkerId {
         let (name, labels) = (name.to_owned(), BTreeMap::new());
         let (writes_for_ms, late_writes_ms) = (WRITES_FOR_MS, LATE_WRITES_MS);
-        let register = Command::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms };
+        let settled = BTreeMap::new();
+        let register =
+            Command::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms, settled };
         let Outcome::Worker(id) = self.ok(register) else { panic!("a registration answers with the worker") };
         self.connected.insert(id, incarnation);
         id
     }
 
     pub(crate) fn lose(&mut self, worker: WorkerId) {
+        self.lose_settled(worker, &[]);
+    }
+
+    /// The worker is lost, and nothing of these attempts can come late.
+    pub(crate) fn lose_settled(&mut self, worker: WorkerId, settled: &[LeaseRef]) {
         let incarnation = self.connected.remove(&worker).expect("the worker is connected");
         let (writes_for_ms, late_writes_ms) = (WRITES_FOR_MS, LATE_WRITES_MS);
-        self.ok(Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms });
+        let settled = settled.iter().map(|lease| (lease.task, lease.attempt)).collect();
+        self.ok(Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms, settled });
     }
 
     /// Submits a job in as many pages as it takes; targets are chosen by the cluster.

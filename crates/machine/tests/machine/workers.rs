@@ -17,6 +17,7 @@ fn register(name: &str, slots: u32) -> Command {
         labels,
         writes_for_ms: WRITES_FOR_MS,
         late_writes_ms: LATE_WRITES_MS,
+        settled: BTreeMap::new(),
     }
 }
 
@@ -109,8 +110,8 @@ fn a_loss_of_an_incarnation_that_is_gone_is_stale() {
     let mut story = Story::new();
     let worker = story.worker("w", 1);
     story.register("w", 2, 1);
-    let late =
-        Command::LoseWorker { worker, incarnation: 1, writes_for_ms: WRITES_FOR_MS, late_writes_ms: LATE_WRITES_MS };
+    let (writes_for_ms, late_writes_ms, settled) = (WRITES_FOR_MS, LATE_WRITES_MS, BTreeMap::new());
+    let late = Command::LoseWorker { worker, incarnation: 1, writes_for_ms, late_writes_ms, settled };
     assert!(matches!(story.refused(late), Rejection::Stale(_)));
     let keeps = Command::ReleaseWorker { worker, writes_for_ms: WRITES_FOR_MS, late_writes_ms: LATE_WRITES_MS };
     assert!(matches!(story.refused(keeps), Rejection::Stale(_)));

@@ -98,7 +98,15 @@ async fn large_entries_cause_a_checkpoint_though_they_are_few_also_after_a_resta
 fn large_worker(number: usize) -> Command {
     let labels: BTreeMap<String, String> = (0..64).map(|label| (noise(number * 64 + label), noise(label))).collect();
     let (name, writes_for_ms, late_writes_ms) = (format!("worker-{number}"), 1_000, 0);
-    Command::RegisterWorker { name, incarnation: 1, slots: 1, labels, writes_for_ms, late_writes_ms }
+    Command::RegisterWorker {
+        name,
+        incarnation: 1,
+        slots: 1,
+        labels,
+        writes_for_ms,
+        late_writes_ms,
+        settled: BTreeMap::new(),
+    }
 }
 
 /// Text that does not compress and is the same each time.

@@ -2,6 +2,7 @@
 //! what did not work is seen again, as it then is, by the next round.
 
 use super::Leadership;
+use super::sessions::Silent;
 use ferry_machine::command::Command;
 use ferry_machine::id::{TaskId, WorkerId};
 use ferry_machine::plan::{Heads, Plan, Policy, plan_on};
@@ -99,14 +100,15 @@ async fn lose_silent_workers(leadership: &Leadership) {
     // Whoever says hello meanwhile waits, or it could be welcomed first and declared lost then.
     let _no_registration = leadership.registrations.write().await;
     let silent = leadership.sessions.take_silent_for(lease);
-    join_all(silent.into_iter().map(|(worker, incarnation)| lose(leadership, worker, incarnation))).await;
+    join_all(silent.into_iter().map(|silent| lose(leadership, silent))).await;
 }
 
 /// Its lease has ended, so nothing but its last request may still write.
-async fn lose(leadership: &Leadership, worker: WorkerId, incarnation: u64) {
+async fn lose(leadership: &Leadership, silent: Silent) {
+    let Silent { worker, incarnation, settled } = silent;
     let writes_for_ms = leadership.config.request_timeout_ms();
     let late_writes_ms = leadership.config.late_writes_ms();
-    let lose = Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms };
+    let lose = Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms, settled };
     match leadership.propose(lose).await {
         Ok(_) => info!(worker_id = worker.0, "worker lost: its lease has ended"),
         Err(error) => {

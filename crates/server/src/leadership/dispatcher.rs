@@ -25,6 +25,8 @@ pub(super) struct Run {
     pub(super) live_bytes: u64,
     pub(super) committed_bytes: u64,
     drop_told: Option<Instant>,
+    /// Each writing request of it was answered, and it sends no other before it is told that it may.
+    pub(super) settled: bool,
     /// The bandwidth limit that it was last told; unset where another leader told it.
     limit_told: Option<u64>,
 }
@@ -32,7 +34,7 @@ pub(super) struct Run {
 impl Run {
     /// An attempt that the worker has.
     pub(super) fn of_worker(attempt: u32) -> Self {
-        Self { attempt, live_bytes: 0, committed_bytes: 0, drop_told: None, limit_told: None }
+        Self { attempt, live_bytes: 0, committed_bytes: 0, drop_told: None, settled: false, limit_told: None }
     }
 }
 

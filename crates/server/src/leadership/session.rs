@@ -5,14 +5,15 @@
 //! Invariant: no message waits for those that came before it and are not answered, so a slow proposal never costs a lease;
 //! and a renewal is answered only after the leadership was confirmed by a round begun after the heartbeat arrived.
 
+mod wire;
+
 use super::dispatcher::drop_of;
 use super::sessions::{OUTGOING_MAX, Outgoing};
 use super::{Leader, Leadership};
 use crate::config::LeadershipConfig;
-use ferry_machine::command::{Command, CopiedSegment, FailureKind, LeaseRef, TaskResult};
-use ferry_machine::id::{SegmentId, TaskId, WorkerId};
+use ferry_machine::command::{Command, FailureKind, LeaseRef, TaskResult};
+use ferry_machine::id::{TaskId, WorkerId};
 use ferry_machine::outcome::{Outcome, Rejection};
-use ferry_machine::row::ManifestPin;
 use ferry_machine::view;
 use ferry_proto::v1::{self, Heartbeat, SessionRequest, SessionResponse};
 use ferry_proto::v1::{session_request::Message as FromWorker, session_response::Message as ToWorker};
@@ -26,6 +27,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
+use wire::{attempt, manifest, task_result};
 
 /// A worker must say hello within this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,6 +87,8 @@ fn check_waits(hello: &v1::Hello, config: &LeadershipConfig) -> Result<(), Statu
 }
 
 async fn register(leadership: &Leadership, hello: &v1::Hello) -> Result<WorkerId, Status> {
+    let known = view::worker_named(&leadership.raft.view(), &hello.name);
+    let settled = known.map(|known| leadership.sessions.replace(known.id, hello.incarnation)).unwrap_or_default();
     let command = Command::RegisterWorker {
         name: hello.name.clone(),
         incarnation: hello.incarnation,
@@ -92,6 +96,7 @@ async fn register(leadership: &Leadership, hello: &v1::Hello) -> Result<WorkerId
         labels: hello.labels.clone().into_iter().collect(),
         writes_for_ms: leadership.config.writes_for_ms(),
         late_writes_ms: leadership.config.late_writes_ms(),
+        settled,
     };
     match leadership.propose(command).await.map_err(|error| crate::status::of_propose(&error))?.outcome {
         Outcome::Worker(worker) => Ok(worker),
@@ -168,6 +173,8 @@ impl OpenSession {
                     tasks.push((1, self.renew(sequence, Instant::now()).boxed()));
                 }
                 Some(FromWorker::Progress(progress)) => self.progress(&progress)?,
+                Some(FromWorker::WritesSettled(settled)) => self.writes_settled(&settled)?,
+                Some(FromWorker::WritesBegin(begin)) => self.writes_begin(&begin)?,
                 Some(FromWorker::Claim(claim)) => {
                     let lease = self.lease(claim.attempt)?;
                     let manifests = claim.manifests.iter().map(manifest).collect();
@@ -237,6 +244,22 @@ impl OpenSession {
         let (attempt, leadership) = (progress.attempt?, self.leadership.upgrade()?);
         let task = TaskId(attempt.task_id);
         leadership.sessions.note_progress(self.worker, task, attempt.attempt, progress.copied_bytes);
+        Some(())
+    }
+
+    fn writes_settled(&self, settled: &v1::WritesSettled) -> Option<()> {
+        let (lease, leadership) = (self.lease(settled.attempt)?, self.leadership.upgrade()?);
+        leadership.sessions.settled(lease, &self.outgoing);
+        Some(())
+    }
+
+    /// Where the attempt is not known any more, it hears so otherwise.
+    fn writes_begin(&self, begin: &v1::WritesBegin) -> Option<()> {
+        let (lease, leadership) = (self.lease(begin.attempt)?, self.leadership.upgrade()?);
+        if leadership.sessions.begin_writes(lease, &self.outgoing) {
+            let (attempt, sequence) = (begin.attempt, begin.sequence);
+            self.answer(ToWorker::WritesBegun(v1::WritesBegun { attempt, sequence }));
+        }
         Some(())
     }
 
@@ -346,45 +369,5 @@ fn cannot_be(error: &ProposeError) -> Option<&Rejection> {
         | ProposeError::Overloaded
         | ProposeError::Unknown { .. }
         | ProposeError::Stopped => None,
-    }
-}
-
-fn attempt(lease: LeaseRef) -> v1::Attempt {
-    v1::Attempt { task_id: lease.task.0, attempt: lease.attempt }
-}
-
-fn manifest(pin: &v1::ManifestPin) -> ManifestPin {
-    ManifestPin { size_bytes: pin.size_bytes, crc32c: pin.crc32c }
-}
-
-fn task_result(outcome: v1::result::Outcome) -> TaskResult {
-    match outcome {
-        v1::result::Outcome::Copied(copied) => {
-            TaskResult::Copied { segments: copied.segments.iter().map(copied_segment).collect() }
-        }
-        v1::result::Outcome::Published(_) => TaskResult::Published,
-        v1::result::Outcome::CleanedUp(_) => TaskResult::CleanedUp,
-        v1::result::Outcome::Failure(failure) => {
-            TaskResult::Failed { kind: failure_kind(failure.kind()), reason: failure.reason }
-        }
-    }
-}
-
-fn copied_segment(segment: &v1::CopiedSegment) -> CopiedSegment {
-    CopiedSegment {
-        target: SegmentId(segment.target_segment_id),
-        partition_id: segment.partition_id,
-        rows: segment.num_of_rows,
-        bytes: segment.size_bytes,
-    }
-}
-
-fn failure_kind(kind: v1::FailureKind) -> FailureKind {
-    match kind {
-        v1::FailureKind::Permanent => FailureKind::Permanent,
-        v1::FailureKind::Refused => FailureKind::Refused,
-        v1::FailureKind::GivenBack => FailureKind::GivenBack,
-        v1::FailureKind::Outage => FailureKind::Outage,
-        v1::FailureKind::Transient | v1::FailureKind::Unspecified => FailureKind::Transient,
     }
 }

@@ -4,7 +4,9 @@
 //! the moment it sent the heartbeat.
 
 use super::dispatcher::{self, JobMark, Run};
+use ferry_machine::command::LeaseRef;
 use ferry_machine::id::{JobId, TaskId, WorkerId};
+use ferry_machine::limits;
 use ferry_machine::plan::Connected;
 use ferry_machine::row::{Worker, WorkerState};
 use ferry_machine::tables::Read;
@@ -48,6 +50,15 @@ pub(super) struct Session {
     pub(super) jobs: BTreeMap<JobId, JobMark>,
     /// When all of that was compared with the rows; unset where it has to be again.
     pub(super) compared_at: Option<Instant>,
+}
+
+/// A worker whose lease has ended.
+#[derive(Debug)]
+pub(super) struct Silent {
+    pub(super) worker: WorkerId,
+    pub(super) incarnation: u64,
+    /// Attempts of it that had settled, by task.
+    pub(super) settled: BTreeMap<TaskId, u32>,
 }
 
 impl Sessions {
@@ -104,17 +115,47 @@ impl Sessions {
     }
 
     /// Takes out the workers whose lease has ended: nothing but another hello of theirs begins a new one, so none holds
-    /// a lease when it is declared lost.
-    pub(super) fn take_silent_for(&self, lease: Duration) -> Vec<(WorkerId, u64)> {
+    /// a lease when it is declared lost, and no attempt of it that has settled begins to write again.
+    pub(super) fn take_silent_for(&self, lease: Duration) -> Vec<Silent> {
         let mut silent = Vec::new();
         self.lock().retain(|worker, session| {
             let holds = session.renewed_at.elapsed() <= lease;
             if !holds {
-                silent.push((*worker, session.incarnation));
+                let (worker, incarnation, settled) = (*worker, session.incarnation, session.settled());
+                silent.push(Silent { worker, incarnation, settled });
             }
             holds
         });
         silent
+    }
+
+    /// Another start of the worker registers: what the one before it had settled, which from now on has to say hello before
+    /// anything of it is answered.
+    pub(super) fn replace(&self, worker: WorkerId, incarnation: u64) -> BTreeMap<TaskId, u32> {
+        let mut sessions = self.lock();
+        let replaced = sessions.get_mut(&worker).filter(|session| session.incarnation != incarnation);
+        let Some(session) = replaced else { return BTreeMap::new() };
+        session.outgoing = None;
+        session.settled()
+    }
+
+    /// The worker says over this connection that an attempt has settled.
+    pub(super) fn settled(&self, lease: LeaseRef, outgoing: &Outgoing) {
+        if let Some(run) = self.lock().get_mut(&lease.worker).and_then(|session| session.run_of(lease, outgoing)) {
+            run.settled = true;
+        }
+    }
+
+    /// The worker asks over this connection to let an attempt write again. Whether it may: from now on nobody takes it for
+    /// settled.
+    pub(super) fn begin_writes(&self, lease: LeaseRef, outgoing: &Outgoing) -> bool {
+        let mut sessions = self.lock();
+        let run = sessions.get_mut(&lease.worker).and_then(|session| session.run_of(lease, outgoing));
+        let known = run.is_some();
+        if let Some(run) = run {
+            run.settled = false;
+        }
+        known
     }
 
     /// A worker could not be declared lost: the start of it that the rows have is granted one full lease.
@@ -236,6 +277,18 @@ impl Session {
             jobs: BTreeMap::new(),
             compared_at: None,
         }
+    }
+
+    /// A run, where the connection is the one that counts: an older one may carry what is true no more.
+    fn run_of(&mut self, lease: LeaseRef, outgoing: &Outgoing) -> Option<&mut Run> {
+        let counts = self.outgoing.as_ref().is_some_and(|current| current.same_channel(outgoing));
+        self.runs.get_mut(&lease.task).filter(|run| counts && run.attempt == lease.attempt)
+    }
+
+    /// As many as one command releases.
+    fn settled(&self) -> BTreeMap<TaskId, u32> {
+        let settled = self.runs.iter().filter(|(_, run)| run.settled);
+        settled.map(|(task, run)| (*task, run.attempt)).take(limits::RELEASES_PER_PAGE).collect()
     }
 
     fn pauses(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What is told of requests that an attempt left in a store, however it ends.
 
-use super::Attempts;
+use super::{Attempts, Entry, Phase};
 use crate::attempt::{Key, Report, Runner};
 use crate::bandwidth::Bandwidths;
 use crate::copy::PartsBudget;
@@ -8,15 +8,16 @@ use crate::late_store::{LateStore, Mood};
 use crate::leader::Leader;
 use crate::lease::Term;
 use crate::metrics::Metrics;
+use crate::writes::Writes;
 use ferry_objects::{Checksum, Stores, file_uri};
 use ferry_proto::v1::result::Outcome;
 use ferry_proto::v1::session_request::Message;
-use ferry_proto::v1::{Assign, FailureKind, IdMapping, TargetRef, TaskWork};
+use ferry_proto::v1::{Assign, FailureKind, IdMapping, TargetRef, TaskWork, WritesBegun};
 use ferry_snapshot::Snapshots;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// How long the store may carry out what was given up, in milliseconds.
 const LATE_MS: u64 = 600_000;
@@ -82,6 +83,16 @@ impl Copying {
         copying.attempts.claimed(KEY);
         copying.store.has_held_back(1).await;
         copying
+    }
+
+    /// What the leader has to hear of the attempt's writes next.
+    async fn hear_of_writes(&mut self) -> Message {
+        loop {
+            if let Some(message) = self.attempts.writes_news().pop() {
+                return message;
+            }
+            self.attempts.writes_changed().notified().await;
+        }
     }
 
     /// What the attempt has to say next.
@@ -158,4 +169,28 @@ async fn an_attempt_that_wrote_nothing_or_had_each_answer_leaves_nothing() {
         0,
         "it never was here"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_whose_writes_were_answered_asks_before_the_next_one() {
+    let (session, key) = (Arc::new(Notify::new()), KEY);
+    let mut copying = Copying::begin().await;
+    copying.attempts.writes_changed = Arc::clone(&session);
+    let Some(Entry { phase: Phase::Running(running), .. }) = copying.attempts.entries.get_mut(&key) else {
+        panic!("it runs");
+    };
+    let writes = Writes::of_session(session);
+    running.writes = writes.clone();
+    assert!(writes.begin().await.send(async { Ok(()) }).await.is_ok());
+    assert!(matches!(copying.hear_of_writes().await, Message::WritesSettled(_)));
+    let next = tokio::spawn(async move { writes.begin().await.send(async { Ok(()) }).await });
+    let Message::WritesBegin(begin) = copying.hear_of_writes().await else { panic!("it asks") };
+    assert_eq!(copying.attempts.writes_outstanding(), [Message::WritesBegin(begin.clone())], "until it is answered");
+    let begun = |sequence| WritesBegun { attempt: begin.attempt, sequence };
+    copying.attempts.forget_writes();
+    let Message::WritesBegin(again) = copying.hear_of_writes().await else { panic!("another leader is asked") };
+    copying.attempts.writes_begun(begun(begin.sequence));
+    assert!(!next.is_finished(), "the answer is to an earlier request");
+    copying.attempts.writes_begun(begun(again.sequence));
+    assert!(next.await.unwrap().is_ok());
 }

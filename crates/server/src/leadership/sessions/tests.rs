@@ -1,6 +1,6 @@
 //! What the leader keeps of its workers: whose lease counts, who may be offered a task, and who has to say hello again.
 
-use super::{Outgoing, Sessions};
+use super::{OUTGOING_MAX, Outgoing, Sessions};
 use ferry_machine::apply;
 use ferry_machine::command::{Command, IdMapping, LeaseRef, SubmitPage};
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
@@ -28,7 +28,10 @@ fn ok(rows: &mut Memory, command: &Command) -> Outcome {
 
 fn register(rows: &mut Memory, incarnation: u64) -> WorkerId {
     let (name, labels) = ("w".to_owned(), BTreeMap::new());
-    let command = Command::RegisterWorker { name, incarnation, slots: 4, labels, writes_for_ms: 1, late_writes_ms: 1 };
+    let settled = BTreeMap::new();
+    let (writes_for_ms, late_writes_ms) = (1, 1);
+    let command =
+        Command::RegisterWorker { name, incarnation, slots: 4, labels, writes_for_ms, late_writes_ms, settled };
     let Outcome::Worker(worker) = ok(rows, &command) else { panic!("a registration answers with the worker") };
     worker
 }
@@ -54,6 +57,11 @@ fn slots_free(sessions: &Sessions, rows: &Memory) -> Vec<u32> {
     sessions.connected(rows).iter().map(|connected| connected.slots_free).collect()
 }
 
+/// Workers that are lost, and which start of each.
+fn taken(sessions: &Sessions) -> Vec<(WorkerId, u64)> {
+    sessions.take_silent_for(NO_TIME).iter().map(|silent| (silent.worker, silent.incarnation)).collect()
+}
+
 #[test]
 fn a_worker_that_does_not_read_has_to_say_hello_again() {
     let (rows, worker, sessions) = registered();
@@ -74,7 +82,7 @@ fn a_worker_that_is_about_to_be_declared_lost_is_not_renewed() {
     let _connection = connect(&sessions, &rows, (worker, 1), 0).unwrap();
     assert!(!sessions.any_silent_for(LONG) && sessions.any_silent_for(NO_TIME));
     assert!(sessions.take_silent_for(LONG).is_empty());
-    assert_eq!(sessions.take_silent_for(NO_TIME), [(worker, 1)]);
+    assert_eq!(taken(&sessions), [(worker, 1)]);
     assert!(!sessions.renew(worker, 1, Instant::now()));
     assert!(!sessions.any_silent_for(NO_TIME), "it is declared lost once");
 }
@@ -84,11 +92,14 @@ fn a_start_that_registered_and_never_connected_is_granted_one_lease_and_lost_the
     let (mut rows, worker, sessions) = registered();
     let _connection = connect(&sessions, &rows, (worker, 1), 0).unwrap();
     register(&mut rows, 2);
-    assert_eq!(sessions.take_silent_for(NO_TIME), [(worker, 1)], "whose loss the machine refuses");
+    assert_eq!(taken(&sessions), [(worker, 1)], "whose loss the machine refuses");
     sessions.grant(&rows, worker);
     assert!(!sessions.any_silent_for(LONG));
-    assert_eq!(sessions.take_silent_for(NO_TIME), [(worker, 2)]);
-    ok(&mut rows, &Command::LoseWorker { worker, incarnation: 2, writes_for_ms: 1, late_writes_ms: 1 });
+    assert_eq!(taken(&sessions), [(worker, 2)]);
+    ok(
+        &mut rows,
+        &Command::LoseWorker { worker, incarnation: 2, writes_for_ms: 1, late_writes_ms: 1, settled: BTreeMap::new() },
+    );
     sessions.grant(&rows, worker);
     assert!(!sessions.any_silent_for(NO_TIME), "what is lost has no lease to end");
 }
@@ -237,4 +248,59 @@ fn a_job_that_ends_while_another_task_of_it_is_leased_is_told_at_once() {
     working.send_leased(1);
     assert!(working.heard().is_empty());
     assert_eq!(working.round(), ["drop 0", "drop 1"]);
+}
+
+/// An attempt of a worker that is connected.
+fn run_of(sessions: &Sessions, rows: &Memory, worker: WorkerId) -> (LeaseRef, Outgoing) {
+    let (outgoing, _) = mpsc::channel(OUTGOING_MAX);
+    let running = [(TaskId(7), 3)].into_iter();
+    assert!(sessions.connect((worker, 1), outgoing.clone(), running, || rows.clone()));
+    (LeaseRef { task: TaskId(7), attempt: 3, worker, incarnation: 1 }, outgoing)
+}
+
+fn settled_of_the_lost(sessions: &Sessions) -> BTreeMap<TaskId, u32> {
+    sessions.take_silent_for(NO_TIME).remove(0).settled
+}
+
+#[test]
+fn what_has_settled_is_known_when_its_worker_is_lost() {
+    let (rows, worker, sessions) = registered();
+    let (lease, outgoing) = run_of(&sessions, &rows, worker);
+    sessions.settled(lease, &outgoing);
+    sessions.settled(LeaseRef { task: TaskId(8), ..lease }, &outgoing);
+    assert_eq!(settled_of_the_lost(&sessions), BTreeMap::from([(TaskId(7), 3)]), "what it never had is not known");
+    assert!(!sessions.begin_writes(lease, &outgoing), "what is lost begins nothing");
+}
+
+#[test]
+fn an_attempt_that_begins_to_write_again_is_taken_for_settled_no_more() {
+    let (rows, worker, sessions) = registered();
+    let (lease, outgoing) = run_of(&sessions, &rows, worker);
+    sessions.settled(lease, &outgoing);
+    assert!(!sessions.begin_writes(LeaseRef { attempt: 2, ..lease }, &outgoing), "an earlier one");
+    assert!(sessions.begin_writes(lease, &outgoing));
+    assert!(settled_of_the_lost(&sessions).is_empty());
+}
+
+#[test]
+fn words_of_an_older_connection_do_not_count() {
+    let (rows, worker, sessions) = registered();
+    let (lease, older) = run_of(&sessions, &rows, worker);
+    let (_, newer) = run_of(&sessions, &rows, worker);
+    sessions.settled(lease, &older);
+    assert!(!sessions.begin_writes(lease, &older));
+    assert!(sessions.begin_writes(lease, &newer));
+    assert!(settled_of_the_lost(&sessions).is_empty());
+}
+
+#[test]
+fn what_a_start_had_settled_is_known_when_another_replaces_it_and_it_begins_nothing_then() {
+    let (rows, worker, sessions) = registered();
+    let (lease, outgoing) = run_of(&sessions, &rows, worker);
+    sessions.settled(lease, &outgoing);
+    assert!(sessions.replace(worker, 1).is_empty(), "the same start comes back");
+    assert!(sessions.begin_writes(lease, &outgoing));
+    sessions.settled(lease, &outgoing);
+    assert_eq!(sessions.replace(worker, 2), BTreeMap::from([(TaskId(7), 3)]));
+    assert!(!sessions.begin_writes(lease, &outgoing));
 }

@@ -45,7 +45,12 @@ impl ScriptedWorker {
                 Hear::Assign(assign) => self.claim(assign).await,
                 Hear::Claimed(claimed) => self.copied(claimed.attempt.unwrap()).await,
                 Hear::Acknowledged(_) => results -= 1,
-                Hear::Welcome(_) | Hear::Renewed(_) | Hear::Leader(_) | Hear::Drop(_) | Hear::Limit(_) => {}
+                Hear::Welcome(_)
+                | Hear::Renewed(_)
+                | Hear::Leader(_)
+                | Hear::Drop(_)
+                | Hear::Limit(_)
+                | Hear::WritesBegun(_) => {}
             }
         }
     }

@@ -11,6 +11,7 @@ use ferry_machine::time::Time;
 use ferry_proto::internal::v1 as wire;
 use ferry_proto::internal::v1::command::Kind;
 use ferry_proto::internal::v1::report_task::Result as WireResult;
+use std::collections::BTreeMap;
 
 const WHAT: &str = "command";
 
@@ -40,12 +41,15 @@ pub(super) fn command(kind: Kind) -> Result<Command, CodecError> {
             Command::ReleaseTask { lease: lease(Some(attempt))?, writes_for_ms }
         }
         Kind::RegisterWorker(worker) => {
-            let wire::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms } = worker;
+            let wire::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms, settled } =
+                worker;
+            let settled = settled_from_wire(settled);
             let labels = labels_from_wire(labels);
-            Command::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms }
+            Command::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms, settled }
         }
-        Kind::LoseWorker(wire::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms }) => {
-            Command::LoseWorker { worker: WorkerId(worker), incarnation, writes_for_ms, late_writes_ms }
+        Kind::LoseWorker(wire::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms, settled }) => {
+            let (worker, settled) = (WorkerId(worker), settled_from_wire(settled));
+            Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms, settled }
         }
         Kind::ReleaseWorker(wire::ReleaseWorker { worker, writes_for_ms, late_writes_ms }) => {
             Command::ReleaseWorker { worker: WorkerId(worker), writes_for_ms, late_writes_ms }
@@ -123,4 +127,8 @@ fn copied_segment(segment: wire::CopiedSegment) -> CopiedSegment {
         rows: segment.rows,
         bytes: segment.bytes,
     }
+}
+
+fn settled_from_wire(settled: Vec<wire::SettledAttempt>) -> BTreeMap<TaskId, u32> {
+    settled.into_iter().map(|wire::SettledAttempt { task, attempt }| (TaskId(task), attempt)).collect()
 }

@@ -2,9 +2,11 @@
 
 use crate::codec::shapes::{event_id_to_wire, labels_to_wire, manifest_to_wire, settle_to_wire, spec_to_wire};
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
+use ferry_machine::id::TaskId;
 use ferry_proto::internal::v1 as wire;
 use ferry_proto::internal::v1::command::Kind;
 use ferry_proto::internal::v1::report_task::Result as WireResult;
+use std::collections::BTreeMap;
 
 pub(super) fn kind(command: &Command) -> Kind {
     match *command {
@@ -31,13 +33,30 @@ pub(super) fn kind(command: &Command) -> Kind {
             let wire::LeaseRef { task, attempt, worker, incarnation } = lease(attempt);
             Kind::ReleaseTask(wire::ReleaseTask { task, attempt, worker, incarnation, writes_for_ms })
         }
-        Command::RegisterWorker { ref name, incarnation, slots, ref labels, writes_for_ms, late_writes_ms } => {
+        Command::RegisterWorker {
+            ref name,
+            incarnation,
+            slots,
+            ref labels,
+            writes_for_ms,
+            late_writes_ms,
+            ref settled,
+        } => {
             let (name, labels) = (name.clone(), labels_to_wire(labels.clone()));
-            let worker = wire::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms };
+            let worker = wire::RegisterWorker {
+                name,
+                incarnation,
+                slots,
+                labels,
+                writes_for_ms,
+                late_writes_ms,
+                settled: settled_to_wire(settled),
+            };
             Kind::RegisterWorker(worker)
         }
-        Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms } => {
-            Kind::LoseWorker(wire::LoseWorker { worker: worker.0, incarnation, writes_for_ms, late_writes_ms })
+        Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms, ref settled } => {
+            let (worker, settled) = (worker.0, settled_to_wire(settled));
+            Kind::LoseWorker(wire::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms, settled })
         }
         Command::ReleaseWorker { worker, writes_for_ms, late_writes_ms } => {
             Kind::ReleaseWorker(wire::ReleaseWorker { worker: worker.0, writes_for_ms, late_writes_ms })
@@ -117,4 +136,8 @@ fn copied_segment(segment: &CopiedSegment) -> wire::CopiedSegment {
         rows: segment.rows,
         bytes: segment.bytes,
     }
+}
+
+fn settled_to_wire(settled: &BTreeMap<TaskId, u32>) -> Vec<wire::SettledAttempt> {
+    settled.iter().map(|(task, attempt)| wire::SettledAttempt { task: task.0, attempt: *attempt }).collect()
 }

@@ -3,6 +3,7 @@
 use super::Dice;
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
+use std::collections::BTreeMap;
 
 /// How many kinds of commands there are; `samples` fails when one is forgotten.
 pub(crate) const COMMAND_KINDS: usize = 24;
@@ -34,12 +35,14 @@ impl Dice {
                 labels: self.labels(),
                 writes_for_ms: self.number(),
                 late_writes_ms: self.number(),
+                settled: self.settled(),
             },
             11 => Command::LoseWorker {
                 worker,
                 incarnation: self.number(),
                 writes_for_ms: self.number(),
                 late_writes_ms: self.number(),
+                settled: self.settled(),
             },
             12 => Command::ReleaseWorker { worker, writes_for_ms: self.number(), late_writes_ms: self.number() },
             13 => Command::DrainWorker { worker, draining: self.coin() },
@@ -58,6 +61,10 @@ impl Dice {
             22 => Command::ExpireEvents { before: self.time() },
             _ => Command::NoteDelivered { before: self.event_id() },
         }
+    }
+
+    fn settled(&mut self) -> BTreeMap<TaskId, u32> {
+        (0..self.below(3)).map(|_| (TaskId(self.id()), self.small())).collect()
     }
 
     fn page(&mut self) -> SubmitPage {

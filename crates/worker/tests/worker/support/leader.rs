@@ -9,7 +9,7 @@ use ferry_proto::v1::{
     Acknowledged, Assign, Attempt, Claim, Claimed, DrainWorkerRequest, DrainWorkerResponse, Drop, GetSegmentRequest,
     GetSegmentResponse, Hello, Limit, ListSegmentsRequest, ListSegmentsResponse, ListWorkersRequest,
     ListWorkersResponse, Renewed, Segment, SessionRequest, SessionResponse, UndrainWorkerRequest,
-    UndrainWorkerResponse, Welcome, result,
+    UndrainWorkerResponse, Welcome, WritesBegin, WritesBegun, result,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -326,6 +326,12 @@ async fn pump(
                 let message = Some(Response::Renewed(Renewed { sequence: heartbeat.sequence, addresses: Vec::new() }));
                 outbound.send(Ok(SessionResponse { message })).is_ok()
             }
+            Request::WritesBegin(WritesBegin { attempt, sequence }) => {
+                let message = Some(Response::WritesBegun(WritesBegun { attempt, sequence }));
+                outbound.send(Ok(SessionResponse { message })).is_ok()
+            }
+            // When that is said is a matter of time, and tests of stories read what comes in their order.
+            Request::WritesSettled(_) => true,
             message => inbox.send(message).is_ok(),
         };
         if !open {
