@@ -5,6 +5,7 @@
 
 use crate::file_uri;
 use crate::stores::bucket::Bucket;
+use crate::tree;
 use rand::Rng;
 use rand::rngs::StdRng;
 use std::path::{Path, PathBuf};
@@ -96,7 +97,12 @@ impl Places {
     #[must_use]
     pub fn fetch(&self) -> Vec<String> {
         let Some(bucket) = &self.bucket else { return Vec::new() };
-        bucket.fetch(&self.folder.join(MIRROR));
-        bucket.unfinished_uploads().into_iter().map(|key| format!("the upload of {key} is left in the store")).collect()
+        let mirror = self.folder.join(MIRROR);
+        bucket.fetch(&mirror);
+        let left =
+            bucket.unfinished_uploads().into_iter().map(|key| format!("the upload of {key} is left in the store"));
+        let written = tree::files(&mirror).iter().filter(|file| !file.starts_with(SOURCES)).count();
+        let nothing = (written == 0).then(|| "no job has copied anything into the store".to_owned());
+        left.chain(nothing).collect()
     }
 }

@@ -30,6 +30,9 @@ const WORKERS: [&str; 2] = ["one", "two"];
 /// Together they hold a long upload to every server at once.
 const SLOTS: u32 = 6;
 
+/// The name of a store in the settings, if any, and what starts its server.
+type Start = (Option<&'static str>, fn() -> Server);
+
 /// How often each content is there.
 pub(crate) type Contents = BTreeMap<Vec<u8>, usize>;
 
@@ -51,7 +54,7 @@ pub(crate) struct World {
 impl World {
     /// Starts everything.
     pub(crate) async fn start() -> Self {
-        let starts: [(Option<&str>, fn() -> Server); 5] = [
+        let starts: [Start; 5] = [
             (None, seaweed::start),
             (Some("moto"), moto::start),
             (Some("s3s"), s3s::start),
