@@ -58,7 +58,7 @@ async fn what_clients_are_told_through_kills_and_stops_contradicts_nothing() {
     traffic.calm();
     let history = traffic.stop().await;
     let run = began.elapsed();
-    let ending = Ending { endpoints: cluster.addresses().clone(), bound: Duration::from_secs(60) };
+    let ending = Ending { endpoints: cluster.addresses().clone(), bound: Duration::from_secs(60), places: None };
     let verdict = verify(&history, &ending).await;
     println!("{verdict}");
     assert!(verdict.violations.is_empty(), "{verdict}\nhistory: {}", history.path().display());

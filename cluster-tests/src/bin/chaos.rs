@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use cluster_tests::chaos::prove::{self, Proof, Target};
-use cluster_tests::chaos::{Nemesis, Settings, Trouble, conductor, sandbox};
+use cluster_tests::chaos::{Nemesis, Settings, StoreKind, Trouble, conductor, sandbox};
 use cluster_tests::faults::privileges;
 use ferry_planted::Bug;
 use std::path::PathBuf;
@@ -23,6 +23,9 @@ struct Arguments {
     /// Nodes the cluster begins with.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=5))]
     nodes: u64,
+    /// Jobs copy into and out of this store too, and its line has faults of its own.
+    #[arg(long, value_enum, value_name = "NAME")]
+    store: Option<StoreKind>,
     /// Only these faults.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     nemesis: Vec<Nemesis>,
@@ -77,7 +80,12 @@ fn prove_all(arguments: Arguments) -> Result<ExitCode, Trouble> {
 
 /// Says what was caught, if anything was.
 fn prove_one(target: Target, arguments: Arguments) -> Result<ExitCode, Trouble> {
-    let settings = settings(Arguments { nemesis: target.faults(), minutes: target.minutes(), ..arguments })?;
+    let settings = settings(Arguments {
+        nemesis: target.faults(),
+        minutes: target.minutes(),
+        store: target.store(),
+        ..arguments
+    })?;
     sandbox::prepare(&settings.folder)?;
     match until_asked_to_end(prove::run(&settings))? {
         Some(caught) => {
@@ -140,13 +148,14 @@ fn settings(arguments: Arguments) -> Result<Settings, Trouble> {
     nemeses.sort_unstable();
     nemeses.dedup();
     nemeses.retain(|nemesis| !arguments.leave_out.contains(nemesis));
+    nemeses.retain(|nemesis| arguments.store.is_some() || !nemesis.needs_store());
     nemeses.retain(|nemesis| privileges::may(nemesis.name(), nemesis.tools()));
     if nemeses.is_empty() {
         return Err(Trouble("every fault is left out: leave one in".to_owned()));
     }
     let seed = arguments.seed.unwrap_or_else(rand::random);
     let folder = folder(arguments.dir)?;
-    Ok(Settings { minutes: arguments.minutes, seed, nodes: arguments.nodes, nemeses, folder })
+    Ok(Settings { minutes: arguments.minutes, seed, nodes: arguments.nodes, nemeses, store: arguments.store, folder })
 }
 
 /// A folder of the run's own, for one that passes removes it with all there is in it.

@@ -37,8 +37,9 @@ pub async fn run(settings: Settings) -> Result<Report, Trouble> {
     world.start_all();
     let supervisor = supervise(&world);
     world.healed(HEALED_WITHIN).await.map_err(|why| Trouble(format!("the cluster did not come up: {why}")))?;
-    let traffic = crate::traffic::Settings::new(world.endpoints(), settings.folder.join("traffic"), settings.seed);
-    let traffic = Arc::new(Traffic::start(traffic).await);
+    let wanted = world.traffic(settings.seed);
+    let places = Some(wanted.places());
+    let traffic = Arc::new(Traffic::start(wanted).await);
     let telling = tell_of_members(&world, &traffic);
     let tally = faults(&world, &settings).await;
     heal(&world).await;
@@ -47,7 +48,7 @@ pub async fn run(settings: Settings) -> Result<Report, Trouble> {
     let traffic = owned(traffic).await;
     let history = traffic.stop().await;
     world.say("checkers", "wait for every job to end, and read the history");
-    let ending = Ending { endpoints: world.endpoints(), bound: ENDED_WITHIN };
+    let ending = Ending { endpoints: world.endpoints(), bound: ENDED_WITHIN, places };
     let verdict: Verdict = checkers::verify(&history, &ending).await;
     supervisor.abort();
     let mut violations = world.violations();
@@ -131,7 +132,7 @@ async fn one(world: &Arc<World>, nemesis: Option<Nemesis>, seed: u64) -> Option<
 
 /// Every fault is off, and everything runs.
 async fn heal(world: &World) {
-    world.network.mend();
+    world.mend();
     world.start_all();
     match world.healed(HEALED_WITHIN).await {
         Ok(()) => world.say("healed", "every node has caught up"),

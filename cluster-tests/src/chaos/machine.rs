@@ -5,7 +5,7 @@
 
 use super::exit::Exit;
 use super::network::Host;
-use super::settings::{NODE_SETTINGS, node_arguments};
+use super::settings::{NODE_SETTINGS, StoreAccess, node_arguments};
 use super::trouble::{During, Trouble};
 use crate::faults::{Disk, Shim};
 use crate::process::{Launch, Process};
@@ -41,14 +41,15 @@ pub(crate) struct Machine {
     disk: Mutex<Disk>,
     /// Faults inside the node's process.
     pub(crate) shim: Shim,
+    store: StoreAccess,
     tenant: Mutex<Option<Tenant>>,
 }
 
 impl Machine {
-    pub(crate) fn new(host: Host, folder: &Path) -> Self {
+    pub(crate) fn new(host: Host, folder: &Path, store: StoreAccess) -> Self {
         let disk = Disk::create(&folder.join(format!("{host}-disk")), DISK_BYTES);
         let shim = Shim::new(&folder.join(format!("{host}-faults")), disk.folder());
-        Self { host, folder: folder.to_path_buf(), disk: Mutex::new(disk), shim, tenant: Mutex::new(None) }
+        Self { host, folder: folder.to_path_buf(), disk: Mutex::new(disk), shim, store, tenant: Mutex::new(None) }
     }
 
     pub(crate) fn host(&self) -> Host {
@@ -90,9 +91,10 @@ impl Machine {
         }
         let mut arguments = node_arguments(tenant.id, &self.data(), &self.address(tenant.id), founders);
         arguments.extend(NODE_SETTINGS.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]));
+        arguments.extend(self.store.of_nodes());
         let prefix = self.host.prefix();
         let prefix: Vec<&str> = prefix.iter().map(String::as_str).collect();
-        let launch = Launch::default().under(&prefix).with(self.shim.environment());
+        let launch = Launch::default().under(&prefix).with(self.shim.environment()).with(self.store.environment());
         tenant.log_begins = std::fs::metadata(&tenant.log).map_or(0, |metadata| metadata.len());
         tenant.process = Some(launch.start(&arguments, &tenant.log));
     }

@@ -9,6 +9,7 @@ mod run;
 pub use run::{Catch, run};
 
 use super::nemesis::Nemesis;
+use super::store::StoreKind;
 use super::trouble::{During, Trouble};
 use crate::process::binary;
 use ferry_planted::Bug;
@@ -30,9 +31,6 @@ const NO_BUG: &str = "no-bug";
 const MINUTES: f64 = 1.0;
 const MINUTES_OF_FILES: f64 = 0.4;
 const CONTROL_MINUTES: f64 = 2.0;
-
-/// No run can catch it yet, because its workers write to no remote store; the simulation catches it.
-const NOT_IN_A_RUN: Bug = Bug::LateWritesIgnored;
 
 /// What is to be proven.
 #[derive(Debug, Clone)]
@@ -66,11 +64,17 @@ impl Target {
         }
     }
 
+    /// A bug may need a store; that a build is clean is shown with one.
+    #[must_use]
+    pub fn store(self) -> Option<StoreKind> {
+        matches!(self.0, None | Some(Bug::LateWritesIgnored)).then_some(StoreKind::Seaweedfs)
+    }
+
     /// How long the run injects them at most.
     #[must_use]
     pub fn minutes(self) -> f64 {
         match self.0 {
-            Some(Bug::LastFileSkipped | Bug::CleanUpForgetsFile) => MINUTES_OF_FILES,
+            Some(Bug::LastFileSkipped | Bug::CleanUpForgetsFile | Bug::LateWritesIgnored) => MINUTES_OF_FILES,
             Some(_) => MINUTES,
             None => CONTROL_MINUTES,
         }
@@ -108,13 +112,13 @@ fn faults(bug: Bug) -> &'static [Nemesis] {
         Bug::RequestIdForgotten => &[Nemesis::KillLeader, Nemesis::PauseLeader],
         Bug::WallClockIsTime => &[Nemesis::ClockJump],
         Bug::CheckpointLosesRow => &[Nemesis::CheckpointInstall],
+        Bug::LateWritesIgnored => &[Nemesis::StoreLateWrites, Nemesis::KillFollower],
         // Where a commit takes longer, more cancels meet a result on its way.
         Bug::LateResultAccepted => &[Nemesis::Delay, Nemesis::SlowSync],
         Bug::SettleForgetsSegment
         | Bug::EarlyPublication
         | Bug::LastFileSkipped
         | Bug::CleanUpForgetsFile
-        | Bug::LateWritesIgnored
         | Bug::WatchMissesEnd
         | Bug::TargetLockIgnored => &[Nemesis::KillFollower],
     }
@@ -127,8 +131,7 @@ fn faults(bug: Bug) -> &'static [Nemesis] {
 pub fn prove(proof: &Proof) -> Result<bool, Trouble> {
     check_build()?;
     let all = proof.bugs.is_empty();
-    let in_a_run = || Bug::ALL.into_iter().filter(|bug| *bug != NOT_IN_A_RUN);
-    let bugs = if all { in_a_run().collect() } else { proof.bugs.clone() };
+    let bugs = if all { Bug::ALL.to_vec() } else { proof.bugs.clone() };
     let mut rows = Vec::new();
     for bug in bugs {
         rows.push(with_bug(proof, bug)?);

@@ -1,7 +1,7 @@
 //! A machine for a worker: a host on the network and the worker's process.
 
 use super::network::Host;
-use super::settings::worker_arguments;
+use super::settings::{StoreAccess, worker_arguments};
 use crate::process::{Launch, Process};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
@@ -12,14 +12,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) struct Seat {
     host: Host,
     name: String,
+    store: StoreAccess,
     log: PathBuf,
     process: Mutex<Option<Process>>,
 }
 
 impl Seat {
-    pub(crate) fn new(host: Host, name: String, folder: &Path) -> Self {
+    pub(crate) fn new(host: Host, name: String, folder: &Path, store: StoreAccess) -> Self {
         let log = folder.join(format!("worker-{name}.log"));
-        Self { host, name, log, process: Mutex::new(None) }
+        Self { host, name, store, log, process: Mutex::new(None) }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -32,8 +33,8 @@ impl Seat {
         if process.is_none() {
             let prefix = self.host.prefix();
             let prefix: Vec<&str> = prefix.iter().map(String::as_str).collect();
-            let launch = Launch::default().under(&prefix);
-            *process = Some(launch.start(&worker_arguments(&self.name, endpoints), &self.log));
+            let launch = Launch::default().under(&prefix).with(self.store.environment());
+            *process = Some(launch.start(&worker_arguments(&self.name, endpoints, &self.store), &self.log));
         }
     }
 

@@ -1,6 +1,8 @@
 //! How long a run lasts, what it does, and how its nodes and workers are set.
 
 use super::nemesis::Nemesis;
+use super::store::StoreKind;
+use crate::stores::Variable;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +18,8 @@ pub struct Settings {
     pub nodes: u64,
     /// Which faults.
     pub nemeses: Vec<Nemesis>,
+    /// A store beside the file system, which jobs copy into and out of.
+    pub store: Option<StoreKind>,
     /// Everything the run writes lies in here.
     pub folder: PathBuf,
 }
@@ -31,6 +35,35 @@ pub(crate) const NODE_SETTINGS: &[&str] = &[
     "leadership.heartbeat-interval=500ms",
     "leadership.request-timeout=3s",
 ];
+
+/// What nodes and workers are told of a store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StoreAccess {
+    environment: Vec<Variable>,
+}
+
+/// The bound on what a store does for callers that are gone: several times as long as its latest requests.
+const LATE_WRITES: &str = "late-writes=20s";
+
+impl StoreAccess {
+    /// With these variables in the environment.
+    pub(crate) fn new(environment: Vec<Variable>) -> Self {
+        Self { environment }
+    }
+
+    pub(crate) fn environment(&self) -> Vec<Variable> {
+        self.environment.clone()
+    }
+
+    /// More settings of a node.
+    pub(crate) fn of_nodes(&self) -> Vec<String> {
+        self.settings(&format!("leadership.{LATE_WRITES}"))
+    }
+
+    fn settings(&self, setting: &str) -> Vec<String> {
+        if self.environment.is_empty() { Vec::new() } else { vec!["--set".to_owned(), setting.to_owned()] }
+    }
+}
 
 /// A node that lags by more entries than this gets a checkpoint, by those settings.
 pub(crate) const LAG_FOR_CHECKPOINT_ENTRIES: u64 = 1_600;
@@ -53,10 +86,9 @@ pub(crate) fn node_arguments(id: u64, data: &Path, address: &str, founders: &BTr
     arguments
 }
 
-pub(crate) fn worker_arguments(name: &str, endpoints: &BTreeMap<u64, String>) -> Vec<String> {
+pub(crate) fn worker_arguments(name: &str, endpoints: &BTreeMap<u64, String>, store: &StoreAccess) -> Vec<String> {
     let endpoints: Vec<&str> = endpoints.values().map(String::as_str).collect();
     let endpoints = endpoints.join(",");
-    ["worker", "--endpoints", &endpoints, "--name", name, "--slots", "2", "--set", "request-timeout=3s"]
-        .map(str::to_owned)
-        .to_vec()
+    let words = ["worker", "--endpoints", &endpoints, "--name", name, "--slots", "2", "--set", "request-timeout=3s"];
+    words.map(str::to_owned).into_iter().chain(store.settings(LATE_WRITES)).collect()
 }

@@ -7,8 +7,10 @@ use super::machine::Machine;
 use super::network::{Host, Network};
 use super::observation::{self, Leader, Seen};
 use super::seat::Seat;
-use super::settings::{MACHINES, Settings, WORKERS};
+use super::settings::{MACHINES, Settings, StoreAccess, WORKERS};
+use super::store::Store;
 use super::trouble::Trouble;
+use crate::traffic;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -31,6 +33,7 @@ pub(crate) struct World {
     pub(crate) network: Network,
     machines: Vec<Arc<Machine>>,
     pub(crate) seats: Vec<Seat>,
+    store: Option<Store>,
     founders: BTreeMap<u64, String>,
     /// Ids are never used twice.
     next_id: AtomicU64,
@@ -47,17 +50,22 @@ impl World {
         let nodes = (1..=MACHINES).map(Host::Node);
         let hosts = nodes.clone().chain((1..=WORKERS).map(Host::Worker)).chain([Host::Clients]).collect();
         let network = Network::build(hosts)?;
-        let machines: Vec<_> = nodes.map(|host| Arc::new(Machine::new(host, &settings.folder))).collect();
+        let store = settings.store.map(Store::start);
+        let access = store.as_ref().map(|store| StoreAccess::new(store.environment())).unwrap_or_default();
+        let machine = |host| Arc::new(Machine::new(host, &settings.folder, access.clone()));
+        let machines: Vec<_> = nodes.map(machine).collect();
         let mut founders = BTreeMap::new();
         for (id, machine) in (1..=settings.nodes).zip(&machines) {
             machine.settle(id);
             founders.insert(id, machine.address(id));
         }
-        let seat = |number: u8| Seat::new(Host::Worker(number), format!("worker-{number}"), &settings.folder);
+        let seat =
+            |number: u8| Seat::new(Host::Worker(number), format!("worker-{number}"), &settings.folder, access.clone());
         Ok(Arc::new(Self {
             network,
             machines,
             seats: (1..=WORKERS).map(seat).collect(),
+            store,
             next_id: AtomicU64::new(settings.nodes + 1),
             endpoints: watch::Sender::new(founders.clone()),
             founders,
@@ -65,6 +73,25 @@ impl World {
             began: Instant::now(),
             folder: settings.folder.clone(),
         }))
+    }
+
+    /// The store, in a run that has one.
+    pub(crate) fn store(&self) -> Result<&Store, String> {
+        self.store.as_ref().ok_or_else(|| "there is no store: run with --store".to_owned())
+    }
+
+    /// What clients are to do, if nothing else is wanted of them.
+    pub(crate) fn traffic(&self, seed: u64) -> traffic::Settings {
+        let bucket = self.store.as_ref().map(Store::bucket);
+        traffic::Settings { bucket, ..traffic::Settings::new(self.endpoints(), self.folder.join("traffic"), seed) }
+    }
+
+    /// Nothing is between anybody any more.
+    pub(crate) fn mend(&self) {
+        self.network.mend();
+        if let Some(store) = &self.store {
+            store.mend();
+        }
     }
 
     /// Starts all that does not run.

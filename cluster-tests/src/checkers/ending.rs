@@ -4,7 +4,7 @@
 use super::trace::Trace;
 use super::violation::Violation;
 use crate::traffic::history::{Answer, Operation, Promise, is_live};
-use crate::traffic::{Caller, History, How, Shared, Submission};
+use crate::traffic::{Caller, History, How, Places, Shared, Submission};
 use ferry_proto::v1::{CleanupState, JobState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub struct Ending {
     pub endpoints: BTreeMap<u64, String>,
     /// How long healing may take.
     pub bound: Duration,
+    /// What lies in a store is brought from there before it is looked at.
+    pub places: Option<Places>,
 }
 
 /// Reads until everything is healed, or says what is not.
@@ -190,6 +192,13 @@ impl Closing {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
+}
+
+/// Brings what lies in a store to the folders where it is looked at; what nobody should have left there.
+pub(crate) async fn fetch(places: Option<Places>) -> Vec<Violation> {
+    let Some(places) = places else { return Vec::new() };
+    let fetched = tokio::task::spawn_blocking(move || places.fetch()).await.expect("the store answers");
+    fetched.into_iter().map(|sentence| Violation::new("files", sentence, &[])).collect()
 }
 
 /// Submits without any definite answer.

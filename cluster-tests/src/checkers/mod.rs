@@ -53,7 +53,8 @@ pub struct Verdict {
 
 /// Waits until the healed cluster has come to rest, and checks everything.
 pub async fn verify(history: &History, ending: &Ending) -> Verdict {
-    let unhealed = Closing::new(history, ending).run(history).await;
+    let mut unhealed = Closing::new(history, ending).run(history).await;
+    unhealed.extend(ending::fetch(ending.places.clone()).await);
     let operations = history.operations();
     let trace = Trace::of(&operations);
     let (of_files, files) = files::check(&trace);

@@ -1,7 +1,7 @@
 //! Azurite, Azure Blob Storage of its own makers; it checks signatures, and everybody knows its key.
 
 use super::foreign::package;
-use super::{Plan, Program, Server, folder, host_and_port};
+use super::{Part, Plan, Program, Server, folder, host_and_port};
 use crate::process::free_address;
 use crate::repository;
 use std::process::Command;
@@ -34,8 +34,8 @@ pub fn start() -> Server {
         ],
         endpoint: ("AZURE_STORAGE_ENDPOINT", "/devstoreaccount1"),
         wrong_secret: Some(("AZURE_STORAGE_ACCOUNT_KEY", WRONG_KEY)),
-        foreign: ["azure", &format!("http://{address}/{ACCOUNT}"), ACCOUNT, KEY],
+        foreign: &["azure", &format!("http://{address}/{ACCOUNT}"), ACCOUNT, KEY],
         address,
     };
-    plan.run(vec![azurite], folder)
+    plan.run(vec![Part::Process(azurite)], folder)
 }

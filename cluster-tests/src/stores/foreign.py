@@ -1,10 +1,12 @@
 """The clouds' own clients, by which tests look into an object store: a request and its answer are a line of JSON each.
 
-Usage: foreign.py s3|azure|gcs ENDPOINT KEY_ID SECRET
+Usage: foreign.py s3|s3s|azure|gcs ENDPOINT KEY_ID SECRET [FOLDER]
 """
 
+import base64
 import concurrent.futures
 import json
+import pathlib
 import re
 import sys
 import urllib.request
@@ -19,6 +21,8 @@ class Client:
 
 
 class S3(Client):
+    listing = {}
+
     def __init__(self, endpoint, key_id, secret):
         import boto3
         from botocore.config import Config
@@ -37,7 +41,7 @@ class S3(Client):
         self.client.create_bucket(Bucket=bucket)
 
     def keys(self, bucket, prefix):
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **self.listing)
         return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
     def get(self, bucket, key):
@@ -46,6 +50,9 @@ class S3(Client):
     def put(self, bucket, key, content):
         self.client.put_object(Bucket=bucket, Key=key, Body=content)
 
+    def archive(self, bucket, key):
+        self.client.put_object(Bucket=bucket, Key=key, Body=self.get(bucket, key), StorageClass="GLACIER")
+
     def parts(self, bucket, key):
         """How many an object was made of, which its tag tells; 1 when it was put as a whole."""
         _, _, parts = self.client.head_object(Bucket=bucket, Key=key)["ETag"].strip('"').partition("-")
@@ -53,6 +60,22 @@ class S3(Client):
 
     def uploads(self, bucket):
         return [upload["Key"] for upload in self.client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+
+
+class S3s(S3):
+    """s3s-fs lists no uploads: each has a file in the server's folder that names its bucket and key."""
+
+    # It says that it encodes the keys of a listing and does not: the client decodes none where it was asked for this.
+    listing = {"EncodingType": "url"}
+
+    def __init__(self, endpoint, key_id, secret, folder):
+        super().__init__(endpoint, key_id, secret)
+        self.folder = pathlib.Path(folder)
+
+    def uploads(self, bucket):
+        named = [re.match(r"\.bucket-(.*)\.object-(.*)\.upload-", file.name) for file in self.folder.iterdir()]
+        decode = lambda text: base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+        return [decode(found[2]) for found in named if found and decode(found[1]) == bucket]
 
 
 class Azure(Client):
@@ -73,6 +96,9 @@ class Azure(Client):
 
     def put(self, bucket, key, content):
         self.client.get_blob_client(bucket, key).upload_blob(content, overwrite=True)
+
+    def archive(self, bucket, key):
+        self.client.get_blob_client(bucket, key).set_standard_blob_tier("Archive")
 
     def uploads(self, bucket):
         """Blobs that have blocks and were never committed; the service drops them after a week."""
@@ -124,7 +150,7 @@ def answer(client, request):
 
 
 def main():
-    client = {"s3": S3, "azure": Azure, "gcs": Gcs}[sys.argv[1]](*sys.argv[2:5])
+    client = {"s3": S3, "s3s": S3s, "azure": Azure, "gcs": Gcs}[sys.argv[1]](*sys.argv[2:])
     for line in sys.stdin:
         try:
             said = {"value": answer(client, json.loads(line))}

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-/// What a client is told when it is started: its protocol, the endpoint and two words of credentials.
-pub(super) type Words<'a> = [&'a str; 4];
+/// What a client is told when it is started: its protocol, the endpoint, two words of credentials and, for S3 of a folder,
+/// the folder.
+pub(super) type Words<'a> = &'a [&'a str];
 
 /// A client that runs until it is dropped.
 #[derive(Debug)]

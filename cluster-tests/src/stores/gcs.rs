@@ -2,7 +2,7 @@
 //! for writing, and Ferry's client writes by the XML interface.
 
 use super::foreign::{package, python};
-use super::{Plan, Program, Server, folder, host_and_port};
+use super::{Part, Plan, Program, Server, folder, host_and_port};
 use crate::process::free_address;
 use crate::repository;
 use std::process::Command;
@@ -35,8 +35,8 @@ pub fn start() -> Server {
         environment: &[("GOOGLE_ALLOW_HTTP", "true"), ("GOOGLE_SERVICE_ACCOUNT_KEY", KEY)],
         endpoint: ("GOOGLE_BASE_URL", ""),
         wrong_secret: None,
-        foreign: ["gcs", &format!("http://{address}"), &format!("http://{behind}"), ""],
+        foreign: &["gcs", &format!("http://{address}"), &format!("http://{behind}"), ""],
         address,
     };
-    plan.run(vec![server, gateway], folder)
+    plan.run(vec![Part::Process(server), Part::Process(gateway)], folder)
 }

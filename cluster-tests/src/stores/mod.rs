@@ -3,11 +3,14 @@
 //! Each starts on an address of its own, is killed when its value is dropped, and shows its last lines when a test fails.
 
 pub mod azurite;
+pub mod bucket;
 mod foreign;
 pub mod gcs;
 pub mod moto;
 pub mod relay;
+pub mod s3s;
 pub mod seaweed;
+pub mod tls;
 
 use crate::PATIENCE;
 use crate::process::free_address;
@@ -41,8 +44,15 @@ pub struct Server {
     /// A secret that it refuses, if it knows any.
     wrong_secret: Option<Variable>,
     foreign: Foreign,
-    _processes: Vec<Program>,
+    _parts: Vec<Part>,
     folder: TempDir,
+}
+
+/// What runs for a server until it is dropped.
+#[derive(Debug)]
+enum Part {
+    Process(#[expect(dead_code, reason = "held for its end")] Program),
+    InProcess(#[expect(dead_code, reason = "held for its end")] s3s::Serving),
 }
 
 impl Server {
@@ -79,8 +89,14 @@ impl Server {
     /// The same, by another address that leads to it.
     #[must_use]
     pub fn environment_by(&self, address: &str) -> Vec<Variable> {
+        self.environment_by_url(&format!("http://{address}"))
+    }
+
+    /// The same, by a URL that leads to it or does not.
+    #[must_use]
+    pub fn environment_by_url(&self, url: &str) -> Vec<Variable> {
         let (name, behind) = self.endpoint;
-        let endpoint = (name.to_owned(), format!("http://{address}{behind}"));
+        let endpoint = (name.to_owned(), format!("{url}{behind}"));
         self.environment.iter().cloned().chain([endpoint]).collect()
     }
 
@@ -92,20 +108,58 @@ impl Server {
         Some(right.into_iter().chain([wrong]).collect())
     }
 
-    /// A shared credentials file of S3 with the same keys as in its environment.
+    /// A shared credentials file of S3 with the same keys as in its environment, or a connection string of Azure.
     ///
     /// # Panics
     /// When it cannot be written.
     #[must_use]
     pub fn credentials_file(&self) -> PathBuf {
-        let of =
-            |wanted: &str| self.environment.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
-        let (key_id, secret) =
-            (of("AWS_ACCESS_KEY_ID").unwrap_or_default(), of("AWS_SECRET_ACCESS_KEY").unwrap_or_default());
-        let path = self.folder.path().join("credentials");
-        let text = format!("[default]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n");
+        self.write_credentials("credentials", &self.environment)
+    }
+
+    /// The same with a secret that it refuses; none if it takes every one.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn credentials_file_of_a_stranger(&self) -> Option<PathBuf> {
+        Some(self.write_credentials("credentials-of-a-stranger", &self.environment_of_a_stranger()?))
+    }
+
+    fn write_credentials(&self, name: &str, environment: &[Variable]) -> PathBuf {
+        let of = |wanted: &str| {
+            let found = environment.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.as_str()).unwrap_or_default()
+        };
+        let text = match self.scheme {
+            "az" => format!("AccountKey={}\n", of("AZURE_STORAGE_ACCOUNT_KEY")),
+            "gs" => of("GOOGLE_SERVICE_ACCOUNT_KEY").to_owned(),
+            _ => {
+                let (key_id, secret) = (of("AWS_ACCESS_KEY_ID"), of("AWS_SECRET_ACCESS_KEY"));
+                format!("[default]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n")
+            }
+        };
+        let path = self.folder.path().join(name);
         std::fs::write(&path, text).expect("a file can be written");
         path
+    }
+
+    /// What names it as the store NAME in settings, at an address that leads to it, with the credentials of this file.
+    #[must_use]
+    pub fn settings(&self, name: &str, url: &str, credentials: &Path) -> Vec<String> {
+        let kind = match self.scheme {
+            "az" => "azure",
+            "gs" => "gcs",
+            scheme => scheme,
+        };
+        let account = self.environment.iter().find(|(name, _)| name == "AZURE_STORAGE_ACCOUNT_NAME");
+        let account = account.map(|(_, account)| ("account", account.clone()));
+        let settings = [
+            ("kind", kind.to_owned()),
+            ("endpoint", format!("{url}{}", self.endpoint.1)),
+            ("credentials-file", credentials.display().to_string()),
+        ];
+        settings.into_iter().chain(account).map(|(key, value)| format!("stores.{name}.{key}={value}")).collect()
     }
 
     /// Makes a bucket.
@@ -140,6 +194,22 @@ impl Server {
     /// When the store refuses.
     pub fn put_many(&self, bucket: &str, keys: &[String]) {
         self.foreign.ask(&json!({"call": "put_many", "bucket": bucket, "keys": keys}));
+    }
+
+    /// Puts a file under a key.
+    ///
+    /// # Panics
+    /// When the store refuses.
+    pub fn put_file(&self, bucket: &str, key: &str, file: &Path) {
+        self.foreign.ask(&json!({"call": "put", "bucket": bucket, "key": key, "content": file}));
+    }
+
+    /// Moves an object to a storage class that has to be brought back before it can be read.
+    ///
+    /// # Panics
+    /// When the store refuses.
+    pub fn archive(&self, bucket: &str, key: &str) {
+        self.foreign.ask(&json!({"call": "archive", "bucket": bucket, "key": key}));
     }
 
     /// The keys of uploads to a bucket that nobody has finished or aborted.
@@ -189,7 +259,7 @@ struct Plan<'a> {
 
 impl Plan<'_> {
     /// The server, once it takes objects.
-    fn run(self, processes: Vec<Program>, folder: TempDir) -> Server {
+    fn run(self, parts: Vec<Part>, folder: TempDir) -> Server {
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let server = Server {
             name: self.name,
@@ -199,7 +269,7 @@ impl Plan<'_> {
             endpoint: self.endpoint,
             wrong_secret: self.wrong_secret.map(owned),
             foreign: Foreign::start(self.foreign),
-            _processes: processes,
+            _parts: parts,
             folder,
         };
         server.wait_until_it_is_ready();

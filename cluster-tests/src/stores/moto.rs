@@ -1,7 +1,7 @@
 //! Moto, which speaks S3 as the cloud does in many details, and takes any credentials.
 
 use super::foreign::program;
-use super::{Plan, Program, Server, folder, host_and_port};
+use super::{Part, Plan, Program, Server, folder, host_and_port};
 use crate::process::free_address;
 use std::process::Command;
 
@@ -27,8 +27,8 @@ pub fn start() -> Server {
         ],
         endpoint: ("AWS_ENDPOINT", ""),
         wrong_secret: None,
-        foreign: ["s3", &format!("http://{address}"), "any", "any"],
+        foreign: &["s3", &format!("http://{address}"), "any", "any"],
         address,
     };
-    plan.run(vec![moto], folder)
+    plan.run(vec![Part::Process(moto)], folder)
 }

@@ -1,13 +1,21 @@
-//! A relay before a server, which holds back what goes through it, or cuts connections in the middle of a body.
+//! A relay before a server, which holds back what goes through it, cuts connections in the middle of a body, answers in the
+//! server's place, or lets the server do what its caller has given up.
+
+mod requests;
+
+pub use requests::Head;
 
 use crate::process::free_address;
-use std::io::{ErrorKind, Read, Write};
+use requests::{Piece, Requests};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const BLOCK_BYTES: usize = 64 << 10;
+/// A server that takes longer for a late request is not waited for.
+const LATE_ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,18 +26,45 @@ pub enum Way {
     Down,
 }
 
+/// An answer that the server did not give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// A number and its name.
+    pub status: &'static str,
+    /// Lines beside those of the body.
+    pub headers: Vec<String>,
+    /// Its document; left out where a HEAD is answered.
+    pub body: String,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// The server gets it and answers.
+    Passes,
+    /// The server never gets it.
+    Answered(Answer),
+    /// Its caller loses the connection once all of it is sent; the server gets it so much later.
+    Late(Duration),
+}
+
+type Rule = Box<dyn FnMut(&Head) -> Fate + Send>;
+
 /// A relay that takes connections until it is dropped.
-#[derive(Debug)]
 pub struct Relay {
     address: String,
     state: Arc<State>,
 }
 
-#[derive(Debug)]
 struct State {
     upstream: String,
+    rule: Mutex<Option<Rule>>,
+    /// Requests that the server carried out after their callers were gone.
+    carried_out_late: AtomicUsize,
     is_over: AtomicBool,
     silence: Mutex<Silence>,
+    /// Blocks that a silence held back.
+    held_back: AtomicUsize,
     cut: Mutex<Option<Cut>>,
     cuts_left: AtomicUsize,
 }
@@ -60,12 +95,23 @@ impl Relay {
     /// When no address is free.
     #[must_use]
     pub fn start(upstream: &str) -> Self {
-        let address = free_address();
+        Self::start_at(free_address(), upstream)
+    }
+
+    /// The same at a given address.
+    ///
+    /// # Panics
+    /// When the address is not free.
+    #[must_use]
+    pub fn start_at(address: String, upstream: &str) -> Self {
         let listener = TcpListener::bind(&address).expect("a free address can be listened on");
         let state = Arc::new(State {
             upstream: upstream.to_owned(),
+            rule: Mutex::default(),
+            carried_out_late: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
             silence: Mutex::default(),
+            held_back: AtomicUsize::new(0),
             cut: Mutex::default(),
             cuts_left: AtomicUsize::new(0),
         });
@@ -92,10 +138,37 @@ impl Relay {
         *lock(&self.state.silence) = Silence::After { bytes, time };
     }
 
+    /// Passes everything on again, whether a silence had begun or not.
+    pub fn end_silence(&self) {
+        *lock(&self.state.silence) = Silence::Never;
+    }
+
+    /// How many blocks a silence has held back.
+    #[must_use]
+    pub fn held_back(&self) -> usize {
+        self.state.held_back.load(Ordering::SeqCst)
+    }
+
     /// Cuts the next connections, each once it has carried so many bytes one way.
     pub fn cut(&self, connections: usize, way: Way, after_bytes: usize) {
         *lock(&self.state.cut) = Some(Cut { way, after_bytes });
         self.state.cuts_left.store(connections, Ordering::SeqCst);
+    }
+
+    /// Decides what becomes of each request from now on.
+    pub fn decide(&self, rule: impl FnMut(&Head) -> Fate + Send + 'static) {
+        *lock(&self.state.rule) = Some(Box::new(rule));
+    }
+
+    /// Every request passes again.
+    pub fn pass_all(&self) {
+        *lock(&self.state.rule) = None;
+    }
+
+    /// How many requests the server has carried out after their callers were gone.
+    #[must_use]
+    pub fn carried_out_late(&self) -> usize {
+        self.state.carried_out_late.load(Ordering::SeqCst)
     }
 
     /// How many connections are still to be cut.
@@ -118,13 +191,17 @@ impl State {
     fn relay(self: &Arc<Self>, client: TcpStream) {
         let Ok(server) = TcpStream::connect(&self.upstream) else { return };
         let (Ok(from_client), Ok(to_server)) = (client.try_clone(), server.try_clone()) else { return };
-        for (way, from, to) in [(Way::Up, from_client, to_server), (Way::Down, server, client)] {
-            let state = Arc::clone(self);
-            std::thread::spawn(move || state.pass_on(way, &from, &to));
-        }
+        let (up, down) = (Arc::clone(self), Arc::clone(self));
+        std::thread::spawn(move || {
+            let mut line =
+                Line { state: &up, client: &from_client, server: &to_server, fate: Fate::Passes, held: vec![] };
+            let mut requests = Requests::default();
+            up.pass_on(Way::Up, &from_client, &to_server, |bytes| line.take(&mut requests, bytes));
+        });
+        std::thread::spawn(move || down.pass_on(Way::Down, &server, &client, |bytes| (&client).write_all(bytes)));
     }
 
-    fn pass_on(&self, way: Way, mut from: &TcpStream, mut to: &TcpStream) {
+    fn pass_on(&self, way: Way, mut from: &TcpStream, to: &TcpStream, mut pass: impl FnMut(&[u8]) -> io::Result<()>) {
         let mut block = vec![0; BLOCK_BYTES];
         let mut passed = 0;
         loop {
@@ -136,7 +213,7 @@ impl State {
             };
             self.wait_out_the_silence(read);
             passed += read;
-            if self.is_to_be_cut(way, passed) || to.write_all(&block[..read]).is_err() {
+            if self.is_to_be_cut(way, passed) || pass(&block[..read]).is_err() {
                 return close(from, to);
             }
         }
@@ -144,8 +221,28 @@ impl State {
         let _ = to.shutdown(Shutdown::Write);
     }
 
+    fn fate_of(&self, head: &Head) -> Fate {
+        lock(&self.rule).as_mut().map_or(Fate::Passes, |rule| rule(head))
+    }
+
+    /// Sends the server a request whose caller is gone, and reads its answer: servers drop what nobody waits for.
+    fn carry_out_late(&self, request: &[u8]) -> io::Result<()> {
+        let mut server = TcpStream::connect(&self.upstream)?;
+        server.set_read_timeout(Some(LATE_ANSWER_WITHIN))?;
+        server.write_all(request)?;
+        let mut answer = [0; 12];
+        server.read_exact(&mut answer)?;
+        if answer.starts_with(b"HTTP/1.1 2") {
+            self.carried_out_late.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
     fn wait_out_the_silence(&self, read: usize) {
+        let mut is_counted = false;
         while let Some(left) = self.silence_left(read) {
+            self.held_back.fetch_add(usize::from(!is_counted), Ordering::SeqCst);
+            is_counted = true;
             std::thread::sleep(left);
         }
     }
@@ -170,6 +267,71 @@ impl State {
         cut.way == way
             && passed > cut.after_bytes
             && self.cuts_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
+    }
+}
+
+/// The way up of one connection.
+struct Line<'a> {
+    state: &'a Arc<State>,
+    client: &'a TcpStream,
+    server: &'a TcpStream,
+    /// Of the request that is passing.
+    fate: Fate,
+    /// Of a request that is to be late.
+    held: Vec<u8>,
+}
+
+impl Line<'_> {
+    fn take(&mut self, requests: &mut Requests, mut bytes: &[u8]) -> io::Result<()> {
+        while let Some(piece) = requests.next(&mut bytes)? {
+            match piece {
+                Piece::Head(head) => {
+                    self.fate = self.state.fate_of(&head);
+                    if let Fate::Answered(answer) = &mut self.fate
+                        && head.method == "HEAD"
+                    {
+                        answer.body.clear();
+                    }
+                    self.carry(&head.bytes)?;
+                }
+                Piece::Body(bytes) => self.carry(bytes)?,
+                Piece::End => self.end()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn carry(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.fate {
+            Fate::Passes => return self.server.write_all(bytes),
+            Fate::Answered(_) => {}
+            Fate::Late(_) => self.held.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        match std::mem::replace(&mut self.fate, Fate::Passes) {
+            Fate::Passes => Ok(()),
+            Fate::Answered(answer) => self.client.write_all(answer.text().as_bytes()),
+            Fate::Late(wait) => {
+                let (state, request) = (Arc::clone(self.state), std::mem::take(&mut self.held));
+                std::thread::spawn(move || {
+                    std::thread::sleep(wait);
+                    // A server that is gone by then carries nothing out, and nothing is counted.
+                    let _ = state.carry_out_late(&request);
+                });
+                Err(io::Error::from(ErrorKind::ConnectionAborted))
+            }
+        }
+    }
+}
+
+impl Answer {
+    fn text(&self) -> String {
+        let headers: String = self.headers.iter().map(|line| format!("{line}\r\n")).collect();
+        let (status, length, body) = (self.status, self.body.len(), &self.body);
+        format!("HTTP/1.1 {status}\r\n{headers}content-type: application/xml\r\ncontent-length: {length}\r\n\r\n{body}")
     }
 }
 

@@ -1,7 +1,7 @@
 //! SeaweedFS, a production server that speaks S3 and checks signatures once it has an identity.
 
 use super::foreign::program;
-use super::{Plan, Program, Server, folder, free_port, host_and_port};
+use super::{Part, Plan, Program, Server, folder, free_port, host_and_port};
 use crate::process::free_address;
 use std::process::Command;
 
@@ -49,8 +49,8 @@ pub fn start() -> Server {
         ],
         endpoint: ("AWS_ENDPOINT", ""),
         wrong_secret: Some(("AWS_SECRET_ACCESS_KEY", "of a stranger")),
-        foreign: ["s3", &format!("http://{address}"), KEY_ID, SECRET],
+        foreign: &["s3", &format!("http://{address}"), KEY_ID, SECRET],
         address,
     };
-    plan.run(vec![weed], folder)
+    plan.run(vec![Part::Process(weed)], folder)
 }

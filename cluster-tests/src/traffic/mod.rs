@@ -10,6 +10,7 @@ mod counts;
 mod endpoints;
 pub mod facts;
 pub mod history;
+mod places;
 mod plans;
 mod recorder;
 mod roles;
@@ -18,6 +19,7 @@ mod submission;
 mod watches;
 
 pub use counts::{Counts, Outcomes};
+pub use places::Places;
 pub use recorder::History;
 pub use submission::{Fate, Submission};
 
@@ -25,6 +27,7 @@ pub(crate) use caller::{Caller, Shared};
 pub(crate) use calls::How;
 pub(crate) use plans::{FOREIGN_CONTENT, GROUP_LABEL};
 
+use crate::stores::bucket::Bucket;
 use plans::Plans;
 use sources::Sources;
 use std::collections::BTreeMap;
@@ -47,13 +50,21 @@ pub struct Settings {
     pub operations_per_second: f64,
     /// Submits, over all clients.
     pub jobs_per_second: f64,
+    /// Jobs copy into and out of it too, if there is one.
+    pub bucket: Option<Arc<Bucket>>,
 }
 
 impl Settings {
     /// As much as three nodes and two workers take beside it on two cores.
     #[must_use]
     pub fn new(endpoints: BTreeMap<u64, String>, folder: PathBuf, seed: u64) -> Self {
-        Self { endpoints, folder, seed, operations_per_second: 60.0, jobs_per_second: 1.5 }
+        Self { endpoints, folder, seed, operations_per_second: 60.0, jobs_per_second: 1.5, bucket: None }
+    }
+
+    /// Where its jobs copy from and to.
+    #[must_use]
+    pub fn places(&self) -> Places {
+        Places::new(self.folder.clone(), self.bucket.clone())
     }
 }
 
@@ -81,13 +92,15 @@ impl Traffic {
     /// # Panics
     /// When the sources cannot be made.
     pub async fn start(settings: Settings) -> Self {
-        let folder = settings.folder.clone();
+        let (folder, places) = (settings.folder.clone(), settings.places());
         let made = tokio::task::spawn_blocking(move || {
             std::fs::create_dir_all(&folder).expect("the folder can be made");
-            Sources::make(&folder.join("sources"))
+            let sources = Sources::make(&places.sources());
+            places.fill();
+            sources
         });
         let sources = made.await.expect("the sources can be made");
-        let plans = Arc::new(Plans::new(sources, settings.folder.join("targets"), settings.seed));
+        let plans = Arc::new(Plans::new(sources, settings.places(), settings.seed));
         let shared = Arc::new(Shared::new(settings.endpoints.clone(), History::begin(&settings.folder)));
         let mut traffic = Self { shared, clients: JoinSet::new() };
         traffic.start_clients(&settings, &plans);

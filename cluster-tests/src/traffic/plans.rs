@@ -1,9 +1,9 @@
 //! Draws what to submit next: mostly jobs that complete, some that must fail, some that fight for the same targets.
 
 use super::facts::Described;
+use super::places::{Direction, Places};
 use super::sources::{Source, Sources};
 use super::submission::{Fate, Submission};
-use crate::file_uri;
 use ferry_proto::v1::{IdMapping, JobOptions, SnapshotRef, SubmitJobRequest, TargetRef};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 /// The label by which lists are filtered, and how many values it takes.
 pub(crate) const GROUP_LABEL: &str = "group";
 pub(crate) const GROUPS: u32 = 8;
+/// Jobs in a hundred with objects of several parts, where there is a store.
+const HUGE_PERCENT: u32 = 3;
 /// Attempts that no run can use up: a job that could complete never fails for want of luck.
 const ATTEMPTS_MAX: u32 = 1_000;
 /// How long the end of a job can be read, drawn for each: most are collected while the run goes on.
@@ -38,7 +40,7 @@ pub(crate) enum Plan {
 /// Draws plans; shared by all clients that submit.
 pub(crate) struct Plans {
     sources: Sources,
-    targets: PathBuf,
+    places: Places,
     seed: u64,
     numbers: AtomicU64,
     next_target: AtomicI64,
@@ -49,19 +51,23 @@ struct Choice<'a> {
     source: &'a Path,
     segments: i64,
     mappings: Vec<(i64, i64)>,
+    direction: Direction,
     target: PathBuf,
     fate: Fate,
     options: JobOptions,
 }
 
 impl Plans {
-    pub(crate) fn new(sources: Sources, targets: PathBuf, seed: u64) -> Self {
-        Self { sources, targets, seed, numbers: AtomicU64::new(0), next_target: AtomicI64::new(FIRST_TARGET) }
+    pub(crate) fn new(sources: Sources, places: Places, seed: u64) -> Self {
+        Self { sources, places, seed, numbers: AtomicU64::new(0), next_target: AtomicI64::new(FIRST_TARGET) }
     }
 
     /// What to submit next.
     pub(crate) fn draw(&self, random: &mut StdRng) -> Plan {
         let sources = &self.sources;
+        if self.places.has_bucket() && random.random_range(0..100) < HUGE_PERCENT {
+            return Plan::One(self.whole(random, &sources.huge, 0));
+        }
         match random.random_range(0..100) {
             0..30 => Plan::One(self.whole(random, &sources.small, 0)),
             30..45 => Plan::One(self.whole(random, &sources.middle, 0)),
@@ -105,11 +111,13 @@ impl Plans {
     fn fight(&self, random: &mut StdRng) -> Vec<Arc<Submission>> {
         let source = &self.sources.small;
         let first = self.take_targets(source.segments);
-        let target = self.new_target();
+        let direction = self.places.direction(random);
+        let target = self.new_target(direction);
         let mappings: Vec<(i64, i64)> = source.segment_ids().zip(first..).collect();
         let one = || {
             let choice = self.choice(random, source, Fate::Completes);
-            self.submission(random, Choice { mappings: mappings.clone(), target: target.clone(), ..choice })
+            let (mappings, target) = (mappings.clone(), target.clone());
+            self.submission(random, Choice { mappings, direction, target, ..choice })
         };
         std::iter::repeat_with(one).take(2).collect()
     }
@@ -132,13 +140,15 @@ impl Plans {
         self.submission(random, choice)
     }
 
-    /// A file lies where a copy is to go: the job must fail and leave it alone.
+    /// A file lies where a copy is to go: the job must fail and leave it alone. In a folder, where it can be put at once.
     fn occupied(&self, random: &mut StdRng) -> Arc<Submission> {
         let source = &self.sources.middle;
         let first = self.take_targets(source.segments);
         let choice = self.choice(random, source, Fate::Fails);
         let mappings = source.segment_ids().zip(first..).collect();
-        let submission = self.submission(random, Choice { mappings, ..choice });
+        let direction = Direction { to_bucket: false, ..choice.direction };
+        let target = self.new_target(direction);
+        let submission = self.submission(random, Choice { mappings, direction, target, ..choice });
         let foreign = submission.target_folder(first + 1).join("1/1");
         let path = submission.target.join(&foreign);
         fs::create_dir_all(path.parent().expect("it has a folder")).expect("a folder can be made");
@@ -156,8 +166,9 @@ impl Plans {
             labels: HashMap::from([(GROUP_LABEL.to_owned(), random.random_range(0..GROUPS).to_string())]),
             ..JobOptions::default()
         };
-        let target = self.new_target();
-        Choice { source: &source.root, segments: source.segments, mappings: Vec::new(), target, fate, options }
+        let direction = self.places.direction(random);
+        let (target, mappings) = (self.new_target(direction), Vec::new());
+        Choice { source: &source.root, segments: source.segments, mappings, direction, target, fate, options }
     }
 
     fn submission(&self, random: &mut StdRng, choice: Choice<'_>) -> Arc<Submission> {
@@ -170,11 +181,13 @@ impl Plans {
             partition_id: 0,
         };
         let collection_id = random.random_range(200..210);
+        let source_uri = self.places.source_uri(choice.source, choice.direction);
+        let target_uri = self.places.target_uri(&choice.target);
         let request = SubmitJobRequest {
             request_id: request_id.clone(),
             name: name.clone(),
-            source: Some(SnapshotRef { uri: file_uri(choice.source) }),
-            target: Some(TargetRef { uri: file_uri(&choice.target), collection_id, ..TargetRef::default() }),
+            source: Some(SnapshotRef { uri: source_uri }),
+            target: Some(TargetRef { uri: target_uri.clone(), collection_id, ..TargetRef::default() }),
             id_mappings: choice.mappings.iter().map(mapping).collect(),
             options: Some(choice.options.clone()),
             ..SubmitJobRequest::default()
@@ -182,7 +195,7 @@ impl Plans {
         let described = Described {
             name: &name,
             collection_id,
-            target_uri: &file_uri(&choice.target),
+            target_uri: &target_uri,
             total_segments: choice.segments,
             options: &as_resolved(&choice.options),
         };
@@ -203,8 +216,8 @@ impl Plans {
         self.next_target.fetch_add(count, Ordering::Relaxed)
     }
 
-    fn new_target(&self) -> PathBuf {
-        self.targets.join(format!("target-{}", self.numbers.fetch_add(1, Ordering::Relaxed)))
+    fn new_target(&self, direction: Direction) -> PathBuf {
+        self.places.target(self.numbers.fetch_add(1, Ordering::Relaxed), direction)
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct Sources {
     pub(crate) middle: Source,
     /// With a limit of bandwidth, something to be interrupted in.
     pub(crate) large: Source,
+    /// With objects of several parts, which only a store has.
+    pub(crate) huge: Source,
     /// A file of it is shorter than its snapshot says.
     pub(crate) truncated: Source,
     /// A file of it is gone.
@@ -64,6 +66,7 @@ impl Sources {
             small: make("small", 1, 2_048),
             middle: make("middle", 4, 4_096),
             large: make("large", 8, 32 * 1_024),
+            huge: make("huge", 1, (8 << 20) + 4_321),
             truncated,
             missing,
             absent: folder.join("absent"),

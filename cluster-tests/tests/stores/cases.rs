@@ -8,8 +8,9 @@ use cluster_tests::stores::Variable;
 use cluster_tests::stores::relay::Way;
 use cluster_tests::{eventually, file_uri, sample};
 use ferry_proto::v1::{AttemptEnd, CleanupState, Job, JobOptions, JobState, UpdateJobRequest};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
+use tokio::process::Command;
 use tonic::Code;
 
 const MISSING_BUCKET: &str = "no-such-bucket";
@@ -32,17 +33,17 @@ fn slowly() -> JobOptions {
 }
 
 /// Runs a command that reads and writes stores by itself.
-fn ferry(arguments: &[&str], environment: Vec<Variable>) -> Output {
-    Command::new(binary()).args(arguments).envs(environment).output().expect("the binary can be started")
+pub(crate) async fn ferry(arguments: &[&str], environment: Vec<Variable>) -> Output {
+    Command::new(binary()).args(arguments).envs(environment).output().await.expect("the binary can be started")
 }
 
-fn printed(output: &Output) -> String {
+pub(crate) fn printed(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// What a command says that must not fail.
-fn said(seat: &Seat, arguments: &[&str]) -> String {
-    let output = ferry(arguments, seat.environment());
+async fn said(seat: &Seat, arguments: &[&str]) -> String {
+    let output = ferry(arguments, seat.environment()).await;
     assert!(output.status.success(), "{arguments:?} at {}: {}", seat.server.name(), printed(&output));
     printed(&output)
 }
@@ -55,10 +56,10 @@ pub(crate) async fn restored(world: &World, seat: &Seat) -> String {
 }
 
 pub(crate) async fn snapshot_commands(_: &World, seat: &Seat) -> Outcome {
-    let created = said(seat, &["snapshot", "create", "--root", &seat.uri("up")]);
+    let created = said(seat, &["snapshot", "create", "--root", &seat.uri("up")]).await;
     let uri = created.split_whitespace().nth(1).expect("the snapshot is named");
     for (command, words) in [("inspect", "3 segments"), ("verify", "26 objects")] {
-        let told = said(seat, &["snapshot", command, uri]);
+        let told = said(seat, &["snapshot", command, uri]).await;
         assert!(told.contains(words), "{command} at {}: {told}", seat.server.name());
     }
     Outcome::Held
@@ -88,7 +89,7 @@ pub(crate) async fn odd_names(world: &World, seat: &Seat) -> Outcome {
 /// Each is found by a listing, which has several pages at S3, whose page has 1,000 keys.
 pub(crate) async fn many_objects(_: &World, seat: &Seat) -> Outcome {
     let create = ["snapshot", "create", "--root", &seat.uri(MANY), "--rows", "7"];
-    let told = said(seat, &create);
+    let told = said(seat, &create).await;
     let files = format!("files       {MANY_OBJECTS}\n");
     assert!(told.contains(&files), "{}: {told}", seat.server.name());
     match seat.server.scheme() {
@@ -119,21 +120,10 @@ fn assert_names_the_bucket(seat: &Seat, told: &str) {
     }
 }
 
-pub(crate) async fn told_of_a_wrong_secret(_: &World, seat: &Seat) -> Outcome {
-    let Some(environment) = seat.server.environment_of_a_stranger() else {
-        return Outcome::Cannot("takes every secret");
-    };
-    let output = ferry(&["snapshot", "inspect", &seat.uri("up")], environment);
-    let told = printed(&output);
-    assert!(!output.status.success() && told.contains("access is refused"), "{}: {told}", seat.server.name());
-    assert!(told.contains("check the credentials"), "{}: {told}", seat.server.name());
-    Outcome::Held
-}
-
 /// What other tools leave beside a snapshot ends no listing that does not need it.
 pub(crate) async fn foreign_keys(_: &World, seat: &Seat) -> Outcome {
     seat.server.put_many(BUCKETS[0], &["large/snapshots//x.json".to_owned()]);
-    let output = ferry(&["snapshot", "inspect", &seat.uri("large")], seat.environment());
+    let output = ferry(&["snapshot", "inspect", &seat.uri("large")], seat.environment()).await;
     let told = printed(&output);
     if output.status.success() {
         assert!(told.contains("2 segments"), "{}: {told}", seat.server.name());
@@ -241,7 +231,7 @@ pub(crate) async fn silent_for_long(world: &World, seat: &Seat, uploaded: &str) 
     Outcome::Held
 }
 
-async fn completed(cluster: &Cluster, job_id: i64) {
+pub(crate) async fn completed(cluster: &Cluster, job_id: i64) {
     let job = cluster.ended(job_id).await;
     assert_eq!(job.state(), JobState::Completed, "{job:?}");
 }

@@ -1,6 +1,7 @@
 //! Ferry on real object stores: what goes into each, through it and out of it, and what is told of one that misbehaves.
 
 mod cases;
+mod refusals;
 mod table;
 mod world;
 
@@ -34,8 +35,7 @@ async fn each_case_holds_on_each_server_and_the_guide_has_the_table() {
     tables.tell("keys with an empty part beside a snapshot that is named by its prefix", &outcomes);
     let missing = world.at_each(|seat| cases::named_when_the_bucket_is_missing(&world, seat)).await;
     tables.tell("a missing bucket is named", &missing);
-    let told = world.at_each(|seat| cases::told_of_a_wrong_secret(&world, seat)).await;
-    tables.tell("a wrong secret is named", &told);
+    tell_refusals(&world, &mut tables).await;
     let canceled = world.at_each(|seat| cases::canceled_in_mid_upload(&world, seat)).await;
     tables.tell("canceled in mid-upload: no object and no upload is left", &canceled);
     let jobs = world.at_each(|seat| cases::in_mid_upload_before_a_kill(&world, seat)).await;
@@ -49,6 +49,28 @@ async fn each_case_holds_on_each_server_and_the_guide_has_the_table() {
     tell_pairs(&world, &mut tables, &uploaded).await;
     world.cluster.assert_sound().await;
     tables.assert_is_in_the_guide();
+}
+
+/// Every error that has a reason and an advice of its own.
+async fn tell_refusals(world: &World, tables: &mut Tables) {
+    let told = world.at_each(|seat| refusals::wrong_secret(world, seat)).await;
+    tables.tell("a wrong secret is named, by a command and by workers", &told);
+    let told = world.at_each(|seat| refusals::expired_credentials(world, seat)).await;
+    tables.tell("expired credentials are named", &told);
+    let told = world.at_each(|seat| refusals::skewed_clock(world, seat)).await;
+    tables.tell("a clock that is an hour ahead is named", &told);
+    let told = world.at_each(|seat| refusals::archived_object(world, seat)).await;
+    tables.tell("an archived object of a source fails its job and is named", &told);
+    let told = world.at_each(|seat| refusals::throttled(world, seat)).await;
+    tables.tell("three of five requests throttled: the job completes, and no attempt counts", &told);
+    let told = world.at_each(|seat| refusals::another_region(world, seat)).await;
+    tables.tell("a bucket of another region is named", &told);
+    let told = world.at_each(|seat| refusals::unknown_certificate(world, seat)).await;
+    tables.tell("a certificate that nobody vouches for is named, and trusted once `ca-file` names it", &told);
+    let told = world.at_each(|seat| refusals::plain_behind_https(world, seat)).await;
+    tables.tell("a server without TLS behind `https://` is named", &told);
+    let told = world.at_each(|seat| refusals::unknown_host(world, seat)).await;
+    tables.tell("a host whose name does not resolve is named", &told);
 }
 
 fn held(world: &World) -> Vec<Outcome> {

@@ -13,6 +13,8 @@ const END: &str = "<!-- The end of what was tried. -->\n";
 pub(crate) enum Outcome {
     /// As it is meant.
     Held,
+    /// As it is meant, though the server cannot say it: the relay before it did.
+    Injected,
     /// The server cannot show it, and why.
     Cannot(&'static str),
 }
@@ -70,6 +72,7 @@ impl Outcome {
     fn told(self) -> &'static str {
         match self {
             Self::Held => "yes",
+            Self::Injected => "yes, injected",
             Self::Cannot(why) => why,
         }
     }

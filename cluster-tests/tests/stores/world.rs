@@ -1,9 +1,9 @@
-//! Every server, and a cluster that reaches them through relays: one of each kind by its environment, and the second S3 as a
-//! named store.
+//! Every server, and a cluster that reaches them through relays: one of each kind by its environment, and further ones of S3
+//! as named stores.
 
 use cluster_tests::cluster::Cluster;
 use cluster_tests::stores::relay::Relay;
-use cluster_tests::stores::{Server, Variable, azurite, gcs, moto, seaweed};
+use cluster_tests::stores::{Server, Variable, azurite, gcs, moto, s3s, seaweed};
 use cluster_tests::{file_uri, sample, tree};
 use ferry_proto::v1::{Job, JobOptions, JobState, SnapshotRef, SubmitJobRequest, TargetRef};
 use futures::future::join_all;
@@ -27,7 +27,11 @@ pub(crate) const MANY_OBJECTS: i64 = 1_010;
 const LARGE: &str = "large";
 const LONG: &str = "long";
 const WORKERS: [&str; 2] = ["one", "two"];
-const SLOTS: u32 = 4;
+/// Together they hold a long upload to every server at once.
+const SLOTS: u32 = 6;
+
+/// The name of a store in the settings, if any, and what starts its server.
+type Start = (Option<&'static str>, fn() -> Server);
 
 /// How often each content is there.
 pub(crate) type Contents = BTreeMap<Vec<u8>, usize>;
@@ -36,8 +40,8 @@ pub(crate) type Contents = BTreeMap<Vec<u8>, usize>;
 pub(crate) struct Seat {
     pub(crate) server: Server,
     pub(crate) relay: Relay,
-    /// A store that settings name is meant by URIs with its endpoint.
-    is_named: bool,
+    /// In the settings; a store that they name is meant by URIs with its endpoint.
+    name: Option<&'static str>,
 }
 
 /// Fields are dropped in this order: workers end before the stores that they ask.
@@ -50,16 +54,21 @@ pub(crate) struct World {
 impl World {
     /// Starts everything.
     pub(crate) async fn start() -> Self {
-        let starts: [(bool, fn() -> Server); 4] =
-            [(false, seaweed::start), (true, moto::start), (false, azurite::start), (false, gcs::start)];
-        let starting: Vec<(bool, JoinHandle<Server>)> =
-            starts.into_iter().map(|(is_named, start)| (is_named, std::thread::spawn(start))).collect();
-        let seats: Vec<Seat> = starting.into_iter().map(|(is_named, server)| Seat::of(is_named, server)).collect();
-        let named: Vec<String> = seats.iter().filter(|seat| seat.is_named).flat_map(Seat::settings).collect();
+        let starts: [Start; 5] = [
+            (None, seaweed::start),
+            (Some("moto"), moto::start),
+            (Some("s3s"), s3s::start),
+            (None, azurite::start),
+            (None, gcs::start),
+        ];
+        let starting = starts.map(|(name, start)| (name, std::thread::spawn(start)));
+        let seats: Vec<Seat> = starting.into_iter().map(|(name, server)| Seat::of(name, server)).collect();
+        let named: Vec<String> =
+            seats.iter().flat_map(|seat| seat.settings().into_iter().chain(seat.strangers())).collect();
         // The servers do what they are asked for at once.
         let settings: Vec<&str> = named.iter().map(String::as_str).chain(["leadership.late-writes=5s"]).collect();
         let mut cluster = Cluster::prepare(3, &settings);
-        cluster.set_environment(seats.iter().filter(|seat| !seat.is_named).flat_map(Seat::environment).collect());
+        cluster.set_environment(seats.iter().filter(|seat| seat.name.is_none()).flat_map(Seat::environment).collect());
         cluster.start_all().await;
         WORKERS.iter().for_each(|name| cluster.start_worker(name, SLOTS));
         tree::make(&cluster.path(LARGE), SEGMENTS, LARGE_FILE_BYTES);
@@ -121,21 +130,37 @@ impl World {
 }
 
 impl Seat {
-    fn of(is_named: bool, server: JoinHandle<Server>) -> Self {
+    fn of(name: Option<&'static str>, server: JoinHandle<Server>) -> Self {
         let server = server.join().expect("the server starts");
         BUCKETS.iter().for_each(|bucket| server.make_bucket(bucket));
-        Self { relay: Relay::start(server.address()), server, is_named }
+        Self { relay: Relay::start(server.address()), server, name }
     }
 
-    /// What names the store in the settings of nodes and workers.
+    /// What names the store in the settings of nodes and workers, if anything does.
     fn settings(&self) -> Vec<String> {
-        let endpoint = format!("http://{}", self.relay.address());
-        let settings = [
-            ("kind", "s3".to_owned()),
-            ("endpoint", endpoint),
-            ("credentials-file", format!("{}", self.server.credentials_file().display())),
-        ];
-        settings.map(|(key, value)| format!("stores.other.{key}={value}")).to_vec()
+        let Some(name) = self.name else { return Vec::new() };
+        self.server.settings(name, &self.url(), &self.server.credentials_file())
+    }
+
+    /// The same server as another named store, whose secret it refuses; it serves a bucket of its own.
+    fn strangers(&self) -> Vec<String> {
+        let Some(credentials) = self.server.credentials_file_of_a_stranger() else { return Vec::new() };
+        let bucket = self.bucket_of_a_stranger();
+        // An endpoint means one store alone, so this one is not reached through the relay.
+        let url = format!("http://{}", self.server.address());
+        let serves = format!("stores.{bucket}.serves=[\"{}://{bucket}\"]", self.server.scheme());
+        self.server.settings(&bucket, &url, &credentials).into_iter().chain([serves]).collect()
+    }
+
+    /// The bucket that processes ask for with a secret that the server refuses.
+    pub(crate) fn bucket_of_a_stranger(&self) -> String {
+        let name = self.server.name().split(' ').next().unwrap_or_default();
+        format!("wrong-{}", name.to_lowercase())
+    }
+
+    /// Where processes of Ferry reach it.
+    fn url(&self) -> String {
+        format!("http://{}", self.relay.address())
     }
 
     /// What a process that reaches no other server of its kind needs.
@@ -145,7 +170,7 @@ impl Seat {
 
     /// A place in a bucket.
     pub(crate) fn uri_in(&self, bucket: &str, prefix: &str) -> String {
-        match self.is_named {
+        match self.name.is_some() {
             true => format!("minio://{}/{bucket}/{prefix}", self.relay.address()),
             false => self.server.uri(bucket, prefix),
         }

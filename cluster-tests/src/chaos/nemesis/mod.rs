@@ -14,6 +14,7 @@ mod partition;
 mod pause;
 mod power;
 mod quality;
+mod store;
 mod sync;
 mod worker;
 
@@ -88,10 +89,16 @@ pub enum Nemesis {
     Transfer,
     /// SIGTERM for a node, which is started again.
     Restart,
+    /// Connections to the store end in the middle of something.
+    StoreCuts,
+    /// The store is silent.
+    StoreSilence,
+    /// The store carries requests out after their callers are gone.
+    StoreLateWrites,
 }
 
 /// Every fault, its name, and what it needs of the system beside namespaces and disks.
-const NAMES: [(Nemesis, &str, &[&str]); 29] = [
+const NAMES: [(Nemesis, &str, &[&str]); 32] = [
     (Nemesis::KillFollower, "kill-follower", &[]),
     (Nemesis::KillLeader, "kill-leader", &[]),
     (Nemesis::KillAll, "kill-all", &[]),
@@ -121,6 +128,9 @@ const NAMES: [(Nemesis, &str, &[&str]); 29] = [
     (Nemesis::PauseWorker, "pause-worker", &[]),
     (Nemesis::Transfer, "transfer", &[]),
     (Nemesis::Restart, "restart", &[]),
+    (Nemesis::StoreCuts, "store-cuts", &[]),
+    (Nemesis::StoreSilence, "store-silence", &[]),
+    (Nemesis::StoreLateWrites, "store-late-writes", &[]),
 ];
 
 impl Nemesis {
@@ -141,6 +151,12 @@ impl Nemesis {
         self.entry().2
     }
 
+    /// Whether there is nothing to do it to in a run without a store.
+    #[must_use]
+    pub fn needs_store(self) -> bool {
+        matches!(self, Self::StoreCuts | Self::StoreSilence | Self::StoreLateWrites)
+    }
+
     fn entry(self) -> (Self, &'static str, &'static [&'static str]) {
         NAMES.into_iter().find(|(nemesis, ..)| *nemesis == self).expect("every fault has a name")
     }
@@ -156,7 +172,10 @@ impl Nemesis {
             | Self::SlowSync
             | Self::ClockJump
             | Self::KillWorker
-            | Self::PauseWorker => true,
+            | Self::PauseWorker
+            | Self::StoreCuts
+            | Self::StoreSilence
+            | Self::StoreLateWrites => true,
             Self::KillFollower
             | Self::KillLeader
             | Self::KillAll
@@ -213,6 +232,9 @@ impl Nemesis {
             Self::PauseWorker => worker::pause(world, random).await,
             Self::Transfer => orderly::transfer(world, random).await,
             Self::Restart => orderly::restart(world, random).await,
+            Self::StoreCuts => store::cuts(world, random).await,
+            Self::StoreSilence => store::silence(world, random).await,
+            Self::StoreLateWrites => store::late_writes(world, random).await,
         }
     }
 }
