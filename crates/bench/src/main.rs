@@ -2,6 +2,7 @@
 //! document of results. What it does meanwhile goes to stderr; nothing is asserted on a time.
 
 mod cluster;
+mod copy;
 mod distribution;
 mod etcd;
 mod failover;
@@ -50,6 +51,8 @@ enum Benchmark {
     Job(job::Job),
     /// How long a job of one small segment takes with an idle worker.
     Latency(latency::Latency),
+    /// How long whole snapshots take to copy, on a disk and between S3 servers, beside rclone, cp and the kernel.
+    Copy(copy::Copy),
     /// What jobs of more and more segments cost, and what a node takes that holds ten million of them.
     Scale(scale::Scale),
 }
@@ -106,6 +109,7 @@ async fn main() -> anyhow::Result<()> {
             Benchmark::Read(read) => read.run().await,
             Benchmark::Job(job) => job.run().await,
             Benchmark::Latency(latency) => latency.run().await,
+            Benchmark::Copy(copy) => copy.run().await,
             Benchmark::Scale(scale) => scale.run().await,
         }
     };

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use thiserror::Error;
 use walk::Missing;
 
@@ -80,6 +81,11 @@ impl FolderError {
         FolderError::of(path, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
     }
 
+    /// The same of an error of the system itself.
+    pub fn of_errno(path: &Path, errno: Errno) -> FolderError {
+        FolderError::of(path, errno)
+    }
+
     fn of(path: &Path, errno: Errno) -> FolderError {
         let path = path.to_owned();
         match errno {
@@ -129,6 +135,11 @@ impl Folder {
             Some(inside) => Folder { root }.walk().open_unlinked(inside),
             None => Err(FolderError::Link { path }),
         }
+    }
+
+    /// The folder with that key, made if it is missing, as are those on its way.
+    pub fn make(&self, key: &str) -> Result<Arc<OwnedFd>, FolderError> {
+        self.walk().to(&key.split('/').collect::<Vec<_>>(), Missing::IsMade)
     }
 
     /// Deletes one file, never a folder; what is not there is deleted already.

@@ -1,12 +1,12 @@
 //! A place in an object store: the store and a root below which every key is resolved.
 //! Nothing here reads or writes a key that `check_key` refuses.
 
+mod copies;
 mod many;
 
 use std::io::{self, Read};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -22,9 +22,8 @@ use crate::key::{KeyError, check_key, join};
 use crate::pace::Pace;
 use crate::s3::S3;
 use crate::uri::{ParsedUri, Scheme};
+use copies::Refusals;
 
-/// A store that refused so many copies in a row is not asked for more.
-const COPIES_REFUSED_MAX: u32 = 3;
 /// How much of a local file is read at a time.
 const READ_BYTES: usize = 1 << 20;
 
@@ -50,8 +49,8 @@ pub struct Listing {
 #[derive(Clone, Debug)]
 pub(crate) struct Opened {
     store: Arc<dyn ObjectStore>,
-    /// Refusals to copy inside itself since the last such copy.
-    copies_refused: Arc<AtomicU32>,
+    /// What it said to copies inside itself.
+    refusals: Arc<Refusals>,
     /// For requests that the client lacks.
     s3: Option<Arc<S3>>,
     /// Shared by the buckets of one store.
@@ -61,7 +60,7 @@ pub(crate) struct Opened {
 impl Opened {
     pub(crate) fn new(client: Client, pace: Arc<Pace>) -> Self {
         let Client { store, s3 } = client;
-        Self { store, copies_refused: Arc::default(), s3: s3.map(Arc::new), pace }
+        Self { store, refusals: Arc::default(), s3: s3.map(Arc::new), pace }
     }
 }
 
@@ -168,28 +167,9 @@ impl Location {
         Location { root: root.to_owned(), local_root, ..self.clone() }
     }
 
-    /// Whether objects can be copied between the two inside the store.
+    /// Whether both are places of one bucket, or one file system, as this process has opened it.
     pub fn same_store(&self, other: &Location) -> bool {
         Arc::ptr_eq(&self.opened.store, &other.opened.store)
-    }
-
-    /// Whether the store has refused to copy inside itself, so that bytes have to pass through this process.
-    pub fn refuses_copies(&self) -> bool {
-        self.opened.copies_refused.load(Ordering::Relaxed) >= COPIES_REFUSED_MAX
-    }
-
-    /// Remembers that the store refused to copy an object that could be read and written. Whether it is asked no more from
-    /// now on: at once when it does not know the request, after a few refusals without a copy between them otherwise.
-    pub fn refused_copy(&self, for_good: bool) -> bool {
-        let more = if for_good { COPIES_REFUSED_MAX } else { 1 };
-        let before = self.opened.copies_refused.fetch_add(more, Ordering::Relaxed);
-        before < COPIES_REFUSED_MAX && before + more >= COPIES_REFUSED_MAX
-    }
-
-    /// The store has copied an object inside itself: earlier refusals were about single objects.
-    pub fn copied(&self) {
-        let forget = |count| (count < COPIES_REFUSED_MAX).then_some(0);
-        let _ = self.opened.copies_refused.fetch_update(Ordering::Relaxed, Ordering::Relaxed, forget);
     }
 
     /// Waits until the store may be asked once more.

@@ -26,6 +26,10 @@ pub use uploads::UnfinishedUpload;
 const REGION_DEFAULT: &str = "us-east-1";
 /// The setting of a key with which the store encrypts, and which it does not keep.
 const CUSTOMER_KEY: &str = "aws_sse_customer_key_base64";
+/// The setting of how the store encrypts.
+const ENCRYPTION: &str = "aws_server_side_encryption";
+/// The header that names the source of a copy.
+const COPY_SOURCE: &str = "x-amz-copy-source";
 /// The store's name in errors, as the client has it.
 const STORE: &str = "S3";
 
@@ -42,6 +46,8 @@ pub(crate) struct S3 {
     requester_pays: bool,
     /// Each part of an encrypted copy would need the customer's keys.
     has_customer_key: bool,
+    /// So would every copy made here need the words that the client has for it.
+    is_encrypted: bool,
     refuses_copies_in_parts: AtomicBool,
 }
 
@@ -63,6 +69,7 @@ pub(crate) fn open(builder: AmazonS3Builder, connector: &Connector) -> object_st
     let is_express = is_set(AmazonS3ConfigKey::S3Express);
     let is_signed = !is_set(AmazonS3ConfigKey::SkipSignature);
     let requester_pays = is_set(AmazonS3ConfigKey::RequestPayer);
+    let is_encrypted = ENCRYPTION.parse().ok().and_then(value).is_some();
     let has_customer_key = CUSTOMER_KEY.parse().ok().and_then(value).is_some();
     let store = builder.with_http_connector(connector.clone()).build()?;
     let shared = Arc::new(store.clone());
@@ -75,6 +82,7 @@ pub(crate) fn open(builder: AmazonS3Builder, connector: &Connector) -> object_st
         is_signed,
         requester_pays,
         has_customer_key,
+        is_encrypted,
         refuses_copies_in_parts: AtomicBool::new(false),
     });
     Ok(Client { store: shared, s3 })
@@ -96,6 +104,17 @@ pub(crate) fn is_yes(value: &str) -> bool {
 }
 
 impl S3 {
+    /// Whether objects of other buckets can be copied by a request made here.
+    pub(crate) fn copies_from_other_buckets(&self) -> bool {
+        !self.has_customer_key && !self.is_encrypted
+    }
+
+    /// Has the store copy an object of a bucket, of at most 5 GiB.
+    pub(crate) async fn copy(&self, bucket: &str, from: &Path, to: &Path) -> object_store::Result<()> {
+        let source = copy_source(bucket, from);
+        self.send(Method::PUT, Some(to), &[], &[(COPY_SOURCE, &source)]).await.map(drop)
+    }
+
     /// Sends one request without a body, about a key or about the bucket.
     async fn send(
         &self,
@@ -127,6 +146,11 @@ impl S3 {
 
 fn generic(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
     object_store::Error::Generic { store: STORE, source: source.into() }
+}
+
+/// An object as the header of a copy names it.
+fn copy_source(bucket: &str, path: &Path) -> String {
+    format!("/{bucket}/{}", encoded(path.as_ref()))
 }
 
 /// A key as a part of a URL, byte for byte.

@@ -8,7 +8,7 @@ mod uploads;
 
 use crate::bandwidth::{Bandwidths, Limits};
 use crate::config::milliseconds;
-use crate::copy::{Meter, PartsBudget};
+use crate::copy::{Disks, Meter, PartsBudget};
 use crate::failure::Fault;
 use crate::leader::Leader;
 use crate::metrics::Metrics;
@@ -105,6 +105,7 @@ pub(crate) struct Runner {
     pub(crate) leader: Leader,
     pub(crate) bandwidths: Bandwidths,
     pub(crate) budget: PartsBudget,
+    pub(crate) disks: Disks,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) request_timeout: Duration,
     pub(crate) late_writes: Duration,

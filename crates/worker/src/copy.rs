@@ -5,6 +5,7 @@
 
 mod budget;
 mod copy_parts;
+mod disk;
 mod local;
 mod ranges;
 mod reader;
@@ -15,6 +16,7 @@ mod temporary;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod waiting;
 mod window;
 mod write;
 
@@ -29,7 +31,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use budget::PartsBudget;
+pub(crate) use disk::Disks;
 pub(crate) use upload::PART_BYTES_MIN;
+pub(crate) use waiting::Waiting;
 pub(crate) use write::write;
 
 /// What S3 copies in one request at most.
@@ -123,6 +127,8 @@ pub(crate) struct Copier {
     pub(crate) read_back: bool,
     /// The key of the attempt's own folder for temporary files below a local target.
     pub(crate) temporary_folder: String,
+    /// Small files of a local target wait here for one sync of all.
+    pub(crate) waiting: Option<Arc<Waiting>>,
 }
 
 impl Copier {
@@ -152,8 +158,15 @@ impl Copier {
         let in_runs = is_local && !claimed && !self.read_back && self.limits.are_none();
         let (small, others): (Vec<&FileCopy>, Vec<&FileCopy>) =
             files.iter().partition(|file| in_runs && !file.shared && file.source.size_bytes <= small::FILE_BYTES_MAX);
-        let runs = small.chunks(small::RUN_FILES_MAX).map(<[_]>::to_vec);
+        let runs = small.chunks(small::run_max(self.waiting.as_ref())).map(<[_]>::to_vec);
         runs.chain(others.into_iter().map(|file| vec![file])).collect()
+    }
+
+    /// Where the file is to wait for its sync, if it does not get one alone.
+    fn waiting_for(&self, file: &FileCopy) -> Option<&Arc<Waiting>> {
+        // Others look for shared ones, and what is read back is read from the disk.
+        let may_wait = !file.shared && !self.read_back;
+        self.waiting.as_ref().filter(|waiting| may_wait && waiting.takes(file.source.size_bytes))
     }
 
     /// Copies a run of files.
@@ -183,10 +196,9 @@ impl Copier {
         if let (Some(source), Some(target)) = (self.source.folder(), self.target.folder()) {
             return local::copy(self, file, meter, source, target).await;
         }
-        let target = self.target.location();
+        let (source, target) = (self.source.location(), self.target.location());
         let in_parts = file.source.size_bytes >= IN_PARTS_FROM_BYTES && !target.copies_in_background();
-        let can = if in_parts { target.copies_in_parts() } else { !target.refuses_copies() };
-        if !can || !self.source.location().same_store(target) {
+        if !target.copies_of(source) || (in_parts && !target.copies_in_parts()) {
             return stream::copy(self, file, meter).await;
         }
         let copied = match in_parts {
@@ -197,7 +209,7 @@ impl Copier {
         stream::copy(self, file, meter).await?;
         let is_news = match in_parts {
             true => for_good && target.refused_copies_in_parts(),
-            false => target.refused_copy(for_good),
+            false => target.refused_copy(source, for_good),
         };
         if is_news {
             tracing::warn!(%reason, in_parts, "the store refuses to copy inside itself: objects pass through this worker");
@@ -250,6 +262,15 @@ impl Copier {
             if found != expected {
                 return Err(self.blame(file, found, expected).await);
             }
+        }
+        self.check_still_unchanged(file, passed.is_some()).await
+    }
+
+    /// Looks at the source again, unless all that was read came under its strong entity tag: then it is of the version that
+    /// was planned, whatever became of the source since.
+    async fn check_still_unchanged(&self, file: &FileCopy, is_streamed: bool) -> Result<(), Fault> {
+        if is_streamed && file.source.entity_tag().is_some() {
+            return Ok(());
         }
         let after = self.source.head(&file.source_key).await?;
         self.check_unchanged(file, after.as_ref())

@@ -3,7 +3,7 @@
 use crate::attempt::Runner;
 use crate::bandwidth::Bandwidths;
 use crate::config::{Config, ConfigError};
-use crate::copy::PartsBudget;
+use crate::copy::{Disks, PartsBudget};
 use crate::leader::Leader;
 use crate::metrics::Metrics;
 use crate::session::Session;
@@ -57,6 +57,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         leader: Leader::new(channel),
         bandwidths: Bandwidths::new(config.bandwidth_per_second.as_u64()),
         budget: PartsBudget::default(),
+        disks: Disks::default(),
         metrics,
         request_timeout: config.request_timeout,
         late_writes: config.late_writes,

@@ -1,4 +1,4 @@
-//! Copies inside one bucket in parts, each made by the store of a range of the source: CopyObject ends at 5 GiB, and takes
+//! Copies inside one store in parts, each made by the store of a range of the source: CopyObject ends at 5 GiB, and takes
 //! as long as the object is large.
 
 use std::ops::Range;
@@ -10,7 +10,7 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 
 use super::answer::{element, required};
-use super::{S3, encoded};
+use super::{COPY_SOURCE, S3, copy_source};
 use crate::error::StoreError;
 use crate::location::Location;
 
@@ -18,6 +18,7 @@ use crate::location::Location;
 #[derive(Debug)]
 pub struct CopyInParts {
     s3: Arc<S3>,
+    source_bucket: String,
     target: Path,
     /// For messages.
     uri: String,
@@ -39,12 +40,13 @@ impl Location {
         self.s3().is_some_and(|s3| !s3.refuses_copies_in_parts.swap(true, Ordering::Relaxed))
     }
 
-    /// Begins a copy in parts to `key`; `None` where the store cannot be asked for one.
-    pub async fn begin_copy_in_parts(&self, key: &str) -> Result<Option<CopyInParts>, StoreError> {
+    /// Begins a copy in parts of an object of `source` to `key`; `None` where the store cannot be asked for one.
+    pub async fn begin_copy_in_parts(&self, source: &Location, key: &str) -> Result<Option<CopyInParts>, StoreError> {
         let Some(s3) = self.s3().filter(|_| self.copies_in_parts()) else { return Ok(None) };
         let (target, uri) = (self.path(key)?, self.object_uri(key));
         let id = s3.store.create_multipart(&target).await.map_err(|source| StoreError::of(uri.clone(), &source))?;
-        Ok(Some(CopyInParts { s3: Arc::clone(s3), target, uri, id }))
+        let source_bucket = source.bucket().unwrap_or(&s3.bucket).to_owned();
+        Ok(Some(CopyInParts { s3: Arc::clone(s3), source_bucket, target, uri, id }))
     }
 }
 
@@ -58,9 +60,9 @@ impl CopyInParts {
         range: Range<u64>,
         entity_tag: Option<&str>,
     ) -> Result<CopiedPart, StoreError> {
-        let from = format!("/{}/{}", self.s3.bucket, encoded(source.as_ref()));
+        let from = copy_source(&self.source_bucket, source);
         let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-        let mut headers = vec![("x-amz-copy-source", from.as_str()), ("x-amz-copy-source-range", &bytes)];
+        let mut headers = vec![(COPY_SOURCE, from.as_str()), ("x-amz-copy-source-range", &bytes)];
         headers.extend(entity_tag.map(|tag| ("x-amz-copy-source-if-match", tag)));
         let number = (number + 1).to_string();
         let query = [("partNumber", number.as_str()), ("uploadId", &self.id)];

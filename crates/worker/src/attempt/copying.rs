@@ -2,7 +2,7 @@
 
 use super::{Key, Reports, Runner, clean_up, temporary_folder, uploads};
 use crate::bandwidth::Limits;
-use crate::copy::{Copier, PART_BYTES_MIN, small, write};
+use crate::copy::{Copier, PART_BYTES_MIN, Waiting, small, write};
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::Place;
@@ -43,23 +43,56 @@ pub(super) async fn run(
         uploads::abort_before_retry(&target, keys, &permit, runner.files_at_once).await?;
     }
     let copier = Copier {
-        source,
-        target,
         permit: permit.clone(),
         limits,
         budget: runner.budget.clone(),
         meter: Arc::clone(&reports.meter),
         read_back: runner.read_back || assign.verify() == VerifyMode::Full,
         temporary_folder: temporary_folder(key),
+        waiting: waiting(runner, &target, key).await?,
+        source,
+        target,
     };
-    let copied = copy_all(copier, &measured, assign.claimed, runner.files_at_once).await;
-    let target = copied.0;
-    copied.1?;
-    let written: Vec<String> = manifests.iter().map(|file| file.target_key.clone()).collect();
-    write_all(&target, key, &manifests, &permit, runner.files_at_once).await?;
-    let copies = measured.files.iter().map(|file| file.target_key.clone());
-    make_durable(&target, copies.chain(written).collect(), key, &permit).await?;
+    let waiting = copier.waiting.clone();
+    let written = write_content(copier, &measured, &manifests, key, assign.claimed, runner.files_at_once).await;
+    if let (Some(waiting), true) = (&waiting, written.is_err()) {
+        waiting.give_up().await;
+    }
+    let target = written?;
+    let keys = measured.files.iter().map(|file| file.target_key.clone());
+    let keys = keys.chain(manifests.iter().map(|file| file.target_key.clone())).collect();
+    make_durable(&target, keys, key, waiting.as_ref(), &permit).await?;
     Ok(Outcome::Copied(Copied { segments: measured.segments }))
+}
+
+/// Where small files wait for one sync of all; opened before the first write, so that every failure to write is told.
+async fn waiting(runner: &Runner, target: &Place, key: Key) -> Result<Option<Arc<Waiting>>, Fault> {
+    let Some(folder) = target.folder().cloned() else { return Ok(None) };
+    let disks = runner.disks.clone();
+    let opened = blocking(move || {
+        let disk = disks.open(&folder, &temporary_folder(key))?;
+        Ok(disk.map(|disk| Arc::new(Waiting::new(folder, disk))))
+    });
+    opened.await.map_err(|error| Fault::of_folder(&error, Side::Target))
+}
+
+/// Copies every file and writes what of the copy's own snapshot belongs to the task; all of it is in place then.
+async fn write_content(
+    copier: Copier,
+    measured: &Measured,
+    manifests: &[SnapshotFile],
+    key: Key,
+    claimed: bool,
+    at_once: usize,
+) -> Result<Place, Fault> {
+    let (waiting, permit) = (copier.waiting.clone(), copier.permit.clone());
+    let (target, copied) = copy_all(copier, measured, claimed, at_once).await;
+    copied?;
+    write_all(&target, key, manifests, waiting.as_ref(), &permit, at_once).await?;
+    if let Some(waiting) = waiting {
+        waiting.flush(&permit).await?;
+    }
+    Ok(target)
 }
 
 /// The first attempt writes only where nothing is. Shared objects are looked at when they are copied.
@@ -100,27 +133,33 @@ async fn copy_all(copier: Copier, measured: &Measured, claimed: bool, at_once: u
     (copier.target, result)
 }
 
-/// Writes what of the copy's own snapshot belongs to the task.
 async fn write_all(
     target: &Place,
     key: Key,
     files: &[SnapshotFile],
+    waiting: Option<&Arc<Waiting>>,
     permit: &Permit,
     at_once: usize,
 ) -> Result<(), Fault> {
     let folder = &temporary_folder(key);
     let is_small = |file: &SnapshotFile| file.content.len() as u64 <= small::FILE_BYTES_MAX;
-    let at_a_time = if target.folder().is_some() && files.iter().all(is_small) { small::RUN_FILES_MAX } else { 1 };
-    let writes: Vec<_> = files.chunks(at_a_time).map(|run| write_run(target, folder, run, permit)).collect();
+    let at_a_time = if target.folder().is_some() && files.iter().all(is_small) { small::run_max(waiting) } else { 1 };
+    let writes: Vec<_> = files.chunks(at_a_time).map(|run| write_run(target, folder, run, waiting, permit)).collect();
     // All of them have ended when this returns, so the first failure drops none.
     let written: Vec<Result<(), Fault>> = futures::stream::iter(writes).buffer_unordered(at_once).collect().await;
     written.into_iter().collect()
 }
 
-async fn write_run(target: &Place, folder: &str, run: &[SnapshotFile], permit: &Permit) -> Result<(), Fault> {
-    let written = match run {
-        [_] => vec![false],
-        _ => small::write(target, folder, run, permit).await?,
+async fn write_run(
+    target: &Place,
+    folder: &str,
+    run: &[SnapshotFile],
+    waiting: Option<&Arc<Waiting>>,
+    permit: &Permit,
+) -> Result<(), Fault> {
+    let written = match (run, waiting) {
+        ([_], None) => vec![false],
+        _ => small::write(target, folder, run, waiting, permit).await?,
     };
     for (file, _) in run.iter().zip(written).filter(|(_, written)| !written) {
         write(target, folder, &file.target_key, file.content.clone(), permit).await?;
@@ -128,13 +167,26 @@ async fn write_run(target: &Place, folder: &str, run: &[SnapshotFile], permit: &
     Ok(())
 }
 
-/// On a local file system a new name lasts only when its folders are synced; stores do it themselves. The attempt's own
-/// folder is of no more use then.
-pub(super) async fn make_durable(target: &Place, keys: Vec<String>, key: Key, permit: &Permit) -> Result<(), Fault> {
+/// On a local file system a new name lasts only when its folders are synced, or all of it is; stores do it themselves. The
+/// attempt's own folder is of no more use then.
+pub(super) async fn make_durable(
+    target: &Place,
+    keys: Vec<String>,
+    key: Key,
+    waiting: Option<&Arc<Waiting>>,
+    permit: &Permit,
+) -> Result<(), Fault> {
     permit.check()?;
     let Some(folder) = target.folder().cloned() else { return Ok(()) };
+    let is_synced = match waiting.filter(|waiting| !waiting.is_spared()) {
+        // What it tells may be the trouble of others: the folders themselves are asked then.
+        Some(waiting) => waiting.sync_names().await.is_ok(),
+        None => false,
+    };
     let synced = blocking(move || {
-        folder.sync_folders(keys.iter().map(String::as_str))?;
+        if !is_synced {
+            folder.sync_folders(keys.iter().map(String::as_str))?;
+        }
         folder.remove_empty_parents(&format!("{}/_", temporary_folder(key)))
     });
     synced.await.map_err(|error| Fault::of_folder(&error, Side::Target))

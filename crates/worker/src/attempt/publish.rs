@@ -37,7 +37,7 @@ pub(super) async fn run(
     let segments = permit.unless_ended(listed).await??;
     let file = permit.unless_ended(metadata(runner, assign, &target, &segments)).await??;
     write(&target, &temporary_folder(reports.key), &file.target_key, file.content, permit).await?;
-    make_durable(&target, vec![file.target_key], reports.key, permit).await?;
+    make_durable(&target, vec![file.target_key], reports.key, None, permit).await?;
     Ok(Outcome::Published(Published {}))
 }
 

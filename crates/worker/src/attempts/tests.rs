@@ -3,7 +3,7 @@
 use super::{Attempts, Entry, Phase};
 use crate::attempt::{Key, Report, Runner};
 use crate::bandwidth::Bandwidths;
-use crate::copy::PartsBudget;
+use crate::copy::{Disks, PartsBudget};
 use crate::late_store::{LateStore, Mood};
 use crate::leader::Leader;
 use crate::lease::Term;
@@ -68,6 +68,7 @@ impl Copying {
             leader: Leader::new(watch::channel(None).1),
             bandwidths: Bandwidths::new(0),
             budget: PartsBudget::default(),
+            disks: Disks::default(),
             metrics: Arc::new(Metrics::new().unwrap()),
             request_timeout: Duration::from_secs(30),
             late_writes: Duration::from_millis(LATE_MS),

@@ -20,7 +20,7 @@ const PARTS_AT_ONCE: usize = 4;
 type Step<T> = Result<Result<T, ServerSide>, Fault>;
 
 pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>) -> Result<ServerSide, Fault> {
-    let begun = copier.target.location().begin_copy_in_parts(&file.target_key);
+    let begun = copier.target.location().begin_copy_in_parts(copier.source.location(), &file.target_key);
     let mut copy = match copier.permit.unless_ended(copier.target.bounded(&file.target_key, begun)).await? {
         Ok(Some(copy)) => copy,
         Ok(None) => {

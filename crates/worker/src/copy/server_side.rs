@@ -5,7 +5,6 @@ use crate::failure::Fault;
 use crate::retry::with_retries;
 use crate::writes::GoesOn;
 use ferry_objects::{CopyStatus, Reason, StoreError};
-use object_store::ObjectStoreExt;
 use std::time::{Duration, Instant};
 
 /// The first pause between two looks at a copy that goes on in the store; it doubles.
@@ -15,12 +14,12 @@ const POLL_MAX: Duration = Duration::from_secs(5);
 
 pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>) -> Result<ServerSide, Fault> {
     let size_bytes = file.source.size_bytes;
-    let (from, to) = (copier.source.path(&file.source_key)?, copier.target.path(&file.target_key)?);
     let copied = async {
-        let target = copier.target.location();
+        let (source, target) = (copier.source.location(), copier.target.location());
         // From before it is asked, or the end of an attempt between the answer and the first look would not tell of it.
         let work = target.copies_in_background().then(|| copier.target.goes_on());
-        let answer = match copier.target.write(&file.target_key, target.store().copy(&from, &to)).await {
+        let copy = target.copy_of(source, &file.source_key, &file.target_key);
+        let answer = match copier.target.write_bounded(&file.target_key, copy).await {
             Err(error) if refuses(&error) => {
                 ended(work);
                 return Ok(refused(copier, &error));
@@ -38,7 +37,7 @@ pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>
         let counted = settled(copier, file, meter, work).await?;
         meter.at(size_bytes, size_bytes.saturating_sub(counted));
         copier.verify_in_store(file, None).await?;
-        target.copied();
+        target.copied(source);
         Ok(ServerSide::Copied)
     };
     copier.limits.take(size_bytes, &copier.permit).await?;

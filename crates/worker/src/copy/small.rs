@@ -1,10 +1,11 @@
 //! Small files of a local target, a run of them in one piece of work: handing each over to another thread costs several
 //! times what copying it does. All are written under temporary names, then synced, then renamed; like any other file, none
-//! is in place before it is durable and verified.
+//! is in place before it is durable and verified. Where their file system is synced as a whole, they wait for that.
 //!
 //! Whatever goes wrong with a file here only leaves it out: the way for single files repeats it, and tells what is wrong.
 
 use super::temporary::TemporaryFile;
+use super::waiting::Waiting;
 use super::{Copier, FileCopy, FileMeter};
 use crate::failure::Fault;
 use crate::permit::Permit;
@@ -14,10 +15,20 @@ use ferry_snapshot::SnapshotFile;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-/// Files of one run: each has a descriptor open until the run is synced.
-pub(crate) const RUN_FILES_MAX: usize = 16;
+/// Files of one run that are synced alone: each has a descriptor open until the run is synced.
+const RUN_FILES_MAX: usize = 16;
+/// The same of files that wait for a sync of all: none is open any longer.
+const RUN_WAITING_MAX: usize = 128;
 /// The largest of them: what a run moves between two looks at its permit stays far below a chunk.
 pub(crate) const FILE_BYTES_MAX: u64 = 128 << 10;
+
+/// How many files go in one run.
+pub(crate) fn run_max(waiting: Option<&Arc<Waiting>>) -> usize {
+    match waiting {
+        Some(waiting) if waiting.takes(FILE_BYTES_MAX) => RUN_WAITING_MAX,
+        Some(_) | None => RUN_FILES_MAX,
+    }
+}
 
 /// Copies a run of local files; tells of each whether it was.
 pub(super) async fn copy(copier: &Copier, files: &[&FileCopy]) -> Result<Vec<bool>, Fault> {
@@ -27,16 +38,19 @@ pub(super) async fn copy(copier: &Copier, files: &[&FileCopy]) -> Result<Vec<boo
     };
     let run: Vec<FileCopy> = files.iter().map(|file| (*file).clone()).collect();
     let (permit, temporary_folder) = (copier.permit.clone(), copier.temporary_folder.clone());
+    let waiting = copier.waiting.clone().filter(|waiting| waiting.takes(FILE_BYTES_MAX));
     let copied = blocking(move || {
         let (mut sources, mut temporary) = (source.walk(), target.walk());
-        let written: Result<Vec<_>, Fault> = run
-            .iter()
-            .map(|file| {
-                permit.check()?;
-                unless_stopped(copy_content(&mut sources, &mut temporary, &target, &temporary_folder, file))
-            })
-            .collect();
+        let mut copy = |file: &FileCopy| {
+            permit.check()?;
+            unless_stopped(copy_content(&mut sources, &mut temporary, &target, &temporary_folder, file))
+        };
         let keys = run.iter().map(|file| (file.target_key.as_str(), file.checksum));
+        if let Some(waiting) = waiting {
+            let written = keys.zip(&run).map(|(key, file)| wait(&waiting, key, copy(file)?, &permit));
+            return written.collect();
+        }
+        let written: Result<Vec<_>, Fault> = run.iter().map(copy).collect();
         finish(&target, keys, written?, &permit)
     });
     let copied = copied.await?;
@@ -52,20 +66,26 @@ pub(crate) async fn write(
     target: &Place,
     temporary_folder: &str,
     files: &[SnapshotFile],
+    waiting: Option<&Arc<Waiting>>,
     permit: &Permit,
 ) -> Result<Vec<bool>, Fault> {
+    let waiting = waiting.cloned().filter(|waiting| waiting.takes(FILE_BYTES_MAX));
     let Some(target) = target.folder().cloned() else { return Ok(vec![false; files.len()]) };
     let run = files.to_vec();
     let (permit, temporary_folder) = (permit.clone(), temporary_folder.to_owned());
     blocking(move || {
         let mut temporary = target.walk();
-        let write = |file: &SnapshotFile| {
+        let mut write = |file: &SnapshotFile| {
             permit.check()?;
-            let written = TemporaryFile::create_by(&mut temporary, &target, &temporary_folder)?;
-            written.write_at(&file.content, 0)?;
-            Ok(written)
+            let written = TemporaryFile::create_by(&mut temporary, &target, &temporary_folder);
+            let written = written.and_then(|written| written.write_at(&file.content, 0).map(|()| written));
+            unless_stopped(written)
         };
-        let written: Result<Vec<_>, Fault> = run.iter().map(write).map(unless_stopped).collect();
+        if let Some(waiting) = waiting {
+            let written = run.iter().map(|file| wait(&waiting, (&file.target_key, None), write(file)?, &permit));
+            return written.collect();
+        }
+        let written: Result<Vec<_>, Fault> = run.iter().map(write).collect();
         finish(&target, run.iter().map(|file| (file.target_key.as_str(), None)), written?, &permit)
     })
     .await
@@ -96,6 +116,33 @@ fn copy_content(
     }
 }
 
+/// Has a file wait, verified; tells whether there is one. A failure to place what waited before is no one file's.
+fn wait(
+    waiting: &Waiting,
+    (key, checksum): (&str, Option<Checksum>),
+    file: Option<TemporaryFile>,
+    permit: &Permit,
+) -> Result<bool, Fault> {
+    let verified = |file: TemporaryFile| {
+        check(&file, key, checksum, permit)?;
+        Ok((file.size_bytes()?, file.close()))
+    };
+    let Some((size_bytes, name)) = file.map(verified).map(unless_stopped).transpose()?.flatten() else {
+        return Ok(false);
+    };
+    waiting.add(name, key, size_bytes, permit)?;
+    Ok(true)
+}
+
+fn check(file: &TemporaryFile, key: &str, checksum: Option<Checksum>, permit: &Permit) -> Result<(), Fault> {
+    match checksum {
+        Some(expected) if file.checksum(permit)? != expected => {
+            Err(Fault::Transient(format!("{key} is not what its checksum says")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Syncs all, verifies those whose checksum is known, and puts them in place.
 fn finish<'a>(
     target: &Arc<Folder>,
@@ -113,11 +160,7 @@ fn finish<'a>(
     let mut done = Vec::with_capacity(synced.len());
     for ((key, checksum), file) in keys.zip(synced) {
         let placed = file.map(|file| {
-            if let Some(expected) = checksum
-                && file.checksum(permit)? != expected
-            {
-                return Err(Fault::Transient(format!("{key} is not what its checksum says")));
-            }
+            check(&file, key, checksum, permit)?;
             file.place_by(&mut walk, key, permit)
         });
         done.push(placed.map(unless_stopped).transpose()?.flatten().is_some());

@@ -3,6 +3,7 @@
 use super::reader::{Source, ended_early};
 use super::temporary::TemporaryFile;
 use super::upload::PART_BYTES_MIN;
+use super::waiting::Waiting;
 use super::{Copier, FileCopy, FileMeter, ranges, upload};
 use crate::failure::Fault;
 use ferry_objects::{Checksum, blocking};
@@ -79,8 +80,10 @@ async fn finish_local(
     {
         return Err(copier.blame(file, passed, expected).await);
     }
-    let after = copier.source.head(&file.source_key).await?;
-    copier.check_unchanged(file, after.as_ref())?;
+    copier.check_still_unchanged(file, true).await?;
+    if let Some(waiting) = copier.waiting_for(file).cloned() {
+        return wait(copier, file, waiting, target, passed).await;
+    }
     let (reader, permit, read_back) = (Arc::clone(&target), copier.permit.clone(), copier.read_back);
     let written = blocking(move || {
         reader.sync()?;
@@ -93,4 +96,29 @@ async fn finish_local(
     }
     let (key, permit) = (file.target_key.clone(), copier.permit.clone());
     blocking(move || target.place(&key, &permit)).await
+}
+
+/// It gets its name with others.
+async fn wait(
+    copier: &Copier,
+    file: &FileCopy,
+    waiting: Arc<Waiting>,
+    target: Arc<TemporaryFile>,
+    passed: Checksum,
+) -> Result<(), Fault> {
+    let (key, permit) = (file.target_key.clone(), copier.permit.clone());
+    let size_bytes = blocking(move || {
+        let size_bytes = target.size_bytes()?;
+        match Arc::into_inner(target) {
+            Some(target) if size_bytes == passed.size_bytes => {
+                waiting.add(target.close(), &key, size_bytes, &permit)?
+            }
+            Some(_) | None => {}
+        }
+        Ok::<_, Fault>(size_bytes)
+    });
+    match size_bytes.await? == passed.size_bytes {
+        true => Ok(()),
+        false => Err(copier.corrupted(file, "it differs from what was read")),
+    }
 }

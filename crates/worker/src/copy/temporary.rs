@@ -21,10 +21,16 @@ const BUFFER_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct TemporaryFile {
     folder: Arc<Folder>,
-    parent: Arc<OwnedFd>,
-    name: String,
+    name: TemporaryName,
     key: String,
     file: File,
+}
+
+/// The name of a file that is not to last. What has none of its own in the end is removed.
+#[derive(Debug)]
+pub(super) struct TemporaryName {
+    parent: Arc<OwnedFd>,
+    name: String,
     placed: AtomicBool,
 }
 
@@ -46,7 +52,8 @@ impl TemporaryFile {
         let name = format!("{}-{}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
         let key = format!("{folder_key}/{name}");
         let (parent, file) = walk.create(&key).map_err(|error| Fault::of_folder(&error, Side::Target))?;
-        Ok(TemporaryFile { folder: Arc::clone(folder), parent, name, key, file, placed: AtomicBool::new(false) })
+        let name = TemporaryName { parent, name, placed: AtomicBool::new(false) };
+        Ok(TemporaryFile { folder: Arc::clone(folder), name, key, file })
     }
 
     /// Copies up to `count` bytes of `source` from `offset` to the same offset here; fewer only at the source's end.
@@ -129,11 +136,12 @@ impl TemporaryFile {
 
     /// The same, by a walk of the folder.
     pub(super) fn place_by(&self, walk: &mut Walk<'_>, key: &str, permit: &Permit) -> Result<(), Fault> {
-        permit.check()?;
-        let placed = walk.place(&self.parent, &self.name, key);
-        placed.map_err(|error| Fault::of_folder(&error, Side::Target))?;
-        self.placed.store(true, Ordering::Relaxed);
-        Ok(())
+        self.name.place_by(walk, key, permit)
+    }
+
+    /// Closes the file, which is as it is to be but for its name.
+    pub(super) fn close(self) -> TemporaryName {
+        self.name
     }
 
     fn fault(&self, error: &std::io::Error) -> Fault {
@@ -141,7 +149,18 @@ impl TemporaryFile {
     }
 }
 
-impl Drop for TemporaryFile {
+impl TemporaryName {
+    /// Gives the file its real name, if that is still permitted.
+    pub(super) fn place_by(&self, walk: &mut Walk<'_>, key: &str, permit: &Permit) -> Result<(), Fault> {
+        permit.check()?;
+        let placed = walk.place(&self.parent, &self.name, key);
+        placed.map_err(|error| Fault::of_folder(&error, Side::Target))?;
+        self.placed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Drop for TemporaryName {
     fn drop(&mut self) {
         if !self.placed.load(Ordering::Relaxed) {
             // Best effort: the next attempt and the clean-up remove what stays.

@@ -21,6 +21,7 @@ mod large;
 mod late_writes;
 mod part_store;
 mod pending;
+mod waiting;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -70,6 +71,7 @@ impl Way {
             meter: Arc::new(Meter::new(Arc::new(Metrics::new().unwrap()))),
             read_back: false,
             temporary_folder: ".ferry/attempts/1-1".into(),
+            waiting: None,
         };
         (copier, stop)
     }

@@ -10,15 +10,24 @@ const GIB: u64 = 1 << 30;
 
 /// A way inside one store, of which the client knows what its library lacks.
 fn way(store: &PartStore) -> Way {
-    let client = AmazonS3Builder::new()
-        .with_endpoint(store.endpoint())
-        .with_allow_http(true)
-        .with_access_key_id("any")
-        .with_secret_access_key("any")
-        .with_checksum_algorithm(aws::Checksum::SHA256)
-        .with_bucket_name("bucket");
-    let stores = Stores::new().with_s3("s3://bucket", client).unwrap();
-    let (source, target) = (stores.open("s3://bucket").unwrap(), stores.open("s3://bucket/to").unwrap());
+    way_to(store, "bucket")
+}
+
+/// The same from a bucket to another, or to itself.
+fn way_to(store: &PartStore, bucket: &str) -> Way {
+    let client = |bucket: &str| {
+        AmazonS3Builder::new()
+            .with_endpoint(store.endpoint())
+            .with_allow_http(true)
+            .with_access_key_id("any")
+            .with_secret_access_key("any")
+            .with_checksum_algorithm(aws::Checksum::SHA256)
+            .with_bucket_name(bucket)
+    };
+    let stores = Stores::new().with_s3("s3://bucket", client("bucket")).unwrap();
+    let target = format!("s3://{bucket}");
+    let stores = if bucket == "bucket" { stores } else { stores.with_s3(&target, client(bucket)).unwrap() };
+    let (source, target) = (stores.open("s3://bucket").unwrap(), stores.open(&format!("{target}/to")).unwrap());
     Way { name: "inside", source, target, _folder: tempfile::tempdir().unwrap() }
 }
 
@@ -75,7 +84,7 @@ async fn a_store_that_refuses_to_copy_a_part_leads_to_streaming_and_keeps_nothin
         assert_eq!((found, store.unfinished_uploads()), (for_good, 0), "{refusal:?}");
         assert!(copier.target.location().refused_copies_in_parts(), "it is news once");
         assert!(!copier.target.location().refused_copies_in_parts());
-        assert!(!copier.target.location().copies_in_parts() && !copier.target.location().refuses_copies());
+        assert!(!copier.target.location().copies_in_parts() && copier.target.location().copies_of(&way.source));
     }
 }
 
@@ -110,7 +119,7 @@ async fn unfinished_uploads_are_found_by_their_whole_key_and_aborted_one_by_one(
     let store = PartStore::start(Behaviour::default()).await;
     let way = way(&store);
     for key in ["c/d", "c/d", "c/d", "c/d2", "c"] {
-        way.target.begin_copy_in_parts(key).await.unwrap().unwrap();
+        way.target.begin_copy_in_parts(&way.source, key).await.unwrap().unwrap();
     }
     let found = way.target.unfinished_uploads("c/d").await.unwrap();
     assert_eq!(found.len(), 3, "the store tells one a page: {found:?}");
@@ -120,4 +129,49 @@ async fn unfinished_uploads_are_found_by_their_whole_key_and_aborted_one_by_one(
     assert_eq!(way.target.unfinished_uploads("c/d").await.unwrap(), []);
     assert_eq!(store.unfinished_uploads(), 2, "those of other keys are kept");
     way.target.abort_upload("c/d", &found[0]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_buckets_of_one_store_copy_between_them_small_objects_at_once_and_large_ones_in_parts() {
+    for size_bytes in [1_000, 2 * GIB] {
+        let store = PartStore::start(Behaviour::default()).await;
+        // It keeps its keys as they come in requests.
+        store.put_size("a%20b/c", size_bytes);
+        let way = way_to(&store, "other");
+        let (copier, _) = way.copier();
+        let file = planned(&copier, "a b/c").await;
+        copier.copy(&file).await.unwrap();
+        let seen = store.inside();
+        let sources: std::collections::BTreeSet<&str> =
+            seen.copies.iter().map(|(source, ..)| source.as_str()).collect();
+        assert_eq!(sources, ["/bucket/a%20b/c"].into(), "{size_bytes} bytes");
+        assert_eq!((seen.readings.len(), copier.meter.bytes()), (0, size_bytes), "no byte passes through the worker");
+        drop(seen);
+        assert_eq!(store.size_bytes_at("/other/to/c/d"), Some(size_bytes));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_forbids_copies_between_its_buckets_streams_them_and_still_copies_within_one() {
+    let store =
+        PartStore::start(Behaviour { refuses_copies: Some((403, "AccessDenied")), ..Behaviour::default() }).await;
+    store.put("a/b", content(1_000));
+    let way = way_to(&store, "other");
+    let (copier, _) = way.copier();
+    let file = planned(&copier, "a/b").await;
+    for asked in [1, 2, 3, 3, 3] {
+        copier.copy(&file).await.unwrap();
+        assert_eq!(store.inside().copies.len(), asked, "after three refusals it is asked no more");
+        assert_eq!(store.size_bytes_at("/other/to/c/d"), Some(1_000));
+    }
+    let (source, target) = (copier.source.location(), copier.target.location());
+    assert!(!target.copies_of(source) && target.copies_of(target), "within a bucket it is asked as before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buckets_of_two_stores_are_never_taken_for_those_of_one() {
+    let store = PartStore::start(Behaviour::default()).await;
+    let (one, other) = (way_to(&store, "other"), way_to(&store, "other"));
+    assert!(one.target.copies_of(&one.source) && !other.target.copies_of(&one.source));
+    assert!(!one.target.copies_of(&ways()[0].source));
 }

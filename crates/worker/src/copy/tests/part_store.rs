@@ -53,7 +53,7 @@ pub(super) struct Inside {
     /// The range and the condition of each reading.
     pub(super) readings: Vec<(Option<Range<u64>>, Option<String>)>,
     pub(super) aborts: u32,
-    /// The source, the range and the condition of each part that was copied.
+    /// The source, the range and the condition of each part that was copied; of a whole object only the source.
     pub(super) copies: Vec<(String, String, Option<String>)>,
     pub(super) copying_max: usize,
     copying: usize,
@@ -118,7 +118,12 @@ impl PartStore {
     }
 
     pub(super) fn size_bytes(&self, key: &str) -> Option<u64> {
-        self.inside().objects.get(&format!("/bucket/{key}")).map(Content::size)
+        self.size_bytes_at(&format!("/bucket/{key}"))
+    }
+
+    /// The same of any bucket.
+    pub(super) fn size_bytes_at(&self, path: &str) -> Option<u64> {
+        self.inside().objects.get(path).map(Content::size)
     }
 
     pub(super) fn content(&self, key: &str) -> Option<Bytes> {
@@ -155,6 +160,7 @@ async fn answer(State(inside): State<Shared>, request: Request) -> Answer {
             complete(&inside, upload)
         }
         (Method::DELETE, Some(upload), _) => abort(&inside, upload),
+        (Method::PUT, ..) if parts.headers.contains_key(COPY_SOURCE) => copy(&inside, path, &parts.headers),
         (Method::PUT, ..) => {
             let content = to_bytes(body, usize::MAX).await.unwrap();
             inside.lock().unwrap().objects.insert(path, Content::Bytes(content));
@@ -247,6 +253,20 @@ async fn put_part(shared: &Shared, upload: &str, number: u32, body: Body) -> Ans
     let kept = if is_forgetful { Content::Size(content.len() as u64) } else { Content::Bytes(content) };
     parts.insert(number, kept);
     Response::builder().header(header::ETAG, format!("\"part-{number}\"")).body(Body::empty()).unwrap()
+}
+
+fn copy(inside: &Shared, path: String, headers: &HeaderMap) -> Answer {
+    let mut inside = inside.lock().unwrap();
+    let source = headers[COPY_SOURCE].to_str().unwrap().to_owned();
+    inside.copies.push((source.clone(), String::new(), None));
+    if let Some((status, code)) = inside.behaviour.refuses_copies {
+        return failed(StatusCode::from_u16(status).unwrap(), code);
+    }
+    let Some(content) = inside.objects.get(&source).cloned() else {
+        return failed(StatusCode::NOT_FOUND, "NoSuchKey");
+    };
+    inside.objects.insert(path, content);
+    Response::new("<CopyObjectResult><ETag>\"tag\"</ETag></CopyObjectResult>".to_owned().into())
 }
 
 async fn copy_part(shared: &Shared, upload: &str, number: u32, headers: &HeaderMap) -> Answer {
