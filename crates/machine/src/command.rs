@@ -116,6 +116,11 @@ pub enum Command {
         /// Which.
         job: JobId,
     },
+    /// A failed job keeps what it copied no longer: its user says so, or its retention is over.
+    CleanUpJob {
+        /// Which.
+        job: JobId,
+    },
     /// The leader ends a job: its deadline has passed.
     FailJob {
         /// Which.

@@ -47,7 +47,7 @@ pub(crate) fn work_of(task: &Task) -> Work {
 /// that the one of its publication alone, for which settling waits.
 pub(crate) fn cleans_up(job: &Job) -> bool {
     match job.settle {
-        Settle::Segments { .. } | Settle::Tasks { .. } => false,
+        Settle::Kept | Settle::Segments { .. } | Settle::Tasks { .. } => false,
         Settle::Metadata | Settle::Done => never_completes(job),
     }
 }
@@ -113,8 +113,8 @@ pub(crate) fn stage_of(job: &Job) -> Option<Stage> {
         JobState::Pending => Some(Stage::CreatingTasks),
         JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => match job.settle {
             Settle::Segments { .. } | Settle::Tasks { .. } => (job.counts.tasks_leased == 0).then_some(Stage::Settling),
-            // A worker's report moves it on.
-            Settle::Metadata | Settle::Done => None,
+            // A worker's report moves it on, or its user or the end of its retention does.
+            Settle::Metadata | Settle::Kept | Settle::Done => None,
         },
         JobState::Collecting => Some(Stage::Collecting),
     }
@@ -126,6 +126,9 @@ pub(crate) fn due_of(job: &Job) -> Option<Time> {
         JobState::Draft { expires_at } => Some(*expires_at),
         JobState::Pending | JobState::Executing => {
             job.spec.options.timeout_ms.map(|timeout_ms| job.submitted.at.plus(timeout_ms))
+        }
+        JobState::Failed { ended, .. } if job.settle == Settle::Kept => {
+            Some(ended.at.plus(job.spec.options.retention_ms))
         }
         JobState::Completed { ended } | JobState::Failed { ended, .. } | JobState::Canceled { ended } => {
             at_rest(job).then(|| ended.at.plus(job.spec.options.retention_ms).max(job.quiet_at))

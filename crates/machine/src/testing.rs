@@ -177,6 +177,7 @@ fn command(kind: u8, job: JobId, lease: LeaseRef, manner: u16) -> Command {
         27 => Command::SettleJob { job, settle: Settle::Tasks { after: TaskId(job.0) } },
         28 => Command::SettleJob { job, settle: Settle::Done },
         30 => other(manner),
+        _ if manner.is_multiple_of(2) => Command::CleanUpJob { job },
         _ => Command::DropDraft { job },
     }
 }
@@ -261,7 +262,11 @@ fn options(manner: u16) -> JobOptions {
         segments_per_task_max: u32::from(manner % 3) + 1,
         attempts_max: u32::from(manner % 2) + 1,
         start_paused: manner.is_multiple_of(16),
-        on_failure: if manner.is_multiple_of(5) { FailurePolicy::Pause } else { FailurePolicy::Fail },
+        on_failure: match manner % 5 {
+            0 => FailurePolicy::Pause,
+            1 => FailurePolicy::Keep,
+            _ => FailurePolicy::Fail,
+        },
         ..JobOptions::default()
     }
 }

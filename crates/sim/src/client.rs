@@ -27,6 +27,8 @@ pub(crate) enum Call {
     Page { submit: usize, offset: u64 },
     /// The user ends a job.
     Cancel(JobId),
+    /// Or lets it keep what it copied no longer.
+    CleanUp(JobId),
     /// Or pauses, or resumes it.
     Pause(JobId, bool),
     /// Or changes it.
@@ -140,7 +142,11 @@ fn spec(segments: u64, huge: bool, random: &mut Random) -> JobSpec {
         segments_per_task_max: if huge { 100 } else { u32::try_from(random.between(1, 3)).unwrap_or(1) },
         attempts_max: u32::try_from(random.between(1, 6)).unwrap_or(1),
         start_paused: random.percent(5),
-        on_failure: if random.percent(30) { FailurePolicy::Pause } else { FailurePolicy::Fail },
+        on_failure: match random.between(0, 9) {
+            0..=2 => FailurePolicy::Pause,
+            3..=5 => FailurePolicy::Keep,
+            _ => FailurePolicy::Fail,
+        },
         ..JobOptions::default()
     };
     let build_ids = u32::try_from(random.between(0, 2)).unwrap_or_default();
@@ -201,8 +207,9 @@ impl World {
         let workers = view::list_workers(&self.rows, WorkerId(i64::MIN), 1_000).items;
         let workers: Vec<WorkerId> = workers.iter().map(|worker| worker.id).collect();
         let number = self.random.next();
-        let call = match number % 10 {
+        let call = match number % 11 {
             0 => Call::Cancel(job),
+            10 => Call::CleanUp(job),
             1..=3 => Call::Pause(job, number.is_multiple_of(3)),
             4 => Call::Update(job, 70),
             5 | 6 => Call::Drain(self.random.pick(&workers).unwrap_or_default(), number.is_multiple_of(3)),
@@ -218,6 +225,7 @@ impl World {
                 Command::SubmitPage(Box::new(self.submits.get(*submit).map(|submit| submit.page(*offset))?))
             }
             Call::Cancel(job) => Command::CancelJob { job: *job },
+            Call::CleanUp(job) => Command::CleanUpJob { job: *job },
             Call::Pause(job, paused) => Command::PauseJob { job: *job, paused: *paused },
             Call::Update(job, priority) => {
                 let (priority, bandwidth_bytes_per_second) = (Some(*priority), None);

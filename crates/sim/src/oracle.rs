@@ -210,6 +210,9 @@ impl World {
             None if terminal => {
                 self.count(view::state(job).map_or("", record::end_name));
                 self.oracle.ended.insert(job.id, job.state.clone());
+                if view::status(job).is_some_and(|status| status.clean_up == CleanUpState::Kept) {
+                    self.count("a failed job keeps what it copied");
+                }
                 if matches!(job.state, JobState::Completed { .. }) {
                     self.judge_files(job);
                     let published =
@@ -309,6 +312,9 @@ impl World {
             job.as_ref().is_none_or(|job| matches!(job.state, JobState::Failed { .. } | JobState::Canceled { .. }));
         if !over {
             self.contradict(format!("attempt {attempt} cleans task {task} up, and its job may complete"));
+        }
+        if job.as_ref().and_then(view::status).is_some_and(|status| status.clean_up == CleanUpState::Kept) {
+            self.contradict(format!("attempt {attempt} cleans task {task} up, and its job keeps what it copied"));
         }
         self.judge_copies_deleted(write, job.as_ref());
         let now = self.now;

@@ -98,6 +98,7 @@ pub(crate) fn command_name(command: &Command) -> &'static str {
         Command::ReleaseWorker { .. } => "command: release worker",
         Command::DrainWorker { .. } => "command: drain worker",
         Command::CancelJob { .. } => "command: cancel job",
+        Command::CleanUpJob { .. } => "command: clean up job",
         Command::FailJob { .. } => "command: fail job",
         Command::PauseJob { .. } => "command: pause job",
         Command::UpdateJob { .. } => "command: update job",

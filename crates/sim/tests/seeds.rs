@@ -12,6 +12,7 @@ const TIMES_MIN: u64 = 50;
 
 /// What histories are made of; what is missing in all of them was tested by none.
 const MUST_HAPPEN: &[&str] = &[
+    "a failed job keeps what it copied",
     "a job completes",
     "a job fails",
     "a job is canceled",
@@ -22,6 +23,7 @@ const MUST_HAPPEN: &[&str] = &[
     "an attempt keeps what an earlier one wrote",
     "command: assign task",
     "command: cancel job",
+    "command: clean up job",
     "command: claim targets",
     "command: collect job",
     "command: create tasks",

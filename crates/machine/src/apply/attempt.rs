@@ -1,5 +1,6 @@
 //! The end of an attempt, however it came: the task completes, goes back to the queue or fails, and may end its job.
 
+use super::control;
 use super::history;
 use super::keep::Desk;
 use super::report::{copied, published};
@@ -136,7 +137,7 @@ fn conclude(desk: &mut Desk<'_>, job: &mut Job, verdict: Verdict) -> Result<bool
         Verdict::Fails { cause } => {
             let (failed, total) = (job.counts.tasks_failed, derive::tasks_planned(&job.spec));
             let reason = validate::reason(&format!("{failed}/{total} tasks failed: {cause}"));
-            job.state = JobState::Failed { ended: desk.now, reason };
+            control::set_failed(job, desk.now, reason);
             Ok(true)
         }
     }
@@ -221,7 +222,7 @@ fn give_up(desk: &Desk<'_>, job: &Job, task: &mut Task, reason: &str, at: Time) 
     let reason = validate::reason(reason);
     task.last_error.clone_from(&reason);
     match job.spec.options.on_failure {
-        FailurePolicy::Fail => {
+        FailurePolicy::Fail | FailurePolicy::Keep => {
             task.outcome = TaskOutcome::Failed { ended: desk.now, reason: reason.clone() };
             Verdict::Fails { cause: reason }
         }

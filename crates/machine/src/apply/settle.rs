@@ -28,6 +28,7 @@ pub(super) fn settle(desk: &mut Desk<'_>, id: JobId, at: Settle) -> Result<Outco
         Settle::Segments { after } => settle_segments(desk, &job, after),
         Settle::Metadata => return Err(Rejection::Stale("the snapshot metadata file is to be deleted first")),
         Settle::Tasks { after } => settle_tasks(desk, &mut job, after, ended),
+        Settle::Kept => return Err(Rejection::Stale("the job keeps what it copied")),
         Settle::Done => return Err(Rejection::Stale("everything was settled already")),
     };
     desk.put_job(Some(&old), job);

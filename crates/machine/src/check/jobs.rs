@@ -5,7 +5,7 @@ use crate::derive;
 use crate::id::{SegmentId, TaskId};
 use crate::key::Key;
 use crate::read;
-use crate::row::{Job, JobState, JobTotals, Mapping, Row, Settle};
+use crate::row::{FailurePolicy, Job, JobState, JobTotals, Mapping, Row, Settle};
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     for (key, row) in Rows::jobs(view.read) {
@@ -58,6 +58,8 @@ fn check_life(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
         key,
         "deletes its snapshot metadata",
     );
+    let may_keep = matches!(job.state, JobState::Failed { .. }) && job.spec.options.on_failure == FailurePolicy::Keep;
+    findings.expect(job.settle != Settle::Kept || may_keep, key, "keeps what it copied, and nobody wanted that");
     let makes_snapshot = !draft && job.spec.segments > 0;
     let reserved = (view.cluster.id_start..view.cluster.next_id).contains(&job.snapshot_id);
     findings.expect(

@@ -94,6 +94,7 @@ impl Walk {
 fn settled(job: &Job, last: SegmentId) -> bool {
     let written = match job.settle {
         Settle::Segments { after } => last <= after,
+        Settle::Kept => false,
         Settle::Metadata | Settle::Tasks { .. } | Settle::Done => true,
     };
     matches!(job.state, JobState::Completed { .. }) && written

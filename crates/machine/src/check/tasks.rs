@@ -70,7 +70,7 @@ fn check_place(job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
             let settled = job.settle == Settle::Done;
             findings.expect(!(settled && open), key, "is open although its job is settled");
             let early = match job.settle {
-                Settle::Segments { .. } => due,
+                Settle::Kept | Settle::Segments { .. } => due,
                 Settle::Metadata => due && !derive::publishes(task),
                 Settle::Tasks { .. } | Settle::Done => false,
             };

@@ -118,8 +118,11 @@ fn goes_before(read: &dyn Read, job: &Job, now: Time) -> Option<JobId> {
 fn explain_end(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) -> WaitingOn {
     let running = job.counts.tasks_leased;
     let remaining = match job.settle {
-        Settle::Segments { .. } | Settle::Tasks { .. } if running > 0 => return WaitingOn::Stopping { running },
+        Settle::Kept | Settle::Segments { .. } | Settle::Tasks { .. } if running > 0 => {
+            return WaitingOn::Stopping { running };
+        }
         Settle::Segments { .. } | Settle::Tasks { .. } => return WaitingOn::Settling,
+        Settle::Kept => return WaitingOn::Kept { until: derive::due_of(job).unwrap_or(now) },
         // Every copy is complete, and its files are deleted once the metadata file is.
         Settle::Metadata => derive::tasks_planned(&job.spec),
         Settle::Done => job.clean_up_remaining,

@@ -129,13 +129,15 @@ pub enum VerifyMode {
     Full,
 }
 
-/// What a task that no attempt can help any more does to its job.
+/// What a task that no attempt can help any more does to its job; `Keep` holds for a job that fails by its deadline too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailurePolicy {
     /// The job fails.
     Fail,
     /// The job is paused; its resume gives the task fresh attempts.
     Pause,
+    /// The job fails, and keeps what it copied until its retention is over or its user says otherwise.
+    Keep,
 }
 
 /// Which index files are copied.
@@ -219,6 +221,9 @@ pub struct JobTotals {
 /// How far the derived states of a terminal job are written into its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settle {
+    /// The job failed and keeps what it copied: nothing is written down, and no clean-up begins, before
+    /// `Command::CleanUpJob`. Its targets stay its own.
+    Kept,
     /// Segments up to and including this target are written.
     Segments {
         /// The last one written.

@@ -10,6 +10,7 @@ mod damage;
 mod events;
 mod explain;
 mod flows;
+mod kept;
 mod late_writes;
 mod limits;
 mod publication;

@@ -94,6 +94,7 @@ fn options_to_wire(options: &row::JobOptions) -> wire::JobOptions {
     let on_failure = match options.on_failure {
         row::FailurePolicy::Fail => wire::FailurePolicy::Fail,
         row::FailurePolicy::Pause => wire::FailurePolicy::Pause,
+        row::FailurePolicy::Keep => wire::FailurePolicy::Keep,
     };
     wire::JobOptions {
         timeout_ms: options.timeout_ms,
@@ -121,6 +122,7 @@ fn options_from_wire(options: &wire::JobOptions) -> Result<row::JobOptions, Code
     let on_failure = match wire::FailurePolicy::try_from(options.on_failure) {
         Ok(wire::FailurePolicy::Fail) => row::FailurePolicy::Fail,
         Ok(wire::FailurePolicy::Pause) => row::FailurePolicy::Pause,
+        Ok(wire::FailurePolicy::Keep) => row::FailurePolicy::Keep,
         Ok(wire::FailurePolicy::Unspecified) | Err(_) => {
             return Err(CodecError::Field { what: "job", field: "policy for failed tasks" });
         }
@@ -177,6 +179,7 @@ pub(super) fn settle_to_wire(settle: row::Settle) -> wire::Settle {
         row::Settle::Segments { after } => Progress::SegmentsAfter(after.0),
         row::Settle::Tasks { after } => Progress::TasksAfter(after.0),
         row::Settle::Metadata => Progress::Metadata(wire::Nothing {}),
+        row::Settle::Kept => Progress::Kept(wire::Nothing {}),
         row::Settle::Done => Progress::Done(wire::Nothing {}),
     };
     wire::Settle { progress: Some(progress) }
@@ -189,6 +192,7 @@ pub(super) fn settle_from_wire(settle: wire::Settle) -> Result<row::Settle, Code
         Progress::SegmentsAfter(after) => row::Settle::Segments { after: SegmentId(after) },
         Progress::TasksAfter(after) => row::Settle::Tasks { after: TaskId(after) },
         Progress::Metadata(wire::Nothing {}) => row::Settle::Metadata,
+        Progress::Kept(wire::Nothing {}) => row::Settle::Kept,
         Progress::Done(wire::Nothing {}) => row::Settle::Done,
     })
 }

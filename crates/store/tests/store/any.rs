@@ -216,7 +216,7 @@ impl Dice {
                 bandwidth_bytes_per_second: self.number(),
                 start_paused: self.coin(),
                 verify: self.pick(&[VerifyMode::Standard, VerifyMode::Full]),
-                on_failure: self.pick(&[FailurePolicy::Fail, FailurePolicy::Pause]),
+                on_failure: self.pick(&[FailurePolicy::Fail, FailurePolicy::Pause, FailurePolicy::Keep]),
                 indexes: self.indexes(),
                 self_contained: self.coin(),
             },
@@ -242,7 +242,8 @@ impl Dice {
     }
 
     fn settle(&mut self) -> Settle {
-        match self.below(4) {
+        match self.below(5) {
+            4 => Settle::Kept,
             0 => Settle::Segments { after: SegmentId(self.id()) },
             1 => Settle::Tasks { after: TaskId(self.id()) },
             2 => Settle::Metadata,

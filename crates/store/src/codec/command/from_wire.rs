@@ -54,6 +54,7 @@ pub(super) fn command(kind: Kind) -> Result<Command, CodecError> {
             Command::DrainWorker { worker: WorkerId(worker), draining }
         }
         Kind::CancelJob(job) => Command::CancelJob { job: JobId(job) },
+        Kind::CleanUpJob(job) => Command::CleanUpJob { job: JobId(job) },
         Kind::FailJob(wire::FailJob { job, reason }) => Command::FailJob { job: JobId(job), reason },
         Kind::PauseJob(wire::PauseJob { job, paused }) => Command::PauseJob { job: JobId(job), paused },
         Kind::UpdateJob(wire::UpdateJob { job, priority, bandwidth_bytes_per_second }) => {

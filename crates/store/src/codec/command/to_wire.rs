@@ -46,6 +46,7 @@ pub(super) fn kind(command: &Command) -> Kind {
             Kind::DrainWorker(wire::DrainWorker { worker: worker.0, draining })
         }
         Command::CancelJob { job } => Kind::CancelJob(job.0),
+        Command::CleanUpJob { job } => Kind::CleanUpJob(job.0),
         Command::FailJob { job, ref reason } => Kind::FailJob(wire::FailJob { job: job.0, reason: reason.clone() }),
         Command::PauseJob { job, paused } => Kind::PauseJob(wire::PauseJob { job: job.0, paused }),
         Command::UpdateJob { job, priority, bandwidth_bytes_per_second } => {

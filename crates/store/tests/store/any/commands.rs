@@ -5,7 +5,7 @@ use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, Lea
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
 
 /// How many kinds of commands there are; `samples` fails when one is forgotten.
-pub(crate) const COMMAND_KINDS: usize = 24;
+pub(crate) const COMMAND_KINDS: usize = 25;
 
 impl Dice {
     pub(crate) fn command(&mut self) -> Command {
@@ -56,6 +56,7 @@ impl Dice {
             20 => Command::ExpireRequests { request_ids: (0..self.below(3)).map(|_| self.text()).collect() },
             21 => Command::ReserveIds { count: self.small() },
             22 => Command::ExpireEvents { before: self.time() },
+            23 => Command::CleanUpJob { job },
             _ => Command::NoteDelivered { before: self.event_id() },
         }
     }
