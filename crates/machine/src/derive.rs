@@ -8,15 +8,25 @@ use crate::row::{
 };
 use crate::time::{Stamp, Time};
 
-/// How many tasks a job has that copy.
+/// How many tasks a job has that copy, or verify.
 pub(crate) fn copies_planned(spec: &JobSpec) -> u64 {
     spec.segments.div_ceil(u64::from(spec.options.segments_per_task_max.max(1)))
+}
+
+/// Whether a job only looks at what is there: it has no publication, no targets and no clean-up.
+pub(crate) fn verifies(spec: &JobSpec) -> bool {
+    spec.options.verify_only
+}
+
+/// Whether a job looks at the source alone; each of its segments stands for its own target then.
+pub(crate) fn verifies_source(spec: &JobSpec) -> bool {
+    verifies(spec) && spec.target_uri.is_empty()
 }
 
 /// How many tasks a job has once all are created: its copies, and where there are any the publication.
 pub(crate) fn tasks_planned(spec: &JobSpec) -> u64 {
     let copies = copies_planned(spec);
-    copies + u64::from(copies > 0)
+    copies + u64::from(copies > 0 && !verifies(spec))
 }
 
 /// The task that publishes: the last of the job's ids.
@@ -39,6 +49,7 @@ pub(crate) fn work_of(task: &Task) -> Work {
     match task.clean_up {
         CleanUp::Due => Work::CleanUp,
         CleanUp::NotNeeded | CleanUp::Done | CleanUp::LeftOver if publishes(task) => Work::Publish,
+        CleanUp::NotNeeded | CleanUp::Done | CleanUp::LeftOver if task.verifies => Work::Verify,
         CleanUp::NotNeeded | CleanUp::Done | CleanUp::LeftOver => Work::Copy,
     }
 }

@@ -10,6 +10,7 @@ use crate::store::{Damage, Key, Object, Owner, original};
 use crate::world::World;
 use ferry_machine::command::{CopiedSegment, FailureKind, TaskResult};
 use ferry_machine::id::JobId;
+use ferry_machine::row::Work;
 
 impl World {
     /// An attempt goes on, unless its worker may not write any more.
@@ -38,7 +39,8 @@ impl World {
 
     /// The first attempt of a task: nothing may be there yet.
     fn look(&mut self, id: usize, run: RunId) {
-        let taken = self.attempt(id, run).and_then(|state| {
+        let copies = self.attempt(id, run).filter(|state| state.work != Work::Verify);
+        let taken = copies.and_then(|state| {
             state.files.iter().map(|(_, target)| *target).find(|target| self.store.objects.contains_key(target))
         });
         match taken.filter(|_| self.bug != Some(Bug::ClaimsBlindly)) {
@@ -58,6 +60,10 @@ impl World {
     /// Copies the next file, or writes the metadata file, unless an earlier attempt has; after the last one, reports.
     fn copy_next(&mut self, id: usize, run: RunId) {
         if self.misfortune(id, run) {
+            return;
+        }
+        if self.attempt(id, run).is_some_and(|state| state.work == Work::Verify) {
+            self.verify(id, run);
             return;
         }
         let skips_publication = self.bug == Some(Bug::PublishesNothing);
@@ -94,6 +100,27 @@ impl World {
         }
         if self.random.percent(10) {
             self.tell(id, FromWorker::Progress { run, bytes: (done as u64 + 1) * FILE_BYTES });
+        }
+    }
+
+    /// Looks at every source, and where there are copies at them; a segment that is its own target has none.
+    fn verify(&mut self, id: usize, run: RunId) {
+        let blind = self.bug == Some(Bug::VerifiesNothing);
+        let Some(state) = self.attempt(id, run) else { return };
+        let differs = state.files.iter().find(|(source, target)| {
+            let is_copied = self.store.objects.get(target).is_some_and(|object| object.content == original(*source));
+            self.store.damaged.contains_key(source) || (source != target && !is_copied)
+        });
+        match differs.filter(|_| !blind) {
+            Some((source, _)) => {
+                let reason = format!("object {} of segment {} is not as it has to be", source.1, source.0);
+                self.count("a verification finds something");
+                self.fail(id, run, FailureKind::Permanent, reason);
+            }
+            None => {
+                let result = TaskResult::Verified { segments: copied(state) };
+                self.end(id, run, result);
+            }
         }
     }
 

@@ -33,6 +33,8 @@ pub enum Bug {
     PublishesNothing,
     /// The clean-up of a publication says that it is done, and leaves the metadata file: the copies are deleted under it.
     KeepsMetadata,
+    /// A verification says that everything is as it has to be, and looks at nothing.
+    VerifiesNothing,
     /// A leader hands out ids that it has not reserved (S31).
     IdsWithoutReserve,
     /// Cluster time follows the leader's wall clock (S32).
@@ -45,7 +47,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ResultsOfAnyAttempt,
         Self::NoQuietTime,
         Self::LateWritesIgnored,
@@ -61,6 +63,7 @@ impl Bug {
         Self::CleansUpNothing,
         Self::PublishesNothing,
         Self::KeepsMetadata,
+        Self::VerifiesNothing,
         Self::IdsWithoutReserve,
         Self::WallClockIsTime,
         Self::DeposedLeaderCommits,

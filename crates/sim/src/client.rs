@@ -68,12 +68,15 @@ impl Submit {
             partition_id: 0,
         };
         let mappings: Vec<IdMapping> = (0..segments).map(mapping).collect();
+        let spec = spec(segments, huge, random);
+        let verifies = random.percent(15) && !huge && (!chosen || random.percent(50));
+        let spec = if verifies { verifying(spec, chosen) } else { spec };
         let page_size = if huge { MAPPINGS_PER_PAGE_MAX } else { random.index(4) + 2 };
         let breaks = random.percent(20) && segments > page_size as u64;
         let resumes = random.percent(60).then(|| random.between(2_000, 90_000));
         Self {
             request_id: format!("request-{number}"),
-            spec: spec(segments, huge, random),
+            spec,
             mappings,
             page_size,
             next: 0,
@@ -123,6 +126,16 @@ impl Submit {
             mappings: self.mappings.get(from..to).unwrap_or_default().to_vec(),
         }
     }
+}
+
+/// The same job, that only verifies: a copy which another job may have made, or the source alone.
+fn verifying(spec: JobSpec, source_alone: bool) -> JobSpec {
+    let on_failure = match spec.options.on_failure {
+        FailurePolicy::Keep => FailurePolicy::Fail,
+        policy @ (FailurePolicy::Fail | FailurePolicy::Pause) => policy,
+    };
+    let target_uri = if source_alone { String::new() } else { spec.target_uri };
+    JobSpec { options: JobOptions { verify_only: true, on_failure, ..spec.options }, target_uri, ..spec }
 }
 
 /// Of a request with so many of its mappings: what it holds is told by its request id here.

@@ -29,6 +29,8 @@ pub(crate) struct Oracle {
     ended: BTreeMap<JobId, JobState>,
     progress: BTreeMap<JobId, (u64, u64, u8)>,
     submitted: BTreeMap<String, JobId>,
+    /// When each job was seen first.
+    seen_at: BTreeMap<JobId, u64>,
     /// Until when an attempt whose lease has ended may still write.
     writes_until: BTreeMap<(TaskId, u32), u64>,
     ids: BTreeSet<i64>,
@@ -188,6 +190,7 @@ impl World {
 
     fn judge_jobs(&mut self, proposal: &Proposal) {
         for job in view::list_jobs(&self.rows, JobId(i64::MIN), 1_000).items {
+            self.oracle.seen_at.entry(job.id).or_insert(self.now);
             self.judge_end(&job, proposal);
             self.judge_snapshot(&job);
             let percent = view::status(&job).map_or(0, |status| status.progress_percent);
@@ -213,7 +216,9 @@ impl World {
                 if view::status(job).is_some_and(|status| status.clean_up == CleanUpState::Kept) {
                     self.count("a failed job keeps what it copied");
                 }
-                if matches!(job.state, JobState::Completed { .. }) {
+                if matches!(job.state, JobState::Completed { .. }) && job.spec.options.verify_only {
+                    self.judge_verified(job);
+                } else if matches!(job.state, JobState::Completed { .. }) {
                     self.judge_files(job);
                     let published =
                         matches!(&proposal.command, Command::ReportTask { result: TaskResult::Published, .. });
@@ -231,7 +236,7 @@ impl World {
     fn judge_snapshot(&mut self, job: &Job) {
         let exists = self.store.objects.contains_key(&metadata(job.snapshot_id));
         let wrong = match view::status(job).map(|status| (status.state, status.clean_up)) {
-            Some((State::Completed, _)) => !exists && job.spec.segments > 0,
+            Some((State::Completed, _)) => !exists && job.spec.segments > 0 && !job.spec.options.verify_only,
             Some((State::Failed | State::Canceled, CleanUpState::Done | CleanUpState::None)) => exists,
             Some((State::Pending | State::Executing | State::Failed | State::Canceled, _)) | None => false,
         };
@@ -251,6 +256,20 @@ impl World {
         let publication = view::list_tasks(&self.rows, job, TaskId(i64::MIN), 10_000).items.pop();
         if publication.is_none_or(|task| task.clean_up != CleanUp::LeftOver) {
             self.contradict(format!("{:?} of job {} is deleted before its snapshot is", write.key, job.id));
+        }
+    }
+
+    /// A verification that found nothing looked at sources that were whole when it was submitted, or later.
+    fn judge_verified(&mut self, job: &Job) {
+        self.count("a verification finds nothing");
+        let seen_at = self.oracle.seen_at.get(&job.id).copied().unwrap_or_default();
+        let tasks = view::list_tasks(&self.rows, job, TaskId(i64::MIN), 10_000).items;
+        let mappings: Vec<_> = tasks.iter().flat_map(view::task_mappings).collect();
+        for (source, _) in mappings.iter().flat_map(crate::store::files) {
+            let damaged = self.store.damaged.contains_key(&source);
+            if damaged && self.store.damaged_at.get(&source).is_some_and(|at| *at < seen_at) {
+                self.contradict(format!("job {} says that {source:?} is whole, and it is not", job.id));
+            }
         }
     }
 
@@ -285,7 +304,7 @@ impl World {
         self.judge_appearance(write, known.as_ref().map(|(_, task)| task));
         if write.content.is_none() {
             self.judge_clean_up(write);
-        } else if known.is_some_and(|(_, task)| !task.claimed) {
+        } else if known.is_some_and(|(_, task)| !task.claimed || task.verifies) {
             self.contradict(format!("attempt {attempt} of task {task} writes without a claim"));
         }
     }

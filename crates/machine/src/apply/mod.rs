@@ -16,6 +16,7 @@ mod settle;
 mod submit;
 mod tasks;
 mod validate;
+mod verification;
 mod workers;
 
 use crate::command::Command;

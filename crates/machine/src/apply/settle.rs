@@ -39,7 +39,7 @@ pub(super) fn settle(desk: &mut Desk<'_>, id: JobId, at: Settle) -> Result<Outco
 /// deleted before any copy: whoever finds the metadata file must find all that it names.
 fn unpublish(desk: &mut Desk<'_>, job: &mut Job, ended: Stamp) -> Result<Settle, Rejection> {
     let next = Settle::Tasks { after: before_first_task(job) };
-    if !derive::all_copied(job) {
+    if derive::verifies(&job.spec) || !derive::all_copied(job) {
         return Ok(next);
     }
     let publication = desk.task(derive::publication_of(job))?;

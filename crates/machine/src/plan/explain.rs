@@ -31,7 +31,7 @@ pub fn explain(read: &dyn Read, id: JobId, now: Time, connected: &[Connected]) -
     Some(Explanation {
         now,
         running: job.counts.tasks_leased,
-        holds_targets: !derive::gave_up_targets(&job, now),
+        holds_targets: !derive::verifies(&job.spec) && !derive::gave_up_targets(&job, now),
         error: task.map(|task| task.last_error).unwrap_or_default(),
         failed: matches!(waiting, WaitingOn::Attempts { .. }).then(|| failed(read, &job, connected)).flatten(),
         waiting,
@@ -74,6 +74,7 @@ fn paused_by(read: &dyn Read, job: &Job) -> PausedBy {
             | AttemptEnd::Copied
             | AttemptEnd::Published
             | AttemptEnd::CleanedUp
+            | AttemptEnd::Verified
             | AttemptEnd::GivenBack
             | AttemptEnd::Outage
             | AttemptEnd::Stopped,

@@ -184,6 +184,9 @@ fn clean_up(job: &Job) -> CleanUpState {
         | JobState::Completed { .. }
         | JobState::Collecting => return CleanUpState::None,
     }
+    if derive::verifies(&job.spec) {
+        return CleanUpState::None;
+    }
     let settled = job.settle == Settle::Done;
     let cleans_up = derive::cleans_up(job);
     let written = job.counts.bytes_planned > 0 || job.counts.segments_copied > 0;

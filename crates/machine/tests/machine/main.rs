@@ -22,4 +22,5 @@ mod scenarios_of_workers;
 mod story;
 mod submits;
 mod targets;
+mod verification;
 mod workers;

@@ -192,7 +192,7 @@ impl Services {
             }
             reading.check()?;
         }
-        let (sourced, snapshot) = submit::read_source(&checked, &self.snapshots).await?;
+        let (sourced, snapshot) = submit::read_source(&checked, &self.snapshots, &self.raft).await?;
         if checked.dry_run {
             let (files, warnings) = submit::count_files(&sourced, &snapshot).await?;
             // Behind the counting, which can take long: the answer is as new as its revision says.

@@ -98,6 +98,7 @@ pub(super) fn options_to_wire(options: &JobOptions) -> v1::JobOptions {
         on_failure: on_failure.into(),
         indexes: indexes_to_wire(&options.indexes),
         self_contained: options.self_contained,
+        verify_only: options.verify_only,
     }
 }
 

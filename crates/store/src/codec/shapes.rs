@@ -66,6 +66,8 @@ pub(super) fn spec_to_wire(spec: row::JobSpec) -> wire::JobSpec {
         build_ids: spec.build_ids,
         options: Some(options_to_wire(&spec.options)),
         labels: labels_to_wire(spec.labels),
+        first_build_id: spec.first_build_id,
+        snapshot_id: spec.snapshot_id,
     }
 }
 
@@ -83,6 +85,8 @@ pub(super) fn spec_from_wire(spec: wire::JobSpec) -> Result<row::JobSpec, CodecE
         build_ids: spec.build_ids,
         options: options_from_wire(&options)?,
         labels: labels_from_wire(spec.labels),
+        first_build_id: spec.first_build_id,
+        snapshot_id: spec.snapshot_id,
     })
 }
 
@@ -108,6 +112,7 @@ fn options_to_wire(options: &row::JobOptions) -> wire::JobOptions {
         on_failure: on_failure.into(),
         indexes: indexes_to_wire(&options.indexes),
         self_contained: options.self_contained,
+        verify_only: options.verify_only,
     }
 }
 
@@ -139,6 +144,7 @@ fn options_from_wire(options: &wire::JobOptions) -> Result<row::JobOptions, Code
         on_failure,
         indexes: indexes_from_wire(&options.indexes)?,
         self_contained: options.self_contained,
+        verify_only: options.verify_only,
     })
 }
 

@@ -101,6 +101,9 @@ fn task_result(result: WireResult) -> Result<TaskResult, CodecError> {
         }
         WireResult::Published(wire::Nothing {}) => TaskResult::Published,
         WireResult::CleanedUp(wire::Nothing {}) => TaskResult::CleanedUp,
+        WireResult::Verified(wire::CopiedResult { segments }) => {
+            TaskResult::Verified { segments: segments.into_iter().map(copied_segment).collect() }
+        }
         WireResult::Failed(wire::FailedResult { kind, reason }) => {
             let kind = match wire::FailureKind::try_from(kind) {
                 Ok(wire::FailureKind::Permanent) => FailureKind::Permanent,

@@ -98,6 +98,9 @@ fn task_result(result: &TaskResult) -> WireResult {
         }
         TaskResult::Published => WireResult::Published(wire::Nothing {}),
         TaskResult::CleanedUp => WireResult::CleanedUp(wire::Nothing {}),
+        TaskResult::Verified { segments } => {
+            WireResult::Verified(wire::CopiedResult { segments: segments.iter().map(copied_segment).collect() })
+        }
         TaskResult::Failed { kind, reason } => {
             let kind = match kind {
                 FailureKind::Permanent => wire::FailureKind::Permanent,

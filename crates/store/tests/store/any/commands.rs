@@ -94,7 +94,8 @@ impl Dice {
             rows: dice.id(),
             bytes: dice.number(),
         };
-        match self.below(4) {
+        match self.below(5) {
+            4 => TaskResult::Verified { segments: (0..self.below(3)).map(|_| segment(self)).collect() },
             0 => TaskResult::Copied { segments: (0..self.below(3)).map(|_| segment(self)).collect() },
             1 => TaskResult::CleanedUp,
             2 => TaskResult::Published,

@@ -46,6 +46,10 @@ pub(super) struct Options {
     /// the target's folder `files`.
     #[arg(long)]
     self_contained: bool,
+    /// Copy nothing: look at the source's objects or, with --target, compare a copy's with them. The job fails with the names
+    /// of those that are missing or differ; --verify full reads all of them.
+    #[arg(long)]
+    verify_only: bool,
     /// The job starts paused.
     #[arg(long)]
     paused: bool,
@@ -126,6 +130,7 @@ impl Options {
             on_failure: on_failure.into(),
             indexes: self.indexes.as_ref().map(wire_indexes).unwrap_or_default(),
             self_contained: self.self_contained,
+            verify_only: self.verify_only,
             ..JobOptions::default()
         }
     }
