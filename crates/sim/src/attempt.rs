@@ -103,27 +103,6 @@ impl World {
         }
     }
 
-    /// Looks at every source, and where there are copies at them; a segment that is its own target has none.
-    fn verify(&mut self, id: usize, run: RunId) {
-        let blind = self.bug == Some(Bug::VerifiesNothing);
-        let Some(state) = self.attempt(id, run) else { return };
-        let differs = state.files.iter().find(|(source, target)| {
-            let is_copied = self.store.objects.get(target).is_some_and(|object| object.content == original(*source));
-            self.store.damaged.contains_key(source) || (source != target && !is_copied)
-        });
-        match differs.filter(|_| !blind) {
-            Some((source, _)) => {
-                let reason = format!("object {} of segment {} is not as it has to be", source.1, source.0);
-                self.count("a verification finds something");
-                self.fail(id, run, FailureKind::Permanent, reason);
-            }
-            None => {
-                let result = TaskResult::Verified { segments: copied(state) };
-                self.end(id, run, result);
-            }
-        }
-    }
-
     fn delete_next(&mut self, id: usize, run: RunId) {
         if self.misfortune(id, run) {
             return;
@@ -194,11 +173,11 @@ impl World {
         }
     }
 
-    fn fail(&mut self, id: usize, run: RunId, kind: FailureKind, reason: String) {
+    pub(crate) fn fail(&mut self, id: usize, run: RunId, kind: FailureKind, reason: String) {
         self.end(id, run, TaskResult::Failed { kind, reason });
     }
 
-    fn end(&mut self, id: usize, run: RunId, result: TaskResult) {
+    pub(crate) fn end(&mut self, id: usize, run: RunId, result: TaskResult) {
         let Some(state) = self.attempt_mut(id, run) else { return };
         state.phase = Phase::Ended(result.clone());
         let gave_up = state.gave_up;
@@ -211,7 +190,7 @@ impl World {
         }
     }
 
-    fn attempt(&self, id: usize, run: RunId) -> Option<&Run> {
+    pub(crate) fn attempt(&self, id: usize, run: RunId) -> Option<&Run> {
         self.processes.get(id)?.runs.get(&run)
     }
 
@@ -221,7 +200,7 @@ impl World {
 }
 
 /// What a finished attempt reports.
-fn copied(run: &Run) -> Vec<CopiedSegment> {
+pub(crate) fn copied(run: &Run) -> Vec<CopiedSegment> {
     let bytes = |target| run.files.iter().filter(|(_, (segment, _)): &&(Key, Key)| *segment == target).count() as u64;
     let segment = |mapping: &ferry_machine::command::IdMapping| CopiedSegment {
         target: mapping.target,
