@@ -159,6 +159,54 @@ async fn a_job_whose_source_object_is_missing_pauses_names_it_and_completes_once
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_keeps_what_it_copied_holds_its_targets_until_its_user_lets_them_go() {
+    let story = Story::start(2).await;
+    let segment = tree::FIRST_SEGMENT + SEGMENTS - 1;
+    let object = format!("insert_log/{}/{}/{segment}/1/1", tree::COLLECTION, tree::PARTITION);
+    let lost = story.source.join(&object);
+    std::fs::rename(&lost, story.cluster.path("kept")).expect("a file can be moved");
+    let keep = JobOptions { on_failure: FailurePolicy::Keep.into(), ..Default::default() };
+    let job_id = story.submit(1, keep).await;
+    // The task without its object goes last, so that there is something to keep.
+    let job = story.cluster.ended(job_id).await;
+    assert!(job.state() == JobState::Failed && job.reason.contains(&object), "{job:?}");
+    let stands = |job: &ferry_proto::v1::Job| job.cleanup() == CleanupState::Kept;
+    story.cluster.job_when(job_id, "what it keeps", stands).await;
+    let stopped = eventually("its attempts to stop", || async {
+        let leader = story.cluster.leader().await;
+        let told = story.cluster.jobs(leader).explain_job(ExplainJobRequest { job_id }).await.ok()?.into_inner();
+        (told.waiting_on() == WaitingOn::Kept).then_some(told)
+    })
+    .await;
+    assert!(stopped.holds_targets && stopped.explanation.contains("ferry job clean-up"), "{stopped:?}");
+    let kept = tree::files(&story.target(1));
+    assert!(!kept.is_empty() && job.copied_segments < SEGMENTS, "{job:?}");
+
+    let leader = story.cluster.leader().await;
+    let targets = story.cluster.targets(leader, job_id).await.expect("targets");
+    let mapping = |target: &ferry_proto::v1::Segment| ferry_proto::v1::IdMapping {
+        source_segment_id: target.source_segment_id,
+        target_segment_id: target.segment_id,
+        partition_id: 0,
+    };
+    let again = SubmitJobRequest {
+        id_mappings: targets.iter().map(mapping).collect(),
+        ..story.request(1, JobOptions { start_paused: true, ..Default::default() })
+    };
+    let refused = story.cluster.try_submit(again.clone()).await.expect_err("its targets are taken");
+    assert!(refused.message().contains(&format!("held by job {job_id}")), "{refused:?}");
+    assert_eq!(tree::files(&story.target(1)), kept, "nobody deletes anything");
+
+    let job = story.cluster.clean_up(job_id).await;
+    assert_eq!(job.state(), JobState::Failed);
+    let done = |job: &ferry_proto::v1::Job| job.cleanup() == CleanupState::Done;
+    story.cluster.job_when(job_id, "the clean-up", done).await;
+    assert_eq!(tree::files(&story.target(1)), Vec::<PathBuf>::new());
+    assert_eq!(story.cluster.clean_up(job_id).await.cleanup(), CleanupState::Done, "asked for twice");
+    story.cluster.submit(SubmitJobRequest { request_id: String::new(), ..again }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_is_seen_at_once_by_every_reader_and_its_clean_up_from_pending_to_done() {
     let story = Story::start(2).await;
     let endless = JobOptions { bandwidth_bytes_per_second: 1, ..Default::default() };

@@ -109,7 +109,9 @@ fn clean_up_may_follow(one: CleanupState, other: CleanupState) -> bool {
     match one {
         CleanupState::Unspecified => false,
         // Waiting and running take turns; what is done or given up stays so.
-        CleanupState::NotNeeded | CleanupState::Pending | CleanupState::Running => other != CleanupState::Unspecified,
+        CleanupState::NotNeeded | CleanupState::Pending | CleanupState::Running | CleanupState::Kept => {
+            other != CleanupState::Unspecified
+        }
         CleanupState::Done | CleanupState::LeftOver => one == other,
     }
 }

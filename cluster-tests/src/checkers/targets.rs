@@ -58,7 +58,7 @@ fn hold<'a>(trace: &Trace<'a>, job: i64) -> Option<Hold<'a>> {
 
 fn holds(sighting: &Sighting<'_>) -> bool {
     match sighting.job.cleanup {
-        CleanupState::Pending | CleanupState::Running => true,
+        CleanupState::Pending | CleanupState::Running | CleanupState::Kept => true,
         CleanupState::Unspecified | CleanupState::NotNeeded | CleanupState::Done | CleanupState::LeftOver => {
             is_live(sighting.job.state)
         }

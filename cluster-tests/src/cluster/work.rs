@@ -6,8 +6,8 @@ use crate::process::Process;
 use ferry_proto::v1::job_service_client::JobServiceClient;
 use ferry_proto::v1::worker_service_client::WorkerServiceClient;
 use ferry_proto::v1::{
-    CancelJobRequest, Job, ListTasksRequest, ListWorkersRequest, PauseJobRequest, ResumeJobRequest, SubmitJobRequest,
-    Task, UpdateJobRequest, Worker,
+    CancelJobRequest, CleanUpJobRequest, Job, ListTasksRequest, ListWorkersRequest, PauseJobRequest, ResumeJobRequest,
+    SubmitJobRequest, Task, UpdateJobRequest, Worker,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use tonic::transport::Channel;
@@ -108,6 +108,17 @@ impl Cluster {
         let cancel =
             |mut jobs: JobServiceClient<Channel>| async move { jobs.cancel_job(CancelJobRequest { job_id }).await };
         let answer = self.ask("an answer to the cancel", cancel).await.expect("the job is canceled");
+        answer.job.expect("an answer has a job")
+    }
+
+    /// Lets a failed job keep what it copied no longer.
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub async fn clean_up(&self, job_id: i64) -> Job {
+        let clean_up =
+            |mut jobs: JobServiceClient<Channel>| async move { jobs.clean_up_job(CleanUpJobRequest { job_id }).await };
+        let answer = self.ask("an answer to the clean-up", clean_up).await.expect("the clean-up is accepted");
         answer.job.expect("an answer has a job")
     }
 

@@ -216,7 +216,7 @@ fn result(assign: &v1::Assign) -> v1::Result {
     };
     let outcome = match assign.work() {
         v1::TaskWork::Publish => v1::result::Outcome::Published(v1::Published {}),
-        v1::TaskWork::Copy | v1::TaskWork::CleanUp | v1::TaskWork::Unspecified => {
+        v1::TaskWork::Copy | v1::TaskWork::CleanUp | v1::TaskWork::Verify | v1::TaskWork::Unspecified => {
             v1::result::Outcome::Copied(v1::Copied { segments: assign.id_mappings.iter().map(copied).collect() })
         }
     };

@@ -5,11 +5,11 @@ use crate::watch::JobWatch;
 use crate::{Answer, Client, Error};
 use ferry_proto::v1::job_service_client::JobServiceClient;
 use ferry_proto::v1::{
-    CancelJobRequest, CancelJobResponse, Consistency, ExplainJobRequest, ExplainJobResponse, GetJobRequest,
-    GetJobResponse, GetJobsRequest, GetJobsResponse, GetTaskRequest, GetTaskResponse, GetTasksRequest,
-    GetTasksResponse, ListJobsRequest, ListJobsResponse, ListTasksRequest, ListTasksResponse, PauseJobRequest,
-    PauseJobResponse, ResumeJobRequest, ResumeJobResponse, SubmitJobRequest, SubmitJobResponse, UpdateJobRequest,
-    UpdateJobResponse, WaitJobRequest, WaitJobResponse, WatchEventsRequest,
+    CancelJobRequest, CancelJobResponse, CleanUpJobRequest, CleanUpJobResponse, Consistency, ExplainJobRequest,
+    ExplainJobResponse, GetJobRequest, GetJobResponse, GetJobsRequest, GetJobsResponse, GetTaskRequest,
+    GetTaskResponse, GetTasksRequest, GetTasksResponse, ListJobsRequest, ListJobsResponse, ListTasksRequest,
+    ListTasksResponse, PauseJobRequest, PauseJobResponse, ResumeJobRequest, ResumeJobResponse, SubmitJobRequest,
+    SubmitJobResponse, UpdateJobRequest, UpdateJobResponse, WaitJobRequest, WaitJobResponse, WatchEventsRequest,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -89,6 +89,14 @@ impl Client {
     pub async fn cancel_job(&self, job_id: i64) -> Result<Answer<CancelJobResponse>, Error> {
         self.call(self.short(), CancelJobRequest { job_id }, |channel, request| async move {
             jobs(channel).cancel_job(request).await
+        })
+        .await
+    }
+
+    /// Deletes what a failed job keeps.
+    pub async fn clean_up_job(&self, job_id: i64) -> Result<Answer<CleanUpJobResponse>, Error> {
+        self.call(self.short(), CleanUpJobRequest { job_id }, |channel, request| async move {
+            jobs(channel).clean_up_job(request).await
         })
         .await
     }

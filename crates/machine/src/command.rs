@@ -33,7 +33,8 @@ pub enum Command {
     },
     /// Leases one queued task to a worker.
     AssignTask(LeaseRef),
-    /// An attempt found none of its target keys taken and is about to write them. The first claim pins the manifests that
+    /// An attempt of a task that only verifies says how much there is to look at, and takes nothing by it. Any other attempt
+    /// found none of its target keys taken and is about to write them. The first claim pins the manifests that
     /// the keys were derived from; one with others is rejected.
     ClaimTargets {
         /// Which attempt.
@@ -118,6 +119,11 @@ pub enum Command {
     },
     /// The user ends a job.
     CancelJob {
+        /// Which.
+        job: JobId,
+    },
+    /// A failed job keeps what it copied no longer: its user says so, or its retention is over.
+    CleanUpJob {
         /// Which.
         job: JobId,
     },
@@ -233,6 +239,11 @@ pub enum TaskResult {
     Published,
     /// None of the task's target files is left.
     CleanedUp,
+    /// Every object of a task that only verifies is as it has to be; must list exactly the task's targets.
+    Verified {
+        /// One for each target, in any order, with what was looked at.
+        segments: Vec<CopiedSegment>,
+    },
     /// The attempt failed.
     Failed {
         /// What kind of failure it was.

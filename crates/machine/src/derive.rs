@@ -8,15 +8,25 @@ use crate::row::{
 };
 use crate::time::{Stamp, Time};
 
-/// How many tasks a job has that copy.
+/// How many tasks a job has that copy, or verify.
 pub(crate) fn copies_planned(spec: &JobSpec) -> u64 {
     spec.segments.div_ceil(u64::from(spec.options.segments_per_task_max.max(1)))
+}
+
+/// Whether a job only looks at what is there: it has no publication, no targets and no clean-up.
+pub(crate) fn verifies(spec: &JobSpec) -> bool {
+    spec.options.verify_only
+}
+
+/// Whether a job looks at the source alone; each of its segments stands for its own target then.
+pub(crate) fn verifies_source(spec: &JobSpec) -> bool {
+    verifies(spec) && spec.target_uri.is_empty()
 }
 
 /// How many tasks a job has once all are created: its copies, and where there are any the publication.
 pub(crate) fn tasks_planned(spec: &JobSpec) -> u64 {
     let copies = copies_planned(spec);
-    copies + u64::from(copies > 0)
+    copies + u64::from(copies > 0 && !verifies(spec))
 }
 
 /// The task that publishes: the last of the job's ids.
@@ -39,6 +49,7 @@ pub(crate) fn work_of(task: &Task) -> Work {
     match task.clean_up {
         CleanUp::Due => Work::CleanUp,
         CleanUp::NotNeeded | CleanUp::Done | CleanUp::LeftOver if publishes(task) => Work::Publish,
+        CleanUp::NotNeeded | CleanUp::Done | CleanUp::LeftOver if task.verifies => Work::Verify,
         CleanUp::NotNeeded | CleanUp::Done | CleanUp::LeftOver => Work::Copy,
     }
 }
@@ -47,7 +58,7 @@ pub(crate) fn work_of(task: &Task) -> Work {
 /// that the one of its publication alone, for which settling waits.
 pub(crate) fn cleans_up(job: &Job) -> bool {
     match job.settle {
-        Settle::Segments { .. } | Settle::Tasks { .. } => false,
+        Settle::Kept | Settle::Segments { .. } | Settle::Tasks { .. } => false,
         Settle::Metadata | Settle::Done => never_completes(job),
     }
 }
@@ -113,8 +124,8 @@ pub(crate) fn stage_of(job: &Job) -> Option<Stage> {
         JobState::Pending => Some(Stage::CreatingTasks),
         JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => match job.settle {
             Settle::Segments { .. } | Settle::Tasks { .. } => (job.counts.tasks_leased == 0).then_some(Stage::Settling),
-            // A worker's report moves it on.
-            Settle::Metadata | Settle::Done => None,
+            // A worker's report moves it on, or its user or the end of its retention does.
+            Settle::Metadata | Settle::Kept | Settle::Done => None,
         },
         JobState::Collecting => Some(Stage::Collecting),
     }
@@ -126,6 +137,9 @@ pub(crate) fn due_of(job: &Job) -> Option<Time> {
         JobState::Draft { expires_at } => Some(*expires_at),
         JobState::Pending | JobState::Executing => {
             job.spec.options.timeout_ms.map(|timeout_ms| job.submitted.at.plus(timeout_ms))
+        }
+        JobState::Failed { ended, .. } if job.settle == Settle::Kept => {
+            Some(ended.at.plus(job.spec.options.retention_ms))
         }
         JobState::Completed { ended } | JobState::Failed { ended, .. } | JobState::Canceled { ended } => {
             at_rest(job).then(|| ended.at.plus(job.spec.options.retention_ms).max(job.quiet_at))

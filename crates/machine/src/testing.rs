@@ -103,6 +103,14 @@ impl Command {
                 manifests.resize(task.segments.len(), ManifestPin::default());
             }
             Self::ReportTask { lease, result: TaskResult::Copied { segments }, .. } if segments.len() != 1 => {
+                if task.verifies {
+                    let segments = task.segments.iter().map(|segment| copied(segment.target)).collect();
+                    return Self::ReportTask {
+                        lease: *lease,
+                        result: TaskResult::Verified { segments },
+                        writes_for_ms: 0,
+                    };
+                }
                 if !task.claimed {
                     let manifests = vec![ManifestPin::default(); task.segments.len()];
                     return Self::ClaimTargets { lease: *lease, bytes_planned: 100, manifests };
@@ -179,6 +187,7 @@ fn command(kind: u8, job: JobId, lease: LeaseRef, manner: u16) -> Command {
         27 => Command::SettleJob { job, settle: Settle::Tasks { after: TaskId(job.0) } },
         28 => Command::SettleJob { job, settle: Settle::Done },
         30 => other(manner),
+        _ if manner.is_multiple_of(2) => Command::CleanUpJob { job },
         _ => Command::DropDraft { job },
     }
 }
@@ -213,6 +222,7 @@ fn result(manner: u16) -> TaskResult {
         13 => failed(FailureKind::Outage),
         4 => TaskResult::Copied { segments: vec![copied(SegmentId(3))] },
         5 | 6 => TaskResult::CleanedUp,
+        7 if (manner / 14).is_multiple_of(2) => TaskResult::Verified { segments: Vec::new() },
         7 => TaskResult::Published,
         _ => TaskResult::Copied { segments: Vec::new() },
     }
@@ -236,13 +246,21 @@ fn page(manner: u16) -> SubmitPage {
     };
     // Now and then another request under the same id.
     let hash = |mappings: u64| vec![u8::from(manner & 0x7000 == 0), u8::try_from(mappings).unwrap_or_default()];
+    // The last two requests only verify: one a copy, one the source alone.
+    let (verify_only, source_alone) = (request >= 11, request == 12);
+    let mut options = options(manner);
+    options.verify_only = verify_only;
+    if verify_only && options.on_failure == FailurePolicy::Keep {
+        options.on_failure = FailurePolicy::Fail;
+    }
+    let target_uri = if request.is_multiple_of(3) { "s3://bucket/target" } else { "file:///target" };
     let spec = JobSpec {
         source_uri: "file:///source".to_owned(),
-        target_uri: if request.is_multiple_of(3) { "s3://bucket/target" } else { "file:///target" }.to_owned(),
+        target_uri: if source_alone { String::new() } else { target_uri.to_owned() },
         collection_id: 200,
         segments,
         build_ids: u32::from(manner % 2),
-        options: options(manner),
+        options,
         ..JobSpec::default()
     };
     SubmitPage {
@@ -263,7 +281,11 @@ fn options(manner: u16) -> JobOptions {
         segments_per_task_max: u32::from(manner % 3) + 1,
         attempts_max: u32::from(manner % 2) + 1,
         start_paused: manner.is_multiple_of(16),
-        on_failure: if manner.is_multiple_of(5) { FailurePolicy::Pause } else { FailurePolicy::Fail },
+        on_failure: match manner % 5 {
+            0 => FailurePolicy::Pause,
+            1 => FailurePolicy::Keep,
+            _ => FailurePolicy::Fail,
+        },
         ..JobOptions::default()
     }
 }

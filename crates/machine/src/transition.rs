@@ -71,7 +71,7 @@ fn into_state(state: State) -> Option<Transition> {
 /// How the clean-up of a job ended, once it has.
 pub(crate) fn end_of_clean_up(job: &Job) -> Option<Transition> {
     match view::status(job)?.clean_up {
-        CleanUpState::None | CleanUpState::Pending | CleanUpState::Running => None,
+        CleanUpState::None | CleanUpState::Pending | CleanUpState::Running | CleanUpState::Kept => None,
         CleanUpState::Done => Some(Transition::CleanedUp),
         CleanUpState::LeftOver => Some(Transition::LeftOver),
     }

@@ -277,6 +277,7 @@ fn rows_max(command: &Command) -> usize {
         | Command::ReleaseTask { .. }
         | Command::DrainWorker { .. }
         | Command::CancelJob { .. }
+        | Command::CleanUpJob { .. }
         | Command::FailJob { .. }
         | Command::PauseJob { .. }
         | Command::UpdateJob { .. }

@@ -20,10 +20,11 @@ use tower::{Service, ServiceExt};
 /// Marks a call that another node passed on.
 const FORWARDED: &str = "ferry-forwarded";
 /// Calls that only the leader can answer: every write, and what lives in the leader's memory.
-const LEADER_ONLY: [&str; 13] = [
+const LEADER_ONLY: [&str; 14] = [
     "/ferry.v1.JobService/SubmitJob",
     SUBMIT_STREAM,
     "/ferry.v1.JobService/CancelJob",
+    "/ferry.v1.JobService/CleanUpJob",
     "/ferry.v1.JobService/PauseJob",
     "/ferry.v1.JobService/ResumeJob",
     "/ferry.v1.JobService/UpdateJob",

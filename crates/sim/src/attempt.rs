@@ -10,6 +10,7 @@ use crate::store::{Damage, Key, Object, Owner, original};
 use crate::world::World;
 use ferry_machine::command::{CopiedSegment, FailureKind, TaskResult};
 use ferry_machine::id::JobId;
+use ferry_machine::row::Work;
 
 impl World {
     /// An attempt goes on, unless its worker may not write any more.
@@ -38,7 +39,8 @@ impl World {
 
     /// The first attempt of a task: nothing may be there yet.
     fn look(&mut self, id: usize, run: RunId) {
-        let taken = self.attempt(id, run).and_then(|state| {
+        let copies = self.attempt(id, run).filter(|state| state.work != Work::Verify);
+        let taken = copies.and_then(|state| {
             state.files.iter().map(|(_, target)| *target).find(|target| self.store.objects.contains_key(target))
         });
         match taken.filter(|_| self.bug != Some(Bug::ClaimsBlindly)) {
@@ -58,6 +60,10 @@ impl World {
     /// Copies the next file, or writes the metadata file, unless an earlier attempt has; after the last one, reports.
     fn copy_next(&mut self, id: usize, run: RunId) {
         if self.misfortune(id, run) {
+            return;
+        }
+        if self.attempt(id, run).is_some_and(|state| state.work == Work::Verify) {
+            self.verify(id, run);
             return;
         }
         let skips_publication = self.bug == Some(Bug::PublishesNothing);
@@ -170,11 +176,11 @@ impl World {
         }
     }
 
-    fn fail(&mut self, id: usize, run: RunId, kind: FailureKind, reason: String) {
+    pub(crate) fn fail(&mut self, id: usize, run: RunId, kind: FailureKind, reason: String) {
         self.end(id, run, TaskResult::Failed { kind, reason });
     }
 
-    fn end(&mut self, id: usize, run: RunId, result: TaskResult) {
+    pub(crate) fn end(&mut self, id: usize, run: RunId, result: TaskResult) {
         let Some(state) = self.attempt_mut(id, run) else { return };
         state.phase = Phase::Ended(result.clone());
         let gave_up = state.gave_up;
@@ -187,7 +193,7 @@ impl World {
         }
     }
 
-    fn attempt(&self, id: usize, run: RunId) -> Option<&Run> {
+    pub(crate) fn attempt(&self, id: usize, run: RunId) -> Option<&Run> {
         self.processes.get(id)?.runs.get(&run)
     }
 
@@ -197,7 +203,7 @@ impl World {
 }
 
 /// What a finished attempt reports.
-fn copied(run: &Run) -> Vec<CopiedSegment> {
+pub(crate) fn copied(run: &Run) -> Vec<CopiedSegment> {
     let bytes = |target| run.files.iter().filter(|(_, (segment, _)): &&(Key, Key)| *segment == target).count() as u64;
     let segment = |mapping: &ferry_machine::command::IdMapping| CopiedSegment {
         target: mapping.target,

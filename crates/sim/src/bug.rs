@@ -35,6 +35,8 @@ pub enum Bug {
     PublishesNothing,
     /// The clean-up of a publication says that it is done, and leaves the metadata file: the copies are deleted under it.
     KeepsMetadata,
+    /// A verification says that everything is as it has to be, and looks at nothing.
+    VerifiesNothing,
     /// A leader hands out ids that it has not reserved (S31).
     IdsWithoutReserve,
     /// Cluster time follows the leader's wall clock (S32).
@@ -64,6 +66,7 @@ impl Bug {
         Self::CleansUpNothing,
         Self::PublishesNothing,
         Self::KeepsMetadata,
+        Self::VerifiesNothing,
         Self::IdsWithoutReserve,
         Self::WallClockIsTime,
         Self::DeposedLeaderCommits,

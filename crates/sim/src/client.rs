@@ -27,6 +27,8 @@ pub(crate) enum Call {
     Page { submit: usize, offset: u64 },
     /// The user ends a job.
     Cancel(JobId),
+    /// Or lets it keep what it copied no longer.
+    CleanUp(JobId),
     /// Or pauses, or resumes it.
     Pause(JobId, bool),
     /// Or changes it.
@@ -66,12 +68,15 @@ impl Submit {
             partition_id: 0,
         };
         let mappings: Vec<IdMapping> = (0..segments).map(mapping).collect();
+        let spec = spec(segments, huge, random);
+        let verifies = random.percent(15) && !huge && (!chosen || random.percent(50));
+        let spec = if verifies { verifying(spec, chosen) } else { spec };
         let page_size = if huge { MAPPINGS_PER_PAGE_MAX } else { random.index(4) + 2 };
         let breaks = random.percent(20) && segments > page_size as u64;
         let resumes = random.percent(60).then(|| random.between(2_000, 90_000));
         Self {
             request_id: format!("request-{number}"),
-            spec: spec(segments, huge, random),
+            spec,
             mappings,
             page_size,
             next: 0,
@@ -123,6 +128,16 @@ impl Submit {
     }
 }
 
+/// The same job, that only verifies: a copy which another job may have made, or the source alone.
+fn verifying(spec: JobSpec, source_alone: bool) -> JobSpec {
+    let on_failure = match spec.options.on_failure {
+        FailurePolicy::Keep => FailurePolicy::Fail,
+        policy @ (FailurePolicy::Fail | FailurePolicy::Pause) => policy,
+    };
+    let target_uri = if source_alone { String::new() } else { spec.target_uri };
+    JobSpec { options: JobOptions { verify_only: true, on_failure, ..spec.options }, target_uri, ..spec }
+}
+
 /// Of a request with so many of its mappings: what it holds is told by its request id here.
 fn hash_of(mappings: usize) -> Vec<u8> {
     mappings.to_be_bytes().to_vec()
@@ -140,7 +155,11 @@ fn spec(segments: u64, huge: bool, random: &mut Random) -> JobSpec {
         segments_per_task_max: if huge { 100 } else { u32::try_from(random.between(1, 3)).unwrap_or(1) },
         attempts_max: u32::try_from(random.between(1, 6)).unwrap_or(1),
         start_paused: random.percent(5),
-        on_failure: if random.percent(30) { FailurePolicy::Pause } else { FailurePolicy::Fail },
+        on_failure: match random.between(0, 9) {
+            0..=2 => FailurePolicy::Pause,
+            3..=5 => FailurePolicy::Keep,
+            _ => FailurePolicy::Fail,
+        },
         ..JobOptions::default()
     };
     let build_ids = u32::try_from(random.between(0, 2)).unwrap_or_default();
@@ -201,8 +220,9 @@ impl World {
         let workers = view::list_workers(&self.rows, WorkerId(i64::MIN), 1_000).items;
         let workers: Vec<WorkerId> = workers.iter().map(|worker| worker.id).collect();
         let number = self.random.next();
-        let call = match number % 10 {
+        let call = match number % 11 {
             0 => Call::Cancel(job),
+            10 => Call::CleanUp(job),
             1..=3 => Call::Pause(job, number.is_multiple_of(3)),
             4 => Call::Update(job, 70),
             5 | 6 => Call::Drain(self.random.pick(&workers).unwrap_or_default(), number.is_multiple_of(3)),
@@ -218,6 +238,7 @@ impl World {
                 Command::SubmitPage(Box::new(self.submits.get(*submit).map(|submit| submit.page(*offset))?))
             }
             Call::Cancel(job) => Command::CancelJob { job: *job },
+            Call::CleanUp(job) => Command::CleanUpJob { job: *job },
             Call::Pause(job, paused) => Command::PauseJob { job: *job, paused: *paused },
             Call::Update(job, priority) => {
                 let (priority, bandwidth_bytes_per_second) = (Some(*priority), None);

@@ -120,7 +120,10 @@ impl World {
     fn damage_source(&mut self) {
         let segment = i64::try_from(self.random.between(100, 200)).unwrap_or_default();
         let damage = if self.random.percent(50) { Damage::Gone } else { Damage::Short };
-        self.store.damaged.insert((SegmentId(segment), self.random.next() % 2), damage);
+        let key = (SegmentId(segment), self.random.next() % 2);
+        if self.store.damaged.insert(key, damage).is_none() {
+            self.store.damaged_at.insert(key, self.now);
+        }
         self.count("fault: source lost or cut short");
     }
 

@@ -21,6 +21,7 @@ mod run;
 mod session;
 mod settings;
 mod store;
+mod verification;
 mod worker;
 mod world;
 

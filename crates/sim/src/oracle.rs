@@ -29,6 +29,8 @@ pub(crate) struct Oracle {
     ended: BTreeMap<JobId, JobState>,
     progress: BTreeMap<JobId, (u64, u64, u8)>,
     submitted: BTreeMap<String, JobId>,
+    /// When each job was seen first.
+    pub(crate) seen_at: BTreeMap<JobId, u64>,
     /// Until when an attempt whose lease has ended may still write.
     writes_until: BTreeMap<(TaskId, u32), u64>,
     ids: BTreeSet<i64>,
@@ -188,6 +190,7 @@ impl World {
 
     fn judge_jobs(&mut self, proposal: &Proposal) {
         for job in view::list_jobs(&self.rows, JobId(i64::MIN), 1_000).items {
+            self.oracle.seen_at.entry(job.id).or_insert(self.now);
             self.judge_end(&job, proposal);
             self.judge_snapshot(&job);
             let percent = view::status(&job).map_or(0, |status| status.progress_percent);
@@ -210,7 +213,12 @@ impl World {
             None if terminal => {
                 self.count(view::state(job).map_or("", record::end_name));
                 self.oracle.ended.insert(job.id, job.state.clone());
-                if matches!(job.state, JobState::Completed { .. }) {
+                if view::status(job).is_some_and(|status| status.clean_up == CleanUpState::Kept) {
+                    self.count("a failed job keeps what it copied");
+                }
+                if matches!(job.state, JobState::Completed { .. }) && job.spec.options.verify_only {
+                    self.judge_verified(job);
+                } else if matches!(job.state, JobState::Completed { .. }) {
                     self.judge_files(job);
                     let published =
                         matches!(&proposal.command, Command::ReportTask { result: TaskResult::Published, .. });
@@ -228,7 +236,7 @@ impl World {
     fn judge_snapshot(&mut self, job: &Job) {
         let exists = self.store.objects.contains_key(&metadata(job.snapshot_id));
         let wrong = match view::status(job).map(|status| (status.state, status.clean_up)) {
-            Some((State::Completed, _)) => !exists && job.spec.segments > 0,
+            Some((State::Completed, _)) => !exists && job.spec.segments > 0 && !job.spec.options.verify_only,
             Some((State::Failed | State::Canceled, CleanUpState::Done | CleanUpState::None)) => exists,
             Some((State::Pending | State::Executing | State::Failed | State::Canceled, _)) | None => false,
         };
@@ -282,7 +290,7 @@ impl World {
         self.judge_appearance(write, known.as_ref().map(|(_, task)| task));
         if write.content.is_none() {
             self.judge_clean_up(write);
-        } else if known.is_some_and(|(_, task)| !task.claimed) {
+        } else if known.is_some_and(|(_, task)| !task.claimed || task.verifies) {
             self.contradict(format!("attempt {attempt} of task {task} writes without a claim"));
         }
     }
@@ -309,6 +317,9 @@ impl World {
             job.as_ref().is_none_or(|job| matches!(job.state, JobState::Failed { .. } | JobState::Canceled { .. }));
         if !over {
             self.contradict(format!("attempt {attempt} cleans task {task} up, and its job may complete"));
+        }
+        if job.as_ref().and_then(view::status).is_some_and(|status| status.clean_up == CleanUpState::Kept) {
+            self.contradict(format!("attempt {attempt} cleans task {task} up, and its job keeps what it copied"));
         }
         self.judge_copies_deleted(write, job.as_ref());
         let now = self.now;

@@ -53,6 +53,7 @@ fn story(command: &Command) -> String {
                 TaskResult::Copied { segments } => format!("copied {} segments", segments.len()),
                 TaskResult::Published => "published".to_owned(),
                 TaskResult::CleanedUp => "cleaned up".to_owned(),
+                TaskResult::Verified { segments } => format!("verified {} segments", segments.len()),
                 TaskResult::Failed { kind, reason } => format!("failed ({kind:?}: {reason})"),
             };
             let late = late(*writes_for_ms);
@@ -90,6 +91,7 @@ pub(crate) fn command_name(command: &Command) -> &'static str {
             TaskResult::Copied { .. } => "command: report copied",
             TaskResult::Published => "command: report published",
             TaskResult::CleanedUp => "command: report cleaned up",
+            TaskResult::Verified { .. } => "command: report verified",
             TaskResult::Failed { .. } => "command: report failed",
         },
         Command::ReleaseTask { .. } => "command: release task",
@@ -98,6 +100,7 @@ pub(crate) fn command_name(command: &Command) -> &'static str {
         Command::ReleaseWorker { .. } => "command: release worker",
         Command::DrainWorker { .. } => "command: drain worker",
         Command::CancelJob { .. } => "command: cancel job",
+        Command::CleanUpJob { .. } => "command: clean up job",
         Command::FailJob { .. } => "command: fail job",
         Command::PauseJob { .. } => "command: pause job",
         Command::UpdateJob { .. } => "command: update job",

@@ -43,6 +43,8 @@ pub(crate) struct Object {
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     pub(crate) damaged: BTreeMap<Key, Damage>,
+    /// Since when.
+    pub(crate) damaged_at: BTreeMap<Key, u64>,
     pub(crate) objects: BTreeMap<Key, Object>,
 }
 

@@ -290,7 +290,7 @@ impl World {
         let first = match assign.work {
             Work::CleanUp => Phase::Delete,
             Work::Copy | Work::Publish if assign.claimed => Phase::Copy,
-            Work::Copy | Work::Publish => Phase::Look,
+            Work::Copy | Work::Publish | Work::Verify => Phase::Look,
         };
         if process.runs.contains_key(&assign.run) {
             return;

@@ -225,6 +225,10 @@ impl World {
     /// remove.
     fn mend(&mut self, paused_by: Option<TaskId>) -> bool {
         let Some(task) = view::tasks_by_id(&self.rows, paused_by.as_slice()).pop() else { return true };
+        if task.verifies && task.segments.iter().any(|segment| segment.target != segment.mapping.source) {
+            // Nobody makes the copy that it does not find.
+            return false;
+        }
         let is_taken = |target| self.store.objects.keys().any(|(object, _)| *object == target);
         if !task.claimed && task.segments.iter().any(|segment| is_taken(segment.target)) {
             return false;

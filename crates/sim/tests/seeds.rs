@@ -12,16 +12,20 @@ const TIMES_MIN: u64 = 50;
 
 /// What histories are made of; what is missing in all of them was tested by none.
 const MUST_HAPPEN: &[&str] = &[
+    "a failed job keeps what it copied",
     "a job completes",
     "a job fails",
     "a job is canceled",
     "a snapshot is deleted before the copies",
+    "a verification finds nothing",
+    "a verification finds something",
     "a worker gives a write up",
     "a worker stops by its own clock",
     "a write that was given up makes an object",
     "an attempt keeps what an earlier one wrote",
     "command: assign task",
     "command: cancel job",
+    "command: clean up job",
     "command: claim targets",
     "command: collect job",
     "command: create tasks",
@@ -39,6 +43,7 @@ const MUST_HAPPEN: &[&str] = &[
     "command: report failed",
     "command: report progress",
     "command: report published",
+    "command: report verified",
     "command: reserve ids",
     "command: settle job",
     "command: submit page",

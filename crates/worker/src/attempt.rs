@@ -5,6 +5,7 @@ mod clean_up;
 mod copying;
 mod publish;
 mod uploads;
+mod verify;
 
 use crate::bandwidth::{Bandwidths, Limits};
 use crate::config::milliseconds;
@@ -131,6 +132,7 @@ impl Runner {
             TaskWork::Copy => copying::run(self, &assign, limits, permit, reports).await,
             TaskWork::Publish => publish::run(self, &assign, &permit, reports).await,
             TaskWork::CleanUp => clean_up::run(self, &assign, reports.key, &permit, &reports.writes).await,
+            TaskWork::Verify => verify::run(self, &assign, &limits, &permit, reports).await,
             TaskWork::Unspecified => Err(Fault::Transient(
                 "the leader assigned work that this worker does not know; run the same version of both".into(),
             )),

@@ -279,6 +279,7 @@ impl Attempts {
             Outcome::Copied(copied) => tracing::info!(task, attempt, segments = copied.segments.len(), "copied"),
             Outcome::Published(_) => tracing::info!(task, attempt, "published"),
             Outcome::CleanedUp(_) => tracing::info!(task, attempt, "cleaned up"),
+            Outcome::Verified(_) => tracing::info!(task, attempt, "verified"),
         }
         self.count(outcome_name(&outcome));
         let message = result(key, &outcome, writes_for_ms);

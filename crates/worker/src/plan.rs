@@ -21,7 +21,7 @@ pub(crate) struct Plan {
     pub(crate) source: Place,
     /// Where they go.
     pub(crate) target: Place,
-    segments: Vec<SegmentPlan>,
+    pub(crate) segments: Vec<SegmentPlan>,
 }
 
 /// A plan whose source objects were all found.
@@ -182,7 +182,7 @@ fn pins(assign: &Assign) -> Result<Vec<Option<Checksum>>, Fault> {
 }
 
 /// Which index files are copied; a kind that this worker does not know it cannot leave out, nor copy.
-fn indexes(assign: &Assign) -> Result<IndexChoice, Fault> {
+pub(crate) fn indexes(assign: &Assign) -> Result<IndexChoice, Fault> {
     let mut kinds = BTreeSet::new();
     for value in &assign.indexes {
         match v1::IndexKind::try_from(*value) {

@@ -53,6 +53,7 @@ fn waiting_on(waiting_on: WaitingOn) -> &'static str {
         WaitingOn::Turn => "its turn",
         WaitingOn::Writers => "what may still be written",
         WaitingOn::LateWrites => "what its store may still carry out",
+        WaitingOn::Kept => "its user, or the end of its retention",
     }
 }
 

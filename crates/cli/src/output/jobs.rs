@@ -100,6 +100,7 @@ fn cleanup(state: CleanupState) -> &'static str {
         CleanupState::Running => "running",
         CleanupState::Done => "done",
         CleanupState::LeftOver => "given up: files may be left over",
+        CleanupState::Kept => "kept: `ferry job clean-up` deletes what it copied",
     }
 }
 

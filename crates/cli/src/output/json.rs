@@ -26,6 +26,7 @@ named![
     AddNodeResponse,
     AllocateIdsResponse,
     CancelJobResponse,
+    CleanUpJobResponse,
     DrainWorkerResponse,
     ExplainJobResponse,
     GetJobResponse,

@@ -26,6 +26,7 @@ fn task_work(work: TaskWork) -> &'static str {
         TaskWork::Copy => "copy",
         TaskWork::Publish => "publication",
         TaskWork::CleanUp => "clean-up",
+        TaskWork::Verify => "verification",
     }
 }
 
@@ -87,7 +88,7 @@ fn worker_id(task: &Task) -> String {
 fn ended_attempt(attempt: &EndedAttempt) -> String {
     let what = match attempt.work() {
         TaskWork::Unspecified | TaskWork::Copy => String::new(),
-        work @ (TaskWork::Publish | TaskWork::CleanUp) => format!(" ({})", task_work(work)),
+        work @ (TaskWork::Publish | TaskWork::CleanUp | TaskWork::Verify) => format!(" ({})", task_work(work)),
     };
     let lasted = Duration::from_millis(attempt.ended_at_ms.saturating_sub(attempt.started_at_ms));
     let error = if attempt.error.is_empty() { String::new() } else { format!(": {}", attempt.error) };
@@ -107,6 +108,7 @@ fn attempt_end(end: AttemptEnd) -> &'static str {
         AttemptEnd::Copied => "copied",
         AttemptEnd::Published => "published",
         AttemptEnd::CleanedUp => "cleaned up",
+        AttemptEnd::Verified => "verified",
         AttemptEnd::Permanent => "failed for good",
         AttemptEnd::Refused => "refused",
         AttemptEnd::Transient => "failed",

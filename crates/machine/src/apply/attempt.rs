@@ -1,11 +1,13 @@
 //! The end of an attempt, however it came: the task completes, goes back to the queue or fails, and may end its job.
 
+use super::control;
 use super::history;
 use super::keep::Desk;
 use super::report::{copied, published};
 use super::settle::before_first_task;
 use super::tasks::bytes_fit;
 use super::validate::{self, invalid};
+use super::verification;
 use crate::command::{CopiedSegment, FailureKind};
 use crate::derive;
 use crate::id::{TaskId, WorkerId};
@@ -23,6 +25,8 @@ pub(super) enum Ending<'a> {
     Published,
     /// None of the target files is left.
     CleanedUp,
+    /// Every object is as it has to be.
+    Verified(&'a [CopiedSegment]),
     /// It failed on this worker.
     Failed(FailureKind, &'a str, WorkerId),
     /// It was given up without a result, and nothing of it runs any more.
@@ -41,7 +45,12 @@ impl Ending<'_> {
     fn sends_for_ms(&self) -> u64 {
         match self {
             Ending::Lost { writes_for_ms, .. } => *writes_for_ms,
-            Ending::Copied(_) | Ending::Published | Ending::CleanedUp | Ending::Failed(..) | Ending::Stopped => 0,
+            Ending::Copied(_)
+            | Ending::Published
+            | Ending::CleanedUp
+            | Ending::Verified(_)
+            | Ending::Failed(..)
+            | Ending::Stopped => 0,
         }
     }
 }
@@ -54,6 +63,13 @@ enum Verdict {
     Copied,
     /// The job has completed.
     Published,
+    /// One more task has looked at all that it was to look at.
+    Verified,
+    /// One has found what must not be; the others are looked at all the same.
+    Differs {
+        /// Which.
+        task: TaskId,
+    },
     /// The copy's snapshot metadata file is deleted, or given up: settling goes on.
     Unpublished,
     /// The job has failed.
@@ -124,6 +140,11 @@ fn conclude(desk: &mut Desk<'_>, job: &mut Job, verdict: Verdict) -> Result<bool
             job.state = JobState::Completed { ended: desk.now };
             Ok(true)
         }
+        Verdict::Verified => verification::conclude(desk, job),
+        Verdict::Differs { task } => {
+            job.failed_by.get_or_insert(task);
+            verification::conclude(desk, job)
+        }
         Verdict::Unpublished => {
             job.settle = Settle::Tasks { after: before_first_task(job) };
             Ok(false)
@@ -136,7 +157,7 @@ fn conclude(desk: &mut Desk<'_>, job: &mut Job, verdict: Verdict) -> Result<bool
         Verdict::Fails { cause } => {
             let (failed, total) = (job.counts.tasks_failed, derive::tasks_planned(&job.spec));
             let reason = validate::reason(&format!("{failed}/{total} tasks failed: {cause}"));
-            job.state = JobState::Failed { ended: desk.now, reason };
+            control::set_failed(job, desk.now, reason);
             Ok(true)
         }
     }
@@ -160,6 +181,16 @@ fn queue_publication(desk: &mut Desk<'_>, job: &mut Job) -> Result<(), Rejection
 /// The end of a copy or of the publication, in a job that lives.
 fn end_work(desk: &mut Desk<'_>, job: &mut Job, task: &mut Task, ending: &Ending<'_>) -> Result<Verdict, Rejection> {
     match ending {
+        Ending::Copied(_) | Ending::Published if task.verifies => {
+            Err(invalid("result", "the attempt only verifies: report the segments it verified"))
+        }
+        Ending::Verified(_) if !task.verifies => {
+            Err(invalid("result", "the attempt does not only verify: report what it copied or published"))
+        }
+        Ending::Verified(segments) => {
+            copied(desk, job, task, segments)?;
+            Ok(Verdict::Verified)
+        }
         Ending::Copied(_) if derive::publishes(task) => {
             Err(invalid("result", "the attempt is a publication: report that it is published"))
         }
@@ -221,9 +252,9 @@ fn give_up(desk: &Desk<'_>, job: &Job, task: &mut Task, reason: &str, at: Time) 
     let reason = validate::reason(reason);
     task.last_error.clone_from(&reason);
     match job.spec.options.on_failure {
-        FailurePolicy::Fail => {
+        FailurePolicy::Fail | FailurePolicy::Keep => {
             task.outcome = TaskOutcome::Failed { ended: desk.now, reason: reason.clone() };
-            Verdict::Fails { cause: reason }
+            if task.verifies { Verdict::Differs { task: task.id } } else { Verdict::Fails { cause: reason } }
         }
         FailurePolicy::Pause => {
             task.failures = 0;
@@ -244,7 +275,7 @@ fn end_clean_up(
     let now = desk.now.at;
     let late = ended_too_early(old, task);
     match ending {
-        Ending::Copied(_) | Ending::Published => {
+        Ending::Copied(_) | Ending::Published | Ending::Verified(_) => {
             return Err(invalid("result", "the attempt is a clean-up: report that it is cleaned up"));
         }
         Ending::CleanedUp if late => look_again(job, task, now),

@@ -17,7 +17,7 @@ pub(super) fn collect(desk: &mut Desk<'_>, id: JobId) -> Result<Outcome, Rejecti
     let old = read::job(&desk.rows, id).ok_or(Rejection::JobNotFound(id))?;
     let mut job = old.clone();
     if old.state != JobState::Collecting {
-        let due = derive::ended(&old).and_then(|_| derive::due_of(&old));
+        let due = derive::at_rest(&old).then(|| derive::due_of(&old)).flatten();
         if due.is_none_or(|at| at > desk.now.at) {
             return Err(Rejection::Stale("the job is not due for collection"));
         }
@@ -27,7 +27,7 @@ pub(super) fn collect(desk: &mut Desk<'_>, id: JobId) -> Result<Outcome, Rejecti
     job.settle = match job.settle {
         Settle::Segments { after } => collect_segments(desk, &job, after),
         Settle::Tasks { after } => collect_tasks(desk, &job, after),
-        Settle::Metadata | Settle::Done => {
+        Settle::Kept | Settle::Metadata | Settle::Done => {
             debug_assert!(false, "collection begins anew, with the segments: {:?}", job.settle);
             Settle::Done
         }

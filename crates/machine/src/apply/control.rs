@@ -3,9 +3,10 @@
 use super::keep::Desk;
 use super::validate;
 use crate::derive;
-use crate::id::JobId;
+use crate::id::{JobId, SegmentId};
 use crate::outcome::{Outcome, Rejection};
-use crate::row::{Job, JobState};
+use crate::row::{FailurePolicy, Job, JobState, Settle};
+use crate::time::Stamp;
 use crate::view;
 
 /// The user ends a job; ended already by a user is as asked.
@@ -26,9 +27,32 @@ pub(super) fn fail(desk: &mut Desk<'_>, id: JobId, reason: &str) -> Result<Outco
     if !derive::live(&old) {
         return Err(Rejection::Stale("the job has ended"));
     }
-    let state = JobState::Failed { ended: desk.now, reason: validate::reason(reason) };
-    let job = Job { state, ..old.clone() };
+    let mut job = old.clone();
+    set_failed(&mut job, desk.now, validate::reason(reason));
     desk.put_job(Some(&old), job);
+    Ok(Outcome::Job(id))
+}
+
+/// The job will never complete; what it copied it keeps where its submitter wanted that.
+pub(super) fn set_failed(job: &mut Job, ended: Stamp, reason: String) {
+    job.state = JobState::Failed { ended, reason };
+    if job.spec.options.on_failure == FailurePolicy::Keep {
+        job.settle = Settle::Kept;
+    }
+}
+
+/// A failed job keeps what it copied no longer: it is settled and cleaned up as any other. One that keeps nothing is as
+/// asked.
+pub(super) fn clean_up(desk: &mut Desk<'_>, id: JobId) -> Result<Outcome, Rejection> {
+    let old = desk.job(id)?;
+    if !derive::never_completes(&old) {
+        let next_step = "only a job that failed has something to clean up; one that lives is canceled first";
+        return Err(wrong_state(&old, next_step));
+    }
+    if old.settle == Settle::Kept {
+        let job = Job { settle: Settle::Segments { after: SegmentId(0) }, ..old.clone() };
+        desk.put_job(Some(&old), job);
+    }
     Ok(Outcome::Job(id))
 }
 
@@ -65,6 +89,10 @@ fn must_live(job: &Job, next_step: &'static str) -> Result<(), Rejection> {
     if derive::live(job) {
         return Ok(());
     }
+    Err(wrong_state(job, next_step))
+}
+
+fn wrong_state(job: &Job, next_step: &'static str) -> Rejection {
     let state = view::state(job).map_or("gone", view::State::name);
-    Err(Rejection::WrongState { job: job.id, state, next_step })
+    Rejection::WrongState { job: job.id, state, next_step }
 }

@@ -43,12 +43,13 @@ pub(super) fn outage_since(task: &Task) -> Option<Time> {
 
 fn told(ending: &Ending<'_>, over: bool) -> (AttemptEnd, String) {
     match ending {
-        Ending::Copied(_) | Ending::Published | Ending::CleanedUp | Ending::Stopped if over => {
+        Ending::Copied(_) | Ending::Published | Ending::CleanedUp | Ending::Verified(_) | Ending::Stopped if over => {
             (AttemptEnd::Stopped, "its job had ended".to_owned())
         }
         Ending::Copied(_) => (AttemptEnd::Copied, String::new()),
         Ending::Published => (AttemptEnd::Published, String::new()),
         Ending::CleanedUp => (AttemptEnd::CleanedUp, String::new()),
+        Ending::Verified(_) => (AttemptEnd::Verified, String::new()),
         Ending::Stopped => (AttemptEnd::Stopped, String::new()),
         Ending::Failed(FailureKind::Permanent, reason, _) => (AttemptEnd::Permanent, (*reason).to_owned()),
         Ending::Failed(FailureKind::Refused, reason, _) => (AttemptEnd::Refused, (*reason).to_owned()),

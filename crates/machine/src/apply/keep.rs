@@ -104,13 +104,16 @@ impl Desk<'_> {
         self.rows.put(Key::Task(new.id), Row::Task(Box::new(new)));
     }
 
-    /// Gives a job some consecutive targets that nobody holds, unless there are none.
-    pub(super) fn put_run(&mut self, job: JobId, last: SegmentId, mappings: Vec<Mapping>) {
-        if !mappings.is_empty() {
-            let targets = Targets { job, first: read::first_of(last, mappings.len()), published: None };
-            self.rows.put(Key::Targets(last), Row::Targets(targets));
-            self.rows.put(Key::JobTargets(job, last), Row::Mappings(mappings));
+    /// Gives a job some consecutive targets that nobody holds, unless there are none; one that only verifies lists them.
+    pub(super) fn put_run(&mut self, job: &Job, last: SegmentId, mappings: Vec<Mapping>) {
+        if mappings.is_empty() {
+            return;
         }
+        if !derive::verifies(&job.spec) {
+            let targets = Targets { job: job.id, first: read::first_of(last, mappings.len()), published: None };
+            self.rows.put(Key::Targets(last), Row::Targets(targets));
+        }
+        self.rows.put(Key::JobTargets(job.id, last), Row::Mappings(mappings));
     }
 
     /// Takes the lock on a target from a job that gave it up, which keeps those on the rest of the run up to `last`.

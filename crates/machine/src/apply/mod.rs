@@ -16,6 +16,7 @@ mod settle;
 mod submit;
 mod tasks;
 mod validate;
+mod verification;
 mod workers;
 
 use crate::command::Command;
@@ -79,6 +80,7 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<Outcome, Rejection> 
         }
         Command::DrainWorker { worker, draining } => workers::drain(desk, *worker, *draining),
         Command::CancelJob { job } => control::cancel(desk, *job),
+        Command::CleanUpJob { job } => control::clean_up(desk, *job),
         Command::FailJob { job, reason } => control::fail(desk, *job, reason),
         Command::PauseJob { job, paused } => control::pause(desk, *job, *paused),
         Command::UpdateJob { job, priority, bandwidth_bytes_per_second } => {

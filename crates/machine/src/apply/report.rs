@@ -26,6 +26,7 @@ pub(super) fn report(
         TaskResult::Copied { segments } => Ending::Copied(segments),
         TaskResult::Published => Ending::Published,
         TaskResult::CleanedUp => Ending::CleanedUp,
+        TaskResult::Verified { segments } => Ending::Verified(segments),
         TaskResult::Failed { kind, reason } => Ending::Failed(*kind, reason, lease.worker),
     };
     attempt::end(desk, &task, &ending, writes_for_ms)
@@ -42,7 +43,8 @@ fn repeats(task: &Task, lease: LeaseRef, result: &TaskResult) -> bool {
     let ended = task.lease.is_none() && task.attempt == lease.attempt;
     let completed = matches!(task.outcome, TaskOutcome::Completed { .. });
     let taken = match result {
-        TaskResult::Copied { .. } => completed && !derive::publishes(task),
+        TaskResult::Copied { .. } => completed && !derive::publishes(task) && !task.verifies,
+        TaskResult::Verified { .. } => completed && task.verifies,
         TaskResult::Published => completed && derive::publishes(task),
         // One that began before the last late write may come leaves its task to another.
         TaskResult::CleanedUp => task.attempts.last().is_some_and(|last| last.end == AttemptEnd::CleanedUp),
@@ -51,10 +53,10 @@ fn repeats(task: &Task, lease: LeaseRef, result: &TaskResult) -> bool {
     ended && taken
 }
 
-/// Completes a task with what its attempt copied: what is told of its segments follows from here until settling writes it
+/// Completes a task with what its attempt copied, or verified: what is told of its segments follows from here until settling writes it
 /// down.
 pub(super) fn copied(desk: &Desk<'_>, job: &Job, task: &mut Task, segments: &[CopiedSegment]) -> Result<(), Rejection> {
-    if !task.claimed {
+    if !task.claimed && !task.verifies {
         return Err(invalid("result", "is of targets that were never claimed: claim them before they are written"));
     }
     task.segments = exactly_the_targets(task.id, std::mem::take(&mut task.segments), segments)?;

@@ -28,6 +28,7 @@ pub(super) fn settle(desk: &mut Desk<'_>, id: JobId, at: Settle) -> Result<Outco
         Settle::Segments { after } => settle_segments(desk, &job, after),
         Settle::Metadata => return Err(Rejection::Stale("the snapshot metadata file is to be deleted first")),
         Settle::Tasks { after } => settle_tasks(desk, &mut job, after, ended),
+        Settle::Kept => return Err(Rejection::Stale("the job keeps what it copied")),
         Settle::Done => return Err(Rejection::Stale("everything was settled already")),
     };
     desk.put_job(Some(&old), job);
@@ -38,7 +39,7 @@ pub(super) fn settle(desk: &mut Desk<'_>, id: JobId, at: Settle) -> Result<Outco
 /// deleted before any copy: whoever finds the metadata file must find all that it names.
 fn unpublish(desk: &mut Desk<'_>, job: &mut Job, ended: Stamp) -> Result<Settle, Rejection> {
     let next = Settle::Tasks { after: before_first_task(job) };
-    if !derive::all_copied(job) {
+    if derive::verifies(&job.spec) || !derive::all_copied(job) {
         return Ok(next);
     }
     let publication = desk.task(derive::publication_of(job))?;

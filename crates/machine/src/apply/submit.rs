@@ -81,6 +81,7 @@ fn draft(desk: &Desk<'_>, id: JobId, request_id: &str, spec: &JobSpec) -> Job {
         state: JobState::Draft { expires_at: desk.now.at.plus(limits::DRAFT_IDLE_MS) },
         paused: spec.options.start_paused,
         paused_by: None,
+        failed_by: None,
         submitted: desk.now,
         started: None,
         first_task: TaskId(0),
@@ -125,8 +126,11 @@ fn append(desk: &mut Desk<'_>, old: Option<&Job>, mut job: Job, page: &SubmitPag
         let reason = format!("there are more than the {} that the first page announced", job.spec.segments);
         return Err(invalid("id_mappings", reason));
     }
-    let targets = take_targets(desk, &job, page)?;
-    put_runs(desk, job.id, targets);
+    let targets = match derive::verifies(&job.spec) {
+        true => look_at(desk, &job, page)?,
+        false => take_targets(desk, &job, page)?,
+    };
+    put_runs(desk, &job, targets);
     job.mappings = mappings;
     let submitted = mappings == job.spec.segments;
     if submitted {
@@ -201,8 +205,32 @@ fn take_target(
     }
 }
 
-/// Writes the targets of a page in runs of neighbours, each with the lock on it.
-fn put_runs(desk: &mut Desk<'_>, job: JobId, targets: BTreeMap<SegmentId, Mapping>) {
+/// What a job looks at that takes no target: those of a copy, which stay whose they are, or the sources in their own place.
+fn look_at(desk: &Desk<'_>, job: &Job, page: &SubmitPage) -> Result<BTreeMap<SegmentId, Mapping>, Rejection> {
+    let mut targets = BTreeMap::new();
+    for (index, mapping) in (job.mappings..).zip(&page.mappings) {
+        let named = mapping.target != SegmentId(0);
+        let reason = match (derive::verifies_source(&job.spec), named) {
+            (true, true) => Some("is set without target.uri: leave it out, or name the copy that is to be verified"),
+            (false, false) => Some("is 0: name the segment of the copy that is compared with the source"),
+            (true, false) | (false, true) => None,
+        };
+        if let Some(reason) = reason {
+            return Err(invalid(format!("id_mappings[{index}].target_segment_id"), reason));
+        }
+        let target = if named { mapping.target } else { mapping.source };
+        let listed = read::job_run_to(&desk.rows, job.id, target);
+        let listed = listed.is_some_and(|(last, run)| read::first_of(last, run.len()) <= target);
+        let place = Mapping { source: mapping.source, partition_id: mapping.partition_id };
+        if listed || targets.insert(target, place).is_some() {
+            return Err(listed_twice(index, target));
+        }
+    }
+    Ok(targets)
+}
+
+/// Writes the targets of a page in runs of neighbours, each with the lock on it unless the job only looks at them.
+fn put_runs(desk: &mut Desk<'_>, job: &Job, targets: BTreeMap<SegmentId, Mapping>) {
     let mut run: Vec<Mapping> = Vec::new();
     let mut last = SegmentId(0);
     for (target, mapping) in targets {
@@ -256,6 +284,11 @@ fn submit(desk: &mut Desk<'_>, job: &mut Job) -> Result<(), Rejection> {
         return Ok(());
     }
     job.state = JobState::Pending;
+    if derive::verifies(&job.spec) {
+        job.first_task = TaskId(desk.take_ids(derive::tasks_planned(&job.spec))?);
+        (job.first_build_id, job.snapshot_id) = (job.spec.first_build_id, job.spec.snapshot_id);
+        return Ok(());
+    }
     job.first_task = TaskId(desk.take_ids(derive::tasks_planned(&job.spec))?);
     if job.spec.build_ids > 0 {
         job.first_build_id = desk.take_ids(u64::from(job.spec.build_ids))?;

@@ -1,10 +1,11 @@
 //! What a request may contain; every refusal names the field as the public API spells it, and what to do.
 
 use crate::command::{IdMapping, SubmitPage};
+use crate::derive;
 use crate::id::SegmentId;
 use crate::limits;
 use crate::outcome::Rejection;
-use crate::row::{JobOptions, JobSpec};
+use crate::row::{FailurePolicy, JobOptions, JobSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A refusal of a field.
@@ -35,8 +36,11 @@ pub(super) fn page(page: &SubmitPage) -> Result<(), Rejection> {
 pub(super) fn spec(spec: &JobSpec) -> Result<(), Rejection> {
     bytes_at_most("name", &spec.name, limits::NAME_BYTES_MAX)?;
     uri("source.uri", &spec.source_uri)?;
-    uri("target.uri", &spec.target_uri)?;
-    if spec.collection_id <= 0 {
+    // What verifies the source alone has no target.
+    if !derive::verifies_source(spec) {
+        uri("target.uri", &spec.target_uri)?;
+    }
+    if spec.collection_id <= 0 && !derive::verifies_source(spec) {
         return Err(invalid("target.collection_id", "must be positive: name the collection of the targets"));
     }
     partitions(&spec.partition_ids)?;
@@ -130,6 +134,9 @@ fn options(options: &JobOptions) -> Result<(), Rejection> {
         }
         Err(invalid(field, format!("is {value}: choose 1 to {max}")))
     };
+    if options.verify_only && options.on_failure == FailurePolicy::Keep {
+        return Err(invalid("options.on_failure", "is KEEP, and what only verifies copies nothing: choose another"));
+    }
     in_range("options.segments_per_task_max", options.segments_per_task_max, limits::SEGMENTS_PER_TASK_MAX)?;
     in_range("options.attempts_max", options.attempts_max, limits::ATTEMPTS_MAX)
 }

@@ -5,7 +5,7 @@ use crate::derive;
 use crate::id::{SegmentId, TaskId};
 use crate::key::Key;
 use crate::read;
-use crate::row::{Job, JobState, JobTotals, Mapping, Row, Settle};
+use crate::row::{FailurePolicy, Job, JobState, JobTotals, Mapping, Row, Settle};
 
 pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     for (key, row) in Rows::jobs(view.read) {
@@ -40,13 +40,18 @@ fn check_life(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
     let own = |task: TaskId| (job.first_task.0..).contains(&task.0) && read::task(view.read, task).is_some();
     findings.expect(job.paused_by.is_none_or(own), key, "was paused by a task that it does not have");
     findings.expect(job.paused || job.paused_by.is_none(), key, "goes on although a task paused it");
+    findings.expect(job.failed_by.is_none_or(own), key, "failed by a task that it does not have");
+    let told = job.failed_by.is_none() || derive::verifies(&job.spec);
+    findings.expect(told, key, "names a failed task, and ended with it");
     match job.state {
         JobState::Draft { .. } => findings.expect(created == 0, key, "is a draft with tasks"),
         JobState::Pending => findings.expect(created < planned, key, "is pending although all its tasks exist"),
         JobState::Executing => {
             findings.expect(created == planned, key, "executes although some of its tasks do not exist");
-            findings.expect(job.counts.tasks_completed < planned, key, "executes although all its tasks completed");
-            findings.expect(job.counts.tasks_failed == 0, key, "executes although a task failed");
+            let ended = job.counts.tasks_completed + job.counts.tasks_failed;
+            findings.expect(ended < planned, key, "executes although all its tasks have ended");
+            let goes_on = derive::verifies(&job.spec) || job.counts.tasks_failed == 0;
+            findings.expect(goes_on, key, "executes although a task failed");
         }
         JobState::Completed { .. } => {
             findings.expect(job.counts.tasks_completed == planned, key, "completed before all its tasks");
@@ -58,13 +63,9 @@ fn check_life(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
         key,
         "deletes its snapshot metadata",
     );
-    let makes_snapshot = !draft && job.spec.segments > 0;
-    let reserved = (view.cluster.id_start..view.cluster.next_id).contains(&job.snapshot_id);
-    findings.expect(
-        if makes_snapshot { reserved } else { job.snapshot_id == 0 },
-        key,
-        "has a snapshot id that is not its own",
-    );
+    let may_keep = matches!(job.state, JobState::Failed { .. }) && job.spec.options.on_failure == FailurePolicy::Keep;
+    findings.expect(job.settle != Settle::Kept || may_keep, key, "keeps what it copied, and nobody wanted that");
+    check_snapshot_id(view, job, key, findings);
     if derive::ended(job).is_none() {
         let begin = Settle::Segments { after: SegmentId(0) };
         findings.expect(job.settle == begin, key, "is being settled although it has not ended");
@@ -73,6 +74,18 @@ fn check_life(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
     findings.expect(draft || in_sequence, key, "has task ids that were never given out");
     let request = read::request(view.read, &job.request_id);
     findings.expect(request.is_some_and(|request| request.job == job.id), key, "is not found by its request id");
+}
+
+/// A copy's snapshot has an id of its own; what only verifies has that of the copy.
+fn check_snapshot_id(view: &View<'_>, job: &Job, key: &Key, findings: &mut Findings) {
+    let submitted = !matches!(job.state, JobState::Draft { .. }) && job.spec.segments > 0;
+    let reserved = (view.cluster.id_start..view.cluster.next_id).contains(&job.snapshot_id);
+    let holds = match (submitted, derive::verifies(&job.spec)) {
+        (true, true) => job.snapshot_id == job.spec.snapshot_id,
+        (true, false) => reserved,
+        (false, _) => job.snapshot_id == 0,
+    };
+    findings.expect(holds, key, "has a snapshot id that is not its own");
 }
 
 /// Walks over the tasks and the targets of a job side by side.

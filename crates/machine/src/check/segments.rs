@@ -42,6 +42,8 @@ fn check_holder(view: &View<'_>, last: SegmentId, targets: &Targets, key: &Key, 
     let (job, published) = (read::job(view.read, targets.job), targets.published.is_some());
     let never = job.as_ref().is_some_and(derive::never_completes);
     findings.expect(!(never && published), key, "is published, and its job never completes");
+    let only_verifies = job.as_ref().is_some_and(|job| derive::verifies(&job.spec));
+    findings.expect(!only_verifies, key, "is held by a job that only verifies");
     if published && job.is_none_or(|job| job.state == JobState::Collecting) {
         // There is no list any more, and a look for it would step over all that was deleted with it.
         return;
@@ -81,7 +83,7 @@ impl Walk {
         let first = read::first_of(last, mappings.len());
         findings.expect(self.before < first, key, "has targets that another run of the job has");
         self.before = last;
-        if given_up(view, job) {
+        if given_up(view, job) || derive::verifies(&job.spec) {
             return;
         }
         let published = settled(job, last).then(|| tasks.published(view.read, job, first, mappings));
@@ -94,6 +96,7 @@ impl Walk {
 fn settled(job: &Job, last: SegmentId) -> bool {
     let written = match job.settle {
         Settle::Segments { after } => last <= after,
+        Settle::Kept => false,
         Settle::Metadata | Settle::Tasks { .. } | Settle::Done => true,
     };
     matches!(job.state, JobState::Completed { .. }) && written

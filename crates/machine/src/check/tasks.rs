@@ -26,6 +26,8 @@ pub(super) fn check(view: &View<'_>, job: &Job, task: &Task, key: &Key, findings
         findings.expect(lease.attempt == task.attempt, key, "has another attempt than its lease");
         findings.expect(read::worker(view.read, lease.worker).is_some(), key, "is leased to no worker");
     }
+    findings.expect(task.verifies == derive::verifies(&job.spec), key, "verifies, or not, against its job");
+    findings.expect(!(task.verifies && task.claimed), key, "claimed targets that it only looks at");
     check_place(job, task, key, findings);
     check_attempts(view, task, key, findings);
     check_outcome(view, job, task, key, findings);
@@ -70,7 +72,7 @@ fn check_place(job: &Job, task: &Task, key: &Key, findings: &mut Findings) {
             let settled = job.settle == Settle::Done;
             findings.expect(!(settled && open), key, "is open although its job is settled");
             let early = match job.settle {
-                Settle::Segments { .. } => due,
+                Settle::Kept | Settle::Segments { .. } => due,
                 Settle::Metadata => due && !derive::publishes(task),
                 Settle::Tasks { .. } | Settle::Done => false,
             };
@@ -99,8 +101,10 @@ fn check_outcome(view: &View<'_>, job: &Job, task: &Task, key: &Key, findings: &
     let ended = derive::ended(job).is_some() || job.state == JobState::Collecting;
     match task.outcome {
         TaskOutcome::Open => {}
-        TaskOutcome::Completed { .. } => findings.expect(task.claimed, key, "completed without a claim"),
-        TaskOutcome::Failed { .. } => findings.expect(ended, key, "failed although its job lives"),
+        TaskOutcome::Completed { .. } => {
+            findings.expect(task.claimed || task.verifies, key, "completed without a claim");
+        }
+        TaskOutcome::Failed { .. } => findings.expect(ended || task.verifies, key, "failed although its job lives"),
     }
     let completed = matches!(task.outcome, TaskOutcome::Completed { .. });
     let told = task.segments.iter().all(|segment| segment.copied.is_some() == completed);

@@ -31,7 +31,7 @@ pub fn explain(read: &dyn Read, id: JobId, now: Time, connected: &[Connected]) -
     Some(Explanation {
         now,
         running: job.counts.tasks_leased,
-        holds_targets: !derive::gave_up_targets(&job, now),
+        holds_targets: !derive::verifies(&job.spec) && !derive::gave_up_targets(&job, now),
         error: task.map(|task| task.last_error).unwrap_or_default(),
         failed: matches!(waiting, WaitingOn::Attempts { .. }).then(|| failed(read, &job, connected)).flatten(),
         waiting,
@@ -74,6 +74,7 @@ fn paused_by(read: &dyn Read, job: &Job) -> PausedBy {
             | AttemptEnd::Copied
             | AttemptEnd::Published
             | AttemptEnd::CleanedUp
+            | AttemptEnd::Verified
             | AttemptEnd::GivenBack
             | AttemptEnd::Outage
             | AttemptEnd::Stopped,
@@ -118,8 +119,11 @@ fn goes_before(read: &dyn Read, job: &Job, now: Time) -> Option<JobId> {
 fn explain_end(read: &dyn Read, job: &Job, now: Time, connected: &[Connected]) -> WaitingOn {
     let running = job.counts.tasks_leased;
     let remaining = match job.settle {
-        Settle::Segments { .. } | Settle::Tasks { .. } if running > 0 => return WaitingOn::Stopping { running },
+        Settle::Kept | Settle::Segments { .. } | Settle::Tasks { .. } if running > 0 => {
+            return WaitingOn::Stopping { running };
+        }
         Settle::Segments { .. } | Settle::Tasks { .. } => return WaitingOn::Settling,
+        Settle::Kept => return WaitingOn::Kept { until: derive::due_of(job).unwrap_or(now) },
         // Every copy is complete, and its files are deleted once the metadata file is.
         Settle::Metadata => derive::tasks_planned(&job.spec),
         Settle::Done => job.clean_up_remaining,

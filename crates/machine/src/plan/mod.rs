@@ -13,7 +13,7 @@ use crate::id::{EventId, JobId, WorkerId};
 use crate::key::{DueItem, Key, Stage};
 use crate::limits;
 use crate::read;
-use crate::row::{Job, JobState};
+use crate::row::{Job, JobState, Settle};
 use crate::tables::Read;
 use crate::time::Time;
 use std::ops::Bound;
@@ -143,6 +143,7 @@ fn end_due_job(job: &Job) -> Option<Command> {
     match job.state {
         JobState::Draft { .. } => Some(Command::DropDraft { job: job.id }),
         JobState::Pending | JobState::Executing => Some(Command::FailJob { job: job.id, reason: "timeout".to_owned() }),
+        JobState::Failed { .. } if job.settle == Settle::Kept => Some(Command::CleanUpJob { job: job.id }),
         JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => {
             Some(Command::CollectJob { job: job.id })
         }

@@ -79,6 +79,11 @@ pub enum WaitingOn {
         /// That many attempts of the task.
         attempts: u32,
     },
+    /// It failed, and what it copied is kept with its targets.
+    Kept {
+        /// Until then, or until its user says otherwise.
+        until: Time,
+    },
     /// It has ended and stays readable.
     Retention {
         /// Until then; `None` where it is being collected.
@@ -128,6 +133,7 @@ impl WaitingOn {
             Self::Backoff { until, .. }
             | Self::Writers { until }
             | Self::LateWrites { until, .. }
+            | Self::Kept { until }
             | Self::Retention { until: Some(until) } => Some(*until),
             Self::CreatingTasks { .. }
             | Self::Paused { .. }
@@ -159,6 +165,7 @@ impl WaitingOn {
             | Self::Settling
             | Self::CleanUp { .. }
             | Self::Writers { .. }
+            | Self::Kept { .. }
             | Self::Retention { .. } => None,
         }
     }
@@ -179,6 +186,7 @@ impl WaitingOn {
             | Self::CleanUp { .. }
             | Self::Writers { .. }
             | Self::LateWrites { .. }
+            | Self::Kept { .. }
             | Self::Retention { .. } => None,
         }
     }
@@ -237,6 +245,10 @@ impl Explanation {
                 "{} of task {task} ended with requests that the store did not answer and may still carry out: its objects \
                  are looked for again in {}",
                 counted(u64::from(*attempts), "attempt"),
+                until(*at)
+            ),
+            WaitingOn::Kept { until: at } => format!(
+                "it failed, and what it copied is kept for {} with its targets taken: `ferry job clean-up` deletes it before",
                 until(*at)
             ),
             WaitingOn::Retention { until: Some(at) } => {

@@ -12,6 +12,8 @@ pub enum Work {
     Publish,
     /// It deletes what earlier attempts of the task wrote.
     CleanUp,
+    /// It looks at the objects of the task's segments, and writes nothing.
+    Verify,
 }
 
 /// One attempt of a task by one incarnation of a worker.
@@ -55,6 +57,8 @@ pub enum AttemptEnd {
     Published,
     /// None of the target files was left.
     CleanedUp,
+    /// Every object was as it has to be.
+    Verified,
     /// It failed, and no retry could help.
     Permanent,
     /// Its worker's credentials were refused.

@@ -20,6 +20,9 @@ pub struct Job {
     /// The task that failed for good or used up its attempts, which paused the job; `None` while its user alone did, or
     /// nobody.
     pub paused_by: Option<TaskId>,
+    /// The first of its tasks that failed, while a job that only verifies goes on with the others; its reason becomes the
+    /// job's.
+    pub failed_by: Option<TaskId>,
     /// When the job was submitted: its last page committed (its first, while it is a draft).
     pub submitted: Stamp,
     /// When it began to execute.
@@ -53,13 +56,13 @@ pub struct Job {
 pub struct JobSpec {
     /// For people.
     pub name: String,
-    /// The snapshot that is copied.
+    /// The snapshot that is copied, or verified.
     pub source_uri: String,
     /// Length of the snapshot's metadata file when the job was submitted.
     pub metadata_bytes: u64,
     /// CRC32C of the snapshot's metadata file when the job was submitted.
     pub metadata_crc32c: u32,
-    /// Where the copies go.
+    /// Where the copies go, or are; empty for a job that verifies the source alone.
     pub target_uri: String,
     /// The collection the targets belong to.
     pub collection_id: i64,
@@ -69,6 +72,10 @@ pub struct JobSpec {
     pub segments: u64,
     /// How many build ids the source has; as many new ones are kept for the copies.
     pub build_ids: u32,
+    /// First build id of the copy that a job only verifies; zero where builds keep their ids, and for every other job.
+    pub first_build_id: i64,
+    /// Id of the own snapshot of the copy that a job only verifies; zero for every other job.
+    pub snapshot_id: i64,
     /// How it is to be done.
     pub options: JobOptions,
     /// For people and filters.
@@ -100,6 +107,8 @@ pub struct JobOptions {
     pub indexes: Indexes,
     /// The copy's own snapshot carries its data in a folder beside it, instead of referring to it.
     pub self_contained: bool,
+    /// Nothing is copied: what is there is looked at. No target is the job's.
+    pub verify_only: bool,
 }
 
 impl Default for JobOptions {
@@ -116,6 +125,7 @@ impl Default for JobOptions {
             on_failure: FailurePolicy::Fail,
             indexes: Indexes::All,
             self_contained: false,
+            verify_only: false,
         }
     }
 }
@@ -129,13 +139,15 @@ pub enum VerifyMode {
     Full,
 }
 
-/// What a task that no attempt can help any more does to its job.
+/// What a task that no attempt can help any more does to its job; `Keep` holds for a job that fails by its deadline too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailurePolicy {
     /// The job fails.
     Fail,
     /// The job is paused; its resume gives the task fresh attempts.
     Pause,
+    /// The job fails, and keeps what it copied until its retention is over or its user says otherwise.
+    Keep,
 }
 
 /// Which index files are copied.
@@ -219,6 +231,9 @@ pub struct JobTotals {
 /// How far the derived states of a terminal job are written into its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settle {
+    /// The job failed and keeps what it copied: nothing is written down, and no clean-up begins, before
+    /// `Command::CleanUpJob`. Its targets stay its own.
+    Kept,
     /// Segments up to and including this target are written.
     Segments {
         /// The last one written.

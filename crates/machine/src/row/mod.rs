@@ -103,6 +103,8 @@ pub struct Task {
     /// What it copies, in the order of target ids; so are the tasks of a job. Until settling writes it down beside the
     /// lock on the targets, this is the one place that says what was copied. Empty for the publication alone.
     pub segments: Vec<TaskSegment>,
+    /// It copies nothing: it looks at its segments' objects, or compares their copies with them, and never claims.
+    pub verifies: bool,
     /// What became of it.
     pub outcome: TaskOutcome,
     /// The attempt that runs now.

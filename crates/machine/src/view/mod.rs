@@ -70,6 +70,8 @@ pub enum CleanUpState {
     Done,
     /// Given up; some files are left over.
     LeftOver,
+    /// Nothing is deleted before the job's retention is over, or its user asks for it.
+    Kept,
 }
 
 /// A job as users see it, beside what its row says plainly.
@@ -182,10 +184,15 @@ fn clean_up(job: &Job) -> CleanUpState {
         | JobState::Completed { .. }
         | JobState::Collecting => return CleanUpState::None,
     }
+    if derive::verifies(&job.spec) {
+        return CleanUpState::None;
+    }
     let settled = job.settle == Settle::Done;
     let cleans_up = derive::cleans_up(job);
     let written = job.counts.bytes_planned > 0 || job.counts.segments_copied > 0;
-    if cleans_up && job.counts.tasks_leased > 0 {
+    if job.settle == Settle::Kept {
+        CleanUpState::Kept
+    } else if cleans_up && job.counts.tasks_leased > 0 {
         CleanUpState::Running
     } else if job.clean_up_remaining > 0 || (written && !settled) {
         CleanUpState::Pending

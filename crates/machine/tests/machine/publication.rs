@@ -116,7 +116,8 @@ fn the_report_of_the_last_copy_queues_the_publication_and_its_own_report_alone_c
 
 #[test]
 fn a_publication_is_retried_lost_exhausted_and_refused_as_a_copy_is() {
-    for (name, policy) in [("fails", FailurePolicy::Fail), ("pauses", FailurePolicy::Pause)] {
+    let policies = [FailurePolicy::Fail, FailurePolicy::Keep, FailurePolicy::Pause];
+    for (name, policy) in ["fails", "keeps", "pauses"].into_iter().zip(policies) {
         let mut story = Story::new();
         let worker = story.worker("w", 1);
         let job = story.submit_with(name, 1, |spec| {
@@ -132,7 +133,7 @@ fn a_publication_is_retried_lost_exhausted_and_refused_as_a_copy_is() {
         assert_eq!((again.task, again.attempt, story.task(again.task).failures), (lost.task, 2, 1));
         story.fail(again, FailureKind::Transient, "throttled");
         match policy {
-            FailurePolicy::Fail => {
+            FailurePolicy::Fail | FailurePolicy::Keep => {
                 assert_eq!(story.status(job).reason, "1/2 tasks failed: throttled");
             }
             FailurePolicy::Pause => {

@@ -121,7 +121,7 @@ fn bring(session: &mut Session, read: &dyn Read, tasks: Vec<Task>) -> BTreeMap<T
     wanted
 }
 
-/// A lease of a live job copies or publishes; one of a failed or canceled job may only clean up.
+/// A lease of a live job copies, publishes or verifies; one of a failed or canceled job may only clean up.
 fn should_run(job: &Job, task: &Task) -> bool {
     match &job.state {
         JobState::Executing => true,
@@ -171,7 +171,8 @@ fn assignment(job: &Job, task: &Task, attempt: u32) -> SessionResponse {
         source_uri: spec.source_uri.clone(),
         metadata_bytes: spec.metadata_bytes,
         metadata_crc32c: spec.metadata_crc32c,
-        target: Some(target),
+        // What verifies the source alone has none.
+        target: (!spec.target_uri.is_empty()).then_some(target),
         id_mappings: view::task_mappings(task).map(id_mapping).collect(),
         first_build_id: job.first_build_id,
         snapshot_id: job.snapshot_id,

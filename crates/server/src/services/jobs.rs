@@ -103,6 +103,15 @@ impl JobService for Services {
         reading.answer(v1::CancelJobResponse { job })
     }
 
+    async fn clean_up_job(
+        &self,
+        request: Request<v1::CleanUpJobRequest>,
+    ) -> Result<Response<v1::CleanUpJobResponse>, Status> {
+        let job = wire::job_id(request.into_inner().job_id)?;
+        let (reading, job) = self.change_job(job, Command::CleanUpJob { job }).await?;
+        reading.answer(v1::CleanUpJobResponse { job })
+    }
+
     async fn pause_job(&self, request: Request<v1::PauseJobRequest>) -> Result<Response<v1::PauseJobResponse>, Status> {
         let job = wire::job_id(request.into_inner().job_id)?;
         let (reading, job) = self.change_job(job, Command::PauseJob { job, paused: true }).await?;
@@ -183,7 +192,7 @@ impl Services {
             }
             reading.check()?;
         }
-        let (sourced, snapshot) = submit::read_source(&checked, &self.snapshots).await?;
+        let (sourced, snapshot) = submit::read_source(&checked, &self.snapshots, &self.raft).await?;
         if checked.dry_run {
             let (files, warnings) = submit::count_files(&sourced, &snapshot).await?;
             // Behind the counting, which can take long: the answer is as new as its revision says.

@@ -70,7 +70,13 @@ fn check_counted(
     check_text("request_id", &request.request_id, &mut violations);
     check_text("name", &request.name, &mut violations);
     check_uri("source.uri", &source.uri, "the snapshot's metadata file or prefix", stores, &mut violations);
-    check_uri("target.uri", &target.uri, "the root the copies go to", stores, &mut violations);
+    match options.verify_only {
+        true => check_verified(&target, stores, &mut violations),
+        false => {
+            check_uri("target.uri", &target.uri, "the root the copies go to", stores, &mut violations);
+            check_collection(&target, &mut violations);
+        }
+    }
     check_target(&target, &mut violations);
     check_named_partitions(&target, &mut violations);
     check_labels(&options.labels, &mut violations);
@@ -179,10 +185,24 @@ fn check_uri(field: &str, uri: &str, what: &str, stores: &Stores, violations: &m
     }
 }
 
-fn check_target(target: &v1::TargetRef, violations: &mut Violations) {
+fn check_collection(target: &v1::TargetRef, violations: &mut Violations) {
     violations.require(target.collection_id > 0, "target.collection_id", || {
         format!("is {}: name the collection the targets belong to by its positive id", target.collection_id)
     });
+}
+
+/// What only verifies has a copy to compare, or the source alone.
+fn check_verified(target: &v1::TargetRef, stores: &Stores, violations: &mut Violations) {
+    if *target == v1::TargetRef::default() {
+        return;
+    }
+    check_uri("target.uri", &target.uri, "the copy's own snapshot (`snapshot_uri` of its job)", stores, violations);
+    violations.require(target.collection_id >= 0, "target.collection_id", || {
+        format!("is {}: leave it out, or name the collection of the copy", target.collection_id)
+    });
+}
+
+fn check_target(target: &v1::TargetRef, violations: &mut Violations) {
     let partitions: BTreeMap<i64, i64> = target.partition_ids.iter().map(|(from, to)| (*from, *to)).collect();
     violations.require(partitions.len() <= limits::PARTITIONS_PER_JOB_MAX, "target.partition_ids", || {
         format!("has {} entries: name at most {}", partitions.len(), limits::PARTITIONS_PER_JOB_MAX)
@@ -253,6 +273,7 @@ fn resolve(options: &v1::JobOptions, defaults: &Defaults, violations: &mut Viola
         on_failure: failure_policy(options, violations),
         indexes: wire::indexes(&options.indexes, "options.indexes", violations),
         self_contained: options.self_contained,
+        verify_only: options.verify_only,
     }
 }
 
@@ -265,7 +286,12 @@ fn failure_policy(options: &v1::JobOptions, violations: &mut Violations) -> Fail
             "differs from options.on_exhausted, which means the same: set one of the two".to_owned()
         });
     }
-    on_failure.or(on_exhausted).unwrap_or(FailurePolicy::Fail)
+    let policy = on_failure.or(on_exhausted).unwrap_or(FailurePolicy::Fail);
+    violations.require(policy != FailurePolicy::Keep || !options.verify_only, "options.on_failure", || {
+        "is FAILURE_POLICY_KEEP together with verify_only, which copies nothing to keep: leave out one of the two"
+            .to_owned()
+    });
+    policy
 }
 
 fn or_default(given: u32, default: u32) -> u32 {

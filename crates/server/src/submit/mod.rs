@@ -2,6 +2,7 @@
 
 mod check;
 mod choice;
+mod copy;
 mod hash;
 mod members;
 mod pages;

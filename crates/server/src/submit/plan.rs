@@ -61,7 +61,8 @@ fn chosen(indexes: &Indexes) -> IndexChoice {
 /// What a checked submit would do.
 pub(crate) fn plan(sourced: &Sourced, files: Files, warnings: Warnings, read: &impl Read) -> v1::Plan {
     let segments = sourced.spec.segments;
-    let (conflicts, total_conflicts) = conflicts(sourced, read);
+    let takes_targets = !sourced.spec.options.verify_only;
+    let (conflicts, total_conflicts) = if takes_targets { conflicts(sourced, read) } else { (Vec::new(), 0) };
     v1::Plan {
         id_mappings: sourced.mappings.iter().copied().map(wire::id_mapping).collect(),
         total_segments: wire::signed(segments),

@@ -3,6 +3,7 @@
 
 use super::CheckedSubmit;
 use super::choice::with_named_partitions;
+use super::copy::{of_copy, pairs};
 use super::warnings::check_accepted;
 use crate::status::{Violations, invalid, of_field};
 use ferry_machine::command::IdMapping;
@@ -10,6 +11,7 @@ use ferry_machine::id::SegmentId;
 use ferry_machine::limits;
 use ferry_machine::row::JobSpec;
 use ferry_objects::{Class, StoreError, UriError};
+use ferry_raft::Raft;
 use ferry_snapshot::{
     FilesError, MetadataError, OpenError, PlanError, ReadError, Snapshot, Snapshots, target_partition,
 };
@@ -36,15 +38,20 @@ pub(crate) struct Sourced {
 pub(crate) async fn read_source(
     checked: &CheckedSubmit,
     snapshots: &Snapshots,
+    raft: &Raft,
 ) -> Result<(Sourced, Arc<Snapshot>), Status> {
     let (snapshot, asked) = open(checked, snapshots).await?;
-    check_members(&snapshot, &checked.mappings)?;
+    let mappings = match (checked.mappings.is_empty(), verifies_copy(&asked)) {
+        (false, _) => checked.mappings.clone(),
+        (true, false) => checked.choice.mappings(&snapshot).await?,
+        (true, true) => {
+            let chosen = checked.choice.mappings(&snapshot).await?;
+            pairs(&asked, snapshots, &checked.choice, &chosen, raft).await?
+        }
+    };
+    check_members(&snapshot, &mappings)?;
     let named: Vec<(u64, IdMapping)> = named_partitions(&asked, 0, &checked.mappings).collect();
     check_partitions(&snapshot, &asked, &named, named.len()).await?;
-    let mappings = match checked.mappings.is_empty() {
-        true => checked.choice.mappings(&snapshot).await?,
-        false => checked.mappings.clone(),
-    };
     if mappings.len() as u64 > limits::MAPPINGS_PER_JOB_MAX {
         return Err(Status::resource_exhausted(format!(
             "the snapshot has {} segments, and a job can copy {}: name those of each job in select.segment_ids",
@@ -61,12 +68,19 @@ pub(crate) async fn read_source(
 pub(super) async fn open(checked: &CheckedSubmit, snapshots: &Snapshots) -> Result<(Arc<Snapshot>, JobSpec), Status> {
     let opened = snapshots.open(&checked.spec.source_uri).await;
     let snapshot = opened.map_err(|error| refused_snapshot(&error))?;
-    if !checked.dry_run {
+    // What is in a snapshot can be compared whatever it is.
+    if !checked.dry_run && !checked.spec.options.verify_only {
         check_accepted(&snapshot, &checked.accepted)?;
     }
     let spec = with_named_partitions(&snapshot, &checked.named_partitions, &checked.spec)?;
     let spec = pinned(&snapshot, &spec)?;
+    let spec = if verifies_copy(&spec) { of_copy(&snapshot, spec, snapshots).await? } else { spec };
     Ok((snapshot, spec))
+}
+
+/// Whether the job only compares a copy with its source.
+fn verifies_copy(spec: &JobSpec) -> bool {
+    spec.options.verify_only && !spec.target_uri.is_empty()
 }
 
 fn pinned(snapshot: &Snapshot, spec: &JobSpec) -> Result<JobSpec, Status> {
@@ -152,8 +166,12 @@ pub(super) async fn check_partitions(
         .await
 }
 
-/// Why a snapshot is refused: what is wrong with it is the caller's, what cannot be reached may be there later.
 fn refused_snapshot(error: &OpenError) -> Status {
+    refused_snapshot_of(FIELD, error)
+}
+
+/// Why a snapshot is refused: what is wrong with it is the caller's, what cannot be reached may be there later.
+pub(super) fn refused_snapshot_of(field: &str, error: &OpenError) -> Status {
     let code = match error {
         OpenError::None(_) => Code::NotFound,
         OpenError::Metadata { source: MetadataError::Deleting, .. } => Code::FailedPrecondition,
@@ -165,7 +183,7 @@ fn refused_snapshot(error: &OpenError) -> Status {
         | OpenError::Metadata { .. }
         | OpenError::Altered(_) => Code::InvalidArgument,
     };
-    of_field(code, FIELD, error.to_string())
+    of_field(code, field, error.to_string())
 }
 
 pub(super) fn refused_manifest(error: &ReadError) -> Status {

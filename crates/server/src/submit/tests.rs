@@ -38,7 +38,31 @@ fn target(request: &mut v1::SubmitJobRequest) -> &mut v1::TargetRef {
     request.target.as_mut().unwrap()
 }
 
-const TABLE: [Bad; 41] = [
+const TABLE: [Bad; 44] = [
+    Bad(
+        |request| {
+            options(request).verify_only = true;
+            target(request).uri = String::new();
+        },
+        "target.uri",
+        "is empty: name the copy's own snapshot",
+    ),
+    Bad(
+        |request| {
+            options(request).verify_only = true;
+            target(request).collection_id = -1;
+        },
+        "target.collection_id",
+        "is -1: leave it out",
+    ),
+    Bad(
+        |request| {
+            options(request).verify_only = true;
+            options(request).on_failure = v1::FailurePolicy::Keep.into();
+        },
+        "options.on_failure",
+        "copies nothing to keep",
+    ),
     Bad(|request| request.request_id = "r".repeat(257), "request_id", "has 257 bytes: use at most 256"),
     Bad(|request| request.request_id = "a\u{1b}[2J".into(), "request_id", "control character"),
     Bad(|request| request.name = "n".repeat(257), "name", "has 257 bytes: use at most 256"),

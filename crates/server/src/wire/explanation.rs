@@ -41,6 +41,7 @@ fn waiting_on(waiting: &WaitingOn) -> v1::WaitingOn {
         WaitingOn::CleanUp { .. } => v1::WaitingOn::CleanUp,
         WaitingOn::Writers { .. } => v1::WaitingOn::Writers,
         WaitingOn::LateWrites { .. } => v1::WaitingOn::LateWrites,
+        WaitingOn::Kept { .. } => v1::WaitingOn::Kept,
         WaitingOn::Retention { .. } => v1::WaitingOn::Retention,
     }
 }
@@ -64,6 +65,7 @@ fn remaining_tasks(waiting: &WaitingOn) -> u64 {
         | WaitingOn::Settling
         | WaitingOn::Writers { .. }
         | WaitingOn::LateWrites { .. }
+        | WaitingOn::Kept { .. }
         | WaitingOn::Retention { .. } => 0,
     }
 }
@@ -85,6 +87,7 @@ fn paused_by(waiting: &WaitingOn) -> v1::PausedBy {
         | WaitingOn::CleanUp { .. }
         | WaitingOn::Writers { .. }
         | WaitingOn::LateWrites { .. }
+        | WaitingOn::Kept { .. }
         | WaitingOn::Retention { .. } => v1::PausedBy::Unspecified,
     }
 }

@@ -91,6 +91,7 @@ fn clean_up(state: CleanUpState) -> v1::CleanupState {
         CleanUpState::Running => v1::CleanupState::Running,
         CleanUpState::Done => v1::CleanupState::Done,
         CleanUpState::LeftOver => v1::CleanupState::LeftOver,
+        CleanUpState::Kept => v1::CleanupState::Kept,
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn failure_policy(value: i32, field: &str, violations: &mut Violation
     match known(value, field, violations)? {
         v1::FailurePolicy::Fail => Some(FailurePolicy::Fail),
         v1::FailurePolicy::Pause => Some(FailurePolicy::Pause),
+        v1::FailurePolicy::Keep => Some(FailurePolicy::Keep),
         v1::FailurePolicy::Unspecified => None,
     }
 }
@@ -75,6 +76,8 @@ pub(super) fn options_to_wire(options: &JobOptions) -> v1::JobOptions {
     let (on_failure, on_exhausted) = match options.on_failure {
         FailurePolicy::Fail => (v1::FailurePolicy::Fail, v1::ExhaustedPolicy::Fail),
         FailurePolicy::Pause => (v1::FailurePolicy::Pause, v1::ExhaustedPolicy::Pause),
+        // The older field has no word for it.
+        FailurePolicy::Keep => (v1::FailurePolicy::Keep, v1::ExhaustedPolicy::Unspecified),
     };
     v1::JobOptions {
         timeout_ms: options.timeout_ms.unwrap_or(0),
@@ -95,6 +98,7 @@ pub(super) fn options_to_wire(options: &JobOptions) -> v1::JobOptions {
         on_failure: on_failure.into(),
         indexes: indexes_to_wire(&options.indexes),
         self_contained: options.self_contained,
+        verify_only: options.verify_only,
     }
 }
 

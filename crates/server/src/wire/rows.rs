@@ -50,6 +50,7 @@ pub(crate) fn work(work: Work) -> v1::TaskWork {
         Work::Copy => v1::TaskWork::Copy,
         Work::Publish => v1::TaskWork::Publish,
         Work::CleanUp => v1::TaskWork::CleanUp,
+        Work::Verify => v1::TaskWork::Verify,
     }
 }
 
@@ -58,6 +59,7 @@ fn ended_attempt(read: &dyn Read, attempt: &EndedAttempt) -> v1::EndedAttempt {
         AttemptEnd::Copied => v1::AttemptEnd::Copied,
         AttemptEnd::Published => v1::AttemptEnd::Published,
         AttemptEnd::CleanedUp => v1::AttemptEnd::CleanedUp,
+        AttemptEnd::Verified => v1::AttemptEnd::Verified,
         AttemptEnd::Permanent => v1::AttemptEnd::Permanent,
         AttemptEnd::Refused => v1::AttemptEnd::Refused,
         AttemptEnd::Transient => v1::AttemptEnd::Transient,

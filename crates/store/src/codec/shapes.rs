@@ -66,6 +66,8 @@ pub(super) fn spec_to_wire(spec: row::JobSpec) -> wire::JobSpec {
         build_ids: spec.build_ids,
         options: Some(options_to_wire(&spec.options)),
         labels: labels_to_wire(spec.labels),
+        first_build_id: spec.first_build_id,
+        snapshot_id: spec.snapshot_id,
     }
 }
 
@@ -83,6 +85,8 @@ pub(super) fn spec_from_wire(spec: wire::JobSpec) -> Result<row::JobSpec, CodecE
         build_ids: spec.build_ids,
         options: options_from_wire(&options)?,
         labels: labels_from_wire(spec.labels),
+        first_build_id: spec.first_build_id,
+        snapshot_id: spec.snapshot_id,
     })
 }
 
@@ -94,6 +98,7 @@ fn options_to_wire(options: &row::JobOptions) -> wire::JobOptions {
     let on_failure = match options.on_failure {
         row::FailurePolicy::Fail => wire::FailurePolicy::Fail,
         row::FailurePolicy::Pause => wire::FailurePolicy::Pause,
+        row::FailurePolicy::Keep => wire::FailurePolicy::Keep,
     };
     wire::JobOptions {
         timeout_ms: options.timeout_ms,
@@ -107,6 +112,7 @@ fn options_to_wire(options: &row::JobOptions) -> wire::JobOptions {
         on_failure: on_failure.into(),
         indexes: indexes_to_wire(&options.indexes),
         self_contained: options.self_contained,
+        verify_only: options.verify_only,
     }
 }
 
@@ -121,6 +127,7 @@ fn options_from_wire(options: &wire::JobOptions) -> Result<row::JobOptions, Code
     let on_failure = match wire::FailurePolicy::try_from(options.on_failure) {
         Ok(wire::FailurePolicy::Fail) => row::FailurePolicy::Fail,
         Ok(wire::FailurePolicy::Pause) => row::FailurePolicy::Pause,
+        Ok(wire::FailurePolicy::Keep) => row::FailurePolicy::Keep,
         Ok(wire::FailurePolicy::Unspecified) | Err(_) => {
             return Err(CodecError::Field { what: "job", field: "policy for failed tasks" });
         }
@@ -137,6 +144,7 @@ fn options_from_wire(options: &wire::JobOptions) -> Result<row::JobOptions, Code
         on_failure,
         indexes: indexes_from_wire(&options.indexes)?,
         self_contained: options.self_contained,
+        verify_only: options.verify_only,
     })
 }
 
@@ -177,6 +185,7 @@ pub(super) fn settle_to_wire(settle: row::Settle) -> wire::Settle {
         row::Settle::Segments { after } => Progress::SegmentsAfter(after.0),
         row::Settle::Tasks { after } => Progress::TasksAfter(after.0),
         row::Settle::Metadata => Progress::Metadata(wire::Nothing {}),
+        row::Settle::Kept => Progress::Kept(wire::Nothing {}),
         row::Settle::Done => Progress::Done(wire::Nothing {}),
     };
     wire::Settle { progress: Some(progress) }
@@ -189,6 +198,7 @@ pub(super) fn settle_from_wire(settle: wire::Settle) -> Result<row::Settle, Code
         Progress::SegmentsAfter(after) => row::Settle::Segments { after: SegmentId(after) },
         Progress::TasksAfter(after) => row::Settle::Tasks { after: TaskId(after) },
         Progress::Metadata(wire::Nothing {}) => row::Settle::Metadata,
+        Progress::Kept(wire::Nothing {}) => row::Settle::Kept,
         Progress::Done(wire::Nothing {}) => row::Settle::Done,
     })
 }

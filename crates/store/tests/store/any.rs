@@ -170,6 +170,7 @@ impl Dice {
             state: self.job_state(),
             paused: self.coin(),
             paused_by: self.option(|dice| TaskId(dice.id())),
+            failed_by: self.option(|dice| TaskId(dice.id())),
             submitted: self.stamp(),
             started: self.option(Self::stamp),
             first_task: TaskId(self.id()),
@@ -207,6 +208,8 @@ impl Dice {
             partition_ids: (0..self.below(3)).map(|_| (self.id(), self.id())).collect(),
             segments: self.number(),
             build_ids: self.small(),
+            first_build_id: self.id(),
+            snapshot_id: self.id(),
             options: JobOptions {
                 timeout_ms: self.option(Self::number),
                 retention_ms: self.number(),
@@ -216,9 +219,10 @@ impl Dice {
                 bandwidth_bytes_per_second: self.number(),
                 start_paused: self.coin(),
                 verify: self.pick(&[VerifyMode::Standard, VerifyMode::Full]),
-                on_failure: self.pick(&[FailurePolicy::Fail, FailurePolicy::Pause]),
+                on_failure: self.pick(&[FailurePolicy::Fail, FailurePolicy::Pause, FailurePolicy::Keep]),
                 indexes: self.indexes(),
                 self_contained: self.coin(),
+                verify_only: self.coin(),
             },
             labels: self.labels(),
         }
@@ -242,7 +246,8 @@ impl Dice {
     }
 
     fn settle(&mut self) -> Settle {
-        match self.below(4) {
+        match self.below(5) {
+            4 => Settle::Kept,
             0 => Settle::Segments { after: SegmentId(self.id()) },
             1 => Settle::Tasks { after: TaskId(self.id()) },
             2 => Settle::Metadata,
@@ -267,6 +272,7 @@ impl Dice {
             id: TaskId(self.id()),
             job: JobId(self.id()),
             segments: (0..self.below(4)).map(|_| self.task_segment()).collect(),
+            verifies: self.coin(),
             outcome: match self.below(3) {
                 0 => TaskOutcome::Open,
                 1 => TaskOutcome::Completed { ended: self.stamp() },
@@ -302,14 +308,18 @@ impl Dice {
     }
 
     fn ended_attempt(&mut self) -> EndedAttempt {
-        use AttemptEnd::{CleanedUp, Copied, GivenBack, Lost, Permanent, Published, Refused, Stopped, Transient};
+        use AttemptEnd::{
+            CleanedUp, Copied, GivenBack, Lost, Permanent, Published, Refused, Stopped, Transient, Verified,
+        };
         EndedAttempt {
             number: self.small(),
             worker: WorkerId(self.id()),
-            work: self.pick(&[Work::Copy, Work::Publish, Work::CleanUp]),
+            work: self.pick(&[Work::Copy, Work::Publish, Work::CleanUp, Work::Verify]),
             started: self.stamp(),
             ended: self.stamp(),
-            end: self.pick(&[Copied, Published, CleanedUp, Permanent, Refused, Transient, GivenBack, Stopped, Lost]),
+            end: self.pick(&[
+                Copied, Published, CleanedUp, Permanent, Refused, Transient, GivenBack, Stopped, Lost, Verified,
+            ]),
             error: self.text(),
         }
     }

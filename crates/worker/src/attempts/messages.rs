@@ -23,6 +23,7 @@ pub(super) fn outcome_name(outcome: &Outcome) -> &'static str {
         Outcome::Copied(_) => "copied",
         Outcome::Published(_) => "published",
         Outcome::CleanedUp(_) => "cleaned_up",
+        Outcome::Verified(_) => "verified",
         Outcome::Failure(failure) => match failure.kind() {
             FailureKind::Permanent => "permanent",
             FailureKind::Refused => "refused",

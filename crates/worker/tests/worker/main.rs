@@ -9,3 +9,4 @@ mod operation;
 mod own_snapshot;
 mod publication;
 mod support;
+mod verification;

@@ -1,6 +1,7 @@
 //! `ferry job`: submit jobs and look after them.
 
 mod cancel;
+mod clean_up;
 mod events;
 mod explain;
 mod get;
@@ -32,6 +33,8 @@ pub(crate) enum Job {
     Wait(wait::Wait),
     /// End a job; none of its targets becomes visible.
     Cancel(cancel::Cancel),
+    /// Delete what a failed job keeps.
+    CleanUp(clean_up::CleanUp),
     /// Start no further attempt of a job.
     Pause(pause::Pause),
     /// Take back a pause.
@@ -52,6 +55,7 @@ impl Job {
             Self::Events(events) => events.run(context).await,
             Self::Wait(wait) => wait.run(context).await,
             Self::Cancel(cancel) => cancel.run(context).await,
+            Self::CleanUp(clean_up) => clean_up.run(context).await,
             Self::Pause(pause) => pause.run(context).await,
             Self::Resume(resume) => resume.run(context).await,
             Self::Update(update) => update.run(context).await,

@@ -31,12 +31,12 @@ pub(crate) struct Submit {
     /// The snapshot: its metadata file, or a place with exactly one below it.
     #[arg(long, value_name = "URI", value_parser = arguments::uri)]
     source: Uri,
-    /// The root under which the targets' files go.
-    #[arg(long, value_name = "URI", value_parser = arguments::uri)]
-    target: Uri,
+    /// The root under which the targets' files go. With --verify-only, the copy's own snapshot, as `ferry job get` names it.
+    #[arg(long, value_name = "URI", value_parser = arguments::uri, required_unless_present = "verify_only")]
+    target: Option<Uri>,
     /// The collection that the targets belong to.
-    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
-    collection: i64,
+    #[arg(long, value_name = "ID", allow_negative_numbers = true, required_unless_present = "verify_only")]
+    collection: Option<i64>,
     /// Which segment becomes which, as CSV (source,target[,partition]) or JSON lines; - reads stdin. A file is
     /// streamed, however large; what comes over a pipe is held. Without it every segment of the snapshot gets a new id.
     #[arg(long, value_name = "FILE")]
@@ -164,8 +164,8 @@ impl Submit {
 
     fn request(&self, id_mappings: Vec<IdMapping>) -> anyhow::Result<SubmitJobRequest> {
         let target = TargetRef {
-            uri: self.target.0.clone(),
-            collection_id: self.collection,
+            uri: self.target.as_ref().map(|target| target.0.clone()).unwrap_or_default(),
+            collection_id: self.collection.unwrap_or_default(),
             partition_ids: self.partition_ids()?,
             partitions: self.named_partitions()?,
         };
@@ -173,7 +173,7 @@ impl Submit {
             request_id: self.request_id.clone(),
             name: self.name.clone(),
             source: Some(SnapshotRef { uri: self.source.0.clone() }),
-            target: Some(target),
+            target: (target != TargetRef::default()).then_some(target),
             id_mappings,
             options: Some(JobOptions { labels: self.labels.iter().cloned().collect(), ..self.options.wire() }),
             dry_run: self.dry_run,

@@ -4,10 +4,10 @@ use super::{End, Node, Reply};
 use ferry_proto::v1::job_service_server::JobService;
 use ferry_proto::v1::submit_job_stream_request::Part;
 use ferry_proto::v1::{
-    CancelJobRequest, CancelJobResponse, ExplainJobRequest, ExplainJobResponse, GetJobRequest, GetJobResponse,
-    GetJobsRequest, GetJobsResponse, GetTaskRequest, GetTaskResponse, GetTasksRequest, GetTasksResponse, Job,
-    ListJobsRequest, ListJobsResponse, ListTasksRequest, ListTasksResponse, PauseJobRequest, PauseJobResponse,
-    ResumeJobRequest, ResumeJobResponse, SubmitJobRequest, SubmitJobResponse, SubmitJobStreamRequest,
+    CancelJobRequest, CancelJobResponse, CleanUpJobRequest, CleanUpJobResponse, ExplainJobRequest, ExplainJobResponse,
+    GetJobRequest, GetJobResponse, GetJobsRequest, GetJobsResponse, GetTaskRequest, GetTaskResponse, GetTasksRequest,
+    GetTasksResponse, Job, ListJobsRequest, ListJobsResponse, ListTasksRequest, ListTasksResponse, PauseJobRequest,
+    PauseJobResponse, ResumeJobRequest, ResumeJobResponse, SubmitJobRequest, SubmitJobResponse, SubmitJobStreamRequest,
     SubmitJobStreamResponse, UpdateJobRequest, UpdateJobResponse, WaitJobRequest, WaitJobResponse, WatchEventsRequest,
     WatchEventsResponse, WatchJobRequest, WatchJobResponse,
 };
@@ -97,6 +97,10 @@ impl JobService for Node {
 
     async fn cancel_job(&self, request: Request<CancelJobRequest>) -> Result<Response<CancelJobResponse>, Status> {
         self.answer(&request, "", CancelJobResponse::default()).await
+    }
+
+    async fn clean_up_job(&self, request: Request<CleanUpJobRequest>) -> Result<Response<CleanUpJobResponse>, Status> {
+        self.answer(&request, "", CleanUpJobResponse::default()).await
     }
 
     async fn pause_job(&self, request: Request<PauseJobRequest>) -> Result<Response<PauseJobResponse>, Status> {

@@ -20,6 +20,9 @@ pub(super) fn task_result(outcome: v1::result::Outcome) -> TaskResult {
         }
         v1::result::Outcome::Published(_) => TaskResult::Published,
         v1::result::Outcome::CleanedUp(_) => TaskResult::CleanedUp,
+        v1::result::Outcome::Verified(verified) => {
+            TaskResult::Verified { segments: verified.segments.iter().map(copied_segment).collect() }
+        }
         v1::result::Outcome::Failure(failure) => {
             TaskResult::Failed { kind: failure_kind(failure.kind()), reason: failure.reason }
         }

@@ -58,6 +58,7 @@ pub(super) fn command(kind: Kind) -> Result<Command, CodecError> {
             Command::DrainWorker { worker: WorkerId(worker), draining }
         }
         Kind::CancelJob(job) => Command::CancelJob { job: JobId(job) },
+        Kind::CleanUpJob(job) => Command::CleanUpJob { job: JobId(job) },
         Kind::FailJob(wire::FailJob { job, reason }) => Command::FailJob { job: JobId(job), reason },
         Kind::PauseJob(wire::PauseJob { job, paused }) => Command::PauseJob { job: JobId(job), paused },
         Kind::UpdateJob(wire::UpdateJob { job, priority, bandwidth_bytes_per_second }) => {
@@ -104,6 +105,9 @@ fn task_result(result: WireResult) -> Result<TaskResult, CodecError> {
         }
         WireResult::Published(wire::Nothing {}) => TaskResult::Published,
         WireResult::CleanedUp(wire::Nothing {}) => TaskResult::CleanedUp,
+        WireResult::Verified(wire::CopiedResult { segments }) => {
+            TaskResult::Verified { segments: segments.into_iter().map(copied_segment).collect() }
+        }
         WireResult::Failed(wire::FailedResult { kind, reason }) => {
             let kind = match wire::FailureKind::try_from(kind) {
                 Ok(wire::FailureKind::Permanent) => FailureKind::Permanent,

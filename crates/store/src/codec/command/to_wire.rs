@@ -65,6 +65,7 @@ pub(super) fn kind(command: &Command) -> Kind {
             Kind::DrainWorker(wire::DrainWorker { worker: worker.0, draining })
         }
         Command::CancelJob { job } => Kind::CancelJob(job.0),
+        Command::CleanUpJob { job } => Kind::CleanUpJob(job.0),
         Command::FailJob { job, ref reason } => Kind::FailJob(wire::FailJob { job: job.0, reason: reason.clone() }),
         Command::PauseJob { job, paused } => Kind::PauseJob(wire::PauseJob { job: job.0, paused }),
         Command::UpdateJob { job, priority, bandwidth_bytes_per_second } => {
@@ -116,6 +117,9 @@ fn task_result(result: &TaskResult) -> WireResult {
         }
         TaskResult::Published => WireResult::Published(wire::Nothing {}),
         TaskResult::CleanedUp => WireResult::CleanedUp(wire::Nothing {}),
+        TaskResult::Verified { segments } => {
+            WireResult::Verified(wire::CopiedResult { segments: segments.iter().map(copied_segment).collect() })
+        }
         TaskResult::Failed { kind, reason } => {
             let kind = match kind {
                 FailureKind::Permanent => wire::FailureKind::Permanent,

@@ -31,6 +31,7 @@ pub(super) fn ended_to_wire(attempt: EndedAttempt) -> wire::EndedAttempt {
         AttemptEnd::Copied => wire::AttemptEnd::Copied,
         AttemptEnd::Published => wire::AttemptEnd::Published,
         AttemptEnd::CleanedUp => wire::AttemptEnd::CleanedUp,
+        AttemptEnd::Verified => wire::AttemptEnd::Verified,
         AttemptEnd::Permanent => wire::AttemptEnd::Permanent,
         AttemptEnd::Refused => wire::AttemptEnd::Refused,
         AttemptEnd::Transient => wire::AttemptEnd::Transient,
@@ -43,6 +44,7 @@ pub(super) fn ended_to_wire(attempt: EndedAttempt) -> wire::EndedAttempt {
         Work::Copy => wire::Work::Copy,
         Work::Publish => wire::Work::Publish,
         Work::CleanUp => wire::Work::CleanUp,
+        Work::Verify => wire::Work::Verify,
     };
     wire::EndedAttempt {
         number: attempt.number,
@@ -63,6 +65,7 @@ pub(super) fn ended_from_wire(attempt: wire::EndedAttempt) -> Result<EndedAttemp
             Ok(wire::Work::Copy) => Work::Copy,
             Ok(wire::Work::Publish) => Work::Publish,
             Ok(wire::Work::CleanUp) => Work::CleanUp,
+            Ok(wire::Work::Verify) => Work::Verify,
             Ok(wire::Work::Unspecified) | Err(_) => {
                 return Err(CodecError::Field { what: WHAT, field: "work of an attempt" });
             }
@@ -73,6 +76,7 @@ pub(super) fn ended_from_wire(attempt: wire::EndedAttempt) -> Result<EndedAttemp
             Ok(wire::AttemptEnd::Copied) => AttemptEnd::Copied,
             Ok(wire::AttemptEnd::Published) => AttemptEnd::Published,
             Ok(wire::AttemptEnd::CleanedUp) => AttemptEnd::CleanedUp,
+            Ok(wire::AttemptEnd::Verified) => AttemptEnd::Verified,
             Ok(wire::AttemptEnd::Permanent) => AttemptEnd::Permanent,
             Ok(wire::AttemptEnd::Refused) => AttemptEnd::Refused,
             Ok(wire::AttemptEnd::Transient) => AttemptEnd::Transient,

@@ -6,7 +6,7 @@ use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
 use std::collections::BTreeMap;
 
 /// How many kinds of commands there are; `samples` fails when one is forgotten.
-pub(crate) const COMMAND_KINDS: usize = 24;
+pub(crate) const COMMAND_KINDS: usize = 25;
 
 impl Dice {
     pub(crate) fn command(&mut self) -> Command {
@@ -59,6 +59,7 @@ impl Dice {
             20 => Command::ExpireRequests { request_ids: (0..self.below(3)).map(|_| self.text()).collect() },
             21 => Command::ReserveIds { count: self.small() },
             22 => Command::ExpireEvents { before: self.time() },
+            23 => Command::CleanUpJob { job },
             _ => Command::NoteDelivered { before: self.event_id() },
         }
     }
@@ -100,7 +101,8 @@ impl Dice {
             rows: dice.id(),
             bytes: dice.number(),
         };
-        match self.below(4) {
+        match self.below(5) {
+            4 => TaskResult::Verified { segments: (0..self.below(3)).map(|_| segment(self)).collect() },
             0 => TaskResult::Copied { segments: (0..self.below(3)).map(|_| segment(self)).collect() },
             1 => TaskResult::CleanedUp,
             2 => TaskResult::Published,

@@ -37,7 +37,7 @@ pub(super) struct Options {
     on_failure: Option<OnFailure>,
     /// The same, by an older name.
     #[arg(long, value_enum)]
-    on_exhausted: Option<OnFailure>,
+    on_exhausted: Option<OnExhausted>,
     /// Which index files are copied: all, none, or some of vector,scalar,text,json. Milvus builds again what is left out
     /// [default: all].
     #[arg(long, value_name = "all|none|KINDS")]
@@ -46,6 +46,10 @@ pub(super) struct Options {
     /// the target's folder `files`.
     #[arg(long)]
     self_contained: bool,
+    /// Copy nothing: look at the source's objects or, with --target, compare a copy's with them. The job fails with the names
+    /// of those that are missing or differ; --verify full reads all of them.
+    #[arg(long)]
+    verify_only: bool,
     /// The job starts paused.
     #[arg(long)]
     paused: bool,
@@ -78,6 +82,16 @@ enum OnFailure {
     Fail,
     /// The job is paused.
     Pause,
+    /// The job fails, and keeps what it has copied, with its targets, until its retention is over or `ferry job clean-up`.
+    Keep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnExhausted {
+    /// The job fails.
+    Fail,
+    /// The job is paused.
+    Pause,
 }
 
 impl Options {
@@ -89,13 +103,14 @@ impl Options {
         };
         let on_exhausted = match self.on_exhausted {
             None => ExhaustedPolicy::Unspecified,
-            Some(OnFailure::Fail) => ExhaustedPolicy::Fail,
-            Some(OnFailure::Pause) => ExhaustedPolicy::Pause,
+            Some(OnExhausted::Fail) => ExhaustedPolicy::Fail,
+            Some(OnExhausted::Pause) => ExhaustedPolicy::Pause,
         };
         let on_failure = match self.on_failure {
             None => FailurePolicy::Unspecified,
             Some(OnFailure::Fail) => FailurePolicy::Fail,
             Some(OnFailure::Pause) => FailurePolicy::Pause,
+            Some(OnFailure::Keep) => FailurePolicy::Keep,
         };
         let timeout_ms = match self.timeout {
             Some(JobTimeout::After(duration)) => units::milliseconds(duration),
@@ -115,6 +130,7 @@ impl Options {
             on_failure: on_failure.into(),
             indexes: self.indexes.as_ref().map(wire_indexes).unwrap_or_default(),
             self_contained: self.self_contained,
+            verify_only: self.verify_only,
             ..JobOptions::default()
         }
     }
@@ -163,6 +179,9 @@ mod tests {
     fn what_a_failure_does_to_the_job_has_two_names() {
         let paused = options(&["--on-failure", "pause"]).expect("options");
         assert_eq!((paused.on_failure(), paused.on_exhausted()), (FailurePolicy::Pause, ExhaustedPolicy::Unspecified));
+        let kept = options(&["--on-failure", "keep"]).expect("options");
+        assert_eq!(kept.on_failure(), FailurePolicy::Keep);
+        assert!(options(&["--on-exhausted", "keep"]).is_err(), "the older name has no such value");
         let paused = options(&["--on-exhausted", "pause"]).expect("options");
         assert_eq!((paused.on_failure(), paused.on_exhausted()), (FailurePolicy::Unspecified, ExhaustedPolicy::Pause));
     }
