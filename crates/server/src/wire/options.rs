@@ -95,6 +95,8 @@ pub(super) fn options_to_wire(options: &JobOptions) -> v1::JobOptions {
         on_failure: on_failure.into(),
         indexes: indexes_to_wire(&options.indexes),
         self_contained: options.self_contained,
+        requests_per_second: options.requests_per_second,
+        attempts_at_once_max: options.attempts_at_once_max,
     }
 }
 
