@@ -112,7 +112,12 @@ impl Caller {
         bandwidth: Option<u64>,
     ) -> Called {
         let ask = Ask::new(node, Request::Update { job, priority, bandwidth }, Promise::Write);
-        let message = UpdateJobRequest { job_id: job, priority, bandwidth_bytes_per_second: bandwidth };
+        let message = UpdateJobRequest {
+            job_id: job,
+            priority,
+            bandwidth_bytes_per_second: bandwidth,
+            ..UpdateJobRequest::default()
+        };
         let send = |channel, request| async move { jobs(channel).update_job(request).await };
         self.call(ask, message, send, |answer| job_answer(answer.job)).await
     }

@@ -163,6 +163,8 @@ impl Plans {
             priority: Some(random.random_range(0..=100)),
             segments_per_task_max: random.random_range(1..=3),
             attempts_max: ATTEMPTS_MAX,
+            // Some jobs limit themselves, and most do not.
+            attempts_at_once_max: random.random_range(0..8_u32).saturating_sub(5),
             labels: HashMap::from([(GROUP_LABEL.to_owned(), random.random_range(0..GROUPS).to_string())]),
             ..JobOptions::default()
         };

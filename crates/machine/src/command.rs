@@ -1,7 +1,7 @@
 //! Commands: each is one atomic transition, bounded to `limits::ROWS_PER_COMMAND_MAX` rows, and names what it expects.
 
 use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
-use crate::row::{JobSpec, ManifestPin, Settle};
+use crate::row::{JobSpec, LiveOptions, ManifestPin, Settle};
 use crate::time::Time;
 use std::collections::BTreeMap;
 
@@ -145,10 +145,8 @@ pub enum Command {
     UpdateJob {
         /// Which.
         job: JobId,
-        /// New priority.
-        priority: Option<u8>,
-        /// New bandwidth limit; zero: none.
-        bandwidth_bytes_per_second: Option<u64>,
+        /// Which of them, and to which value.
+        change: LiveOptions,
     },
     /// Writes the next page of derived states of a terminal job into its rows.
     SettleJob {

@@ -155,7 +155,14 @@ pub(crate) fn dispatch_of(job: &Job) -> Option<u64> {
         JobState::Executing => !job.paused,
         JobState::Completed { .. } | JobState::Failed { .. } | JobState::Canceled { .. } => cleans_up(job),
     };
-    (runs && job.counts.tasks_queued > 0).then_some(job.pass)
+    let can_begin = attempts_free(job).is_none_or(|free| free > 0);
+    (runs && can_begin && job.counts.tasks_queued > 0).then_some(job.pass)
+}
+
+/// How many more attempts of the job may be leased; `None`: it has no limit. More may run where its limit was lowered.
+pub(crate) fn attempts_free(job: &Job) -> Option<u64> {
+    let limit = u64::from(job.spec.options.attempts_at_once_max);
+    (limit > 0).then(|| limit.saturating_sub(job.counts.tasks_leased))
 }
 
 /// All index entries of a job.

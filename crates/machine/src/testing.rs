@@ -8,7 +8,7 @@ use crate::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, S
 use crate::id::{EventId, JobId, SegmentId, TaskId, WorkerId};
 use crate::key::Key;
 use crate::limits;
-use crate::row::{FailurePolicy, Job, JobOptions, JobSpec, ManifestPin, Row, Settle, Task, Worker};
+use crate::row::{FailurePolicy, Job, JobOptions, JobSpec, LiveOptions, ManifestPin, Row, Settle, Task, Worker};
 use crate::tables::{Memory, Read};
 use crate::time::{Stamp, Time};
 use crate::view;
@@ -178,8 +178,12 @@ fn command(kind: u8, job: JobId, lease: LeaseRef, manner: u16) -> Command {
         21 => Command::PauseJob { job, paused: manner.is_multiple_of(3) },
         22 => Command::UpdateJob {
             job,
-            priority: u8::try_from(manner % 120).ok(),
-            bandwidth_bytes_per_second: Some(bytes),
+            change: LiveOptions {
+                priority: u8::try_from(manner % 120).ok(),
+                bandwidth_bytes_per_second: Some(bytes),
+                requests_per_second: Some(manner.into()),
+                attempts_at_once_max: (manner % 7 < 3).then_some(u32::from(manner % 3)),
+            },
         },
         23 | 29 => Command::CollectJob { job },
         24 | 25 => Command::CreateTasks { job, tasks_created: bytes % 3 },
@@ -280,6 +284,7 @@ fn options(manner: u16) -> JobOptions {
         priority: u8::try_from(manner % u16::from(limits::PRIORITY_MAX)).unwrap_or_default(),
         segments_per_task_max: u32::from(manner % 3) + 1,
         attempts_max: u32::from(manner % 2) + 1,
+        attempts_at_once_max: u32::from(manner % 7).saturating_sub(4),
         start_paused: manner.is_multiple_of(16),
         on_failure: match manner % 5 {
             0 => FailurePolicy::Pause,

@@ -12,7 +12,7 @@ use ferry_machine::command::{Command, IdMapping, SubmitPage};
 use ferry_machine::id::{JobId, SegmentId, WorkerId};
 use ferry_machine::limits::MAPPINGS_PER_PAGE_MAX;
 use ferry_machine::outcome::Outcome;
-use ferry_machine::row::{FailurePolicy, JobOptions, JobSpec};
+use ferry_machine::row::{FailurePolicy, JobOptions, JobSpec, LiveOptions};
 use ferry_machine::view;
 
 /// A client sends a page again when it was not answered for this long.
@@ -32,7 +32,7 @@ pub(crate) enum Call {
     /// Or pauses, or resumes it.
     Pause(JobId, bool),
     /// Or changes it.
-    Update(JobId, u8),
+    Update(JobId, LiveOptions),
     /// An operator drains a worker, or stops that.
     Drain(WorkerId, bool),
     /// So many ids.
@@ -162,6 +162,9 @@ fn spec(segments: u64, huge: bool, random: &mut Random) -> JobSpec {
         },
         ..JobOptions::default()
     };
+    // One, two or three at once for three of eight jobs; a draw of its own would change every history.
+    let limit = u32::try_from(options.retention_ms % 8).unwrap_or_default();
+    let options = JobOptions { attempts_at_once_max: if huge || limit > 3 { 0 } else { limit }, ..options };
     let build_ids = u32::try_from(random.between(0, 2)).unwrap_or_default();
     let target_uri = if random.percent(50) { "s3://bucket/target" } else { "file:///target" };
     JobSpec { build_ids, options, target_uri: target_uri.to_owned(), ..bare_spec(segments) }
@@ -224,7 +227,10 @@ impl World {
             0 => Call::Cancel(job),
             10 => Call::CleanUp(job),
             1..=3 => Call::Pause(job, number.is_multiple_of(3)),
-            4 => Call::Update(job, 70),
+            4 => {
+                let attempts_at_once_max = u32::try_from(number / 10 % 4).ok();
+                Call::Update(job, LiveOptions { priority: Some(70), attempts_at_once_max, ..LiveOptions::default() })
+            }
             5 | 6 => Call::Drain(self.random.pick(&workers).unwrap_or_default(), number.is_multiple_of(3)),
             _ => Call::Ids(u32::try_from(number % 40).unwrap_or_default() + 1),
         };
@@ -240,10 +246,7 @@ impl World {
             Call::Cancel(job) => Command::CancelJob { job: *job },
             Call::CleanUp(job) => Command::CleanUpJob { job: *job },
             Call::Pause(job, paused) => Command::PauseJob { job: *job, paused: *paused },
-            Call::Update(job, priority) => {
-                let (priority, bandwidth_bytes_per_second) = (Some(*priority), None);
-                Command::UpdateJob { job: *job, priority, bandwidth_bytes_per_second }
-            }
+            Call::Update(job, change) => Command::UpdateJob { job: *job, change: *change },
             Call::Drain(worker, draining) => Command::DrainWorker { worker: *worker, draining: *draining },
             Call::Ids(count) => {
                 let leadership = self.nodes.get(node)?.leadership.as_ref()?;

@@ -81,6 +81,7 @@ impl World {
         self.count(record::command_name(&proposal.command));
         self.count(record::answer_name(answer));
         self.judge_lease(proposal, answer);
+        self.judge_attempts_at_once(proposal, answer);
         self.note_ended_leases(proposal, answer);
         self.judge_submit(proposal, answer);
         self.judge_time();
@@ -128,6 +129,19 @@ impl World {
         let repeats = held.is_none() && task.attempt == run.1;
         if held != own && !repeats {
             self.contradict(format!("attempt {} of task {} counts without the lease", run.1, run.0));
+        }
+    }
+
+    /// A lease never makes more attempts of a job run at once than its limit, as it then is, allows.
+    fn judge_attempts_at_once(&mut self, proposal: &Proposal, answer: &Answer) {
+        let (Command::AssignTask(lease), Ok(_)) = (&proposal.command, answer) else { return };
+        let Some((job, _)) = view::task(&self.rows, lease.task) else { return };
+        let (leased, limit) = (job.counts.tasks_leased, u64::from(job.spec.options.attempts_at_once_max));
+        if limit > 0 && leased > limit {
+            self.contradict(format!("{leased} attempts of job {} run at once, and {limit} may", job.id));
+        }
+        if leased == limit {
+            self.count("a job runs as many attempts as it may");
         }
     }
 

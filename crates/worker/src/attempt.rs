@@ -130,8 +130,11 @@ impl Runner {
     ) -> Result<Outcome, Fault> {
         match assign.work() {
             TaskWork::Copy => copying::run(self, &assign, limits, permit, reports).await,
-            TaskWork::Publish => publish::run(self, &assign, &permit, reports).await,
-            TaskWork::CleanUp => clean_up::run(self, &assign, reports.key, &permit, &reports.writes).await,
+            TaskWork::Publish => publish::run(self, &assign, &limits, &permit, reports).await,
+            TaskWork::CleanUp => {
+                let turns = limits.turns(&permit);
+                clean_up::run(self, &assign, turns, reports.key, &permit, &reports.writes).await
+            }
             TaskWork::Verify => verify::run(self, &assign, &limits, &permit, reports).await,
             TaskWork::Unspecified => Err(Fault::Transient(
                 "the leader assigned work that this worker does not know; run the same version of both".into(),

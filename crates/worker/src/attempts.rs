@@ -9,7 +9,7 @@ mod settled;
 mod tests;
 
 use crate::attempt::{Key, News, Report, Reports, Runner};
-use crate::bandwidth::Limits;
+use crate::bandwidth::{Limits, Share};
 use crate::copy::Meter;
 use crate::failure::Fault;
 use crate::lease::Term;
@@ -201,7 +201,7 @@ impl Attempts {
         let (runner, sender, latch) = (Arc::clone(&self.runner), self.reports.clone(), ended.clone());
         let sent = writes.clone();
         // From now on, not from when it copies: a limit that changes before that must not be lost.
-        let limits = runner.bandwidths.of_job(assign.job_id, assign.bandwidth_bytes_per_second);
+        let limits = runner.bandwidths.of_job(assign.job_id, Share::from(&assign));
         tokio::spawn(async move {
             for earlier in previous {
                 earlier.cancelled().await;
@@ -323,9 +323,9 @@ impl Attempts {
         }
     }
 
-    /// The job's limit has changed.
+    /// This worker's share of the job's limits has changed.
     pub(crate) fn limit(&self, limit: Limit) {
-        self.runner.bandwidths.change(limit.job_id, limit.bandwidth_bytes_per_second);
+        self.runner.bandwidths.change(limit.job_id, Share::from(&limit));
     }
 
     /// The outcome is committed: the attempt is forgotten.

@@ -1,8 +1,9 @@
-//! Limits on bytes per second, per job and for the whole worker: whoever copies takes its bytes here first, and waits
-//! until they are free.
+//! Limits on bytes and requests per second, per job and for the whole worker: whoever copies takes its bytes here first,
+//! whoever asks a store its turn, and waits until they are free. A job's are this worker's share of its limits.
 
 use crate::failure::Fault;
 use crate::permit::Permit;
+use ferry_proto::v1::{Assign, Limit};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,10 +16,44 @@ pub(crate) const CHUNK_BYTES_MAX: u64 = 8 * 1024 * 1024;
 const CHUNK_BYTES_MIN: u64 = 64 * 1024;
 /// Under a limit, a chunk is what may pass in this part of a second.
 const CHUNKS_PER_SECOND: u64 = 4;
+/// The longest that what passed by an older rate holds up a new one.
+const DEBT_MAX: Duration = Duration::from_millis(250);
+/// Rates of requests are in thousandths of one.
+const REQUEST: u64 = 1_000;
 
-/// One limit; 0 bytes per second is none.
+/// This worker's part of a job's limits, over all its attempts of the job; `None`: no limit, 0: nothing passes for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Share {
+    pub(crate) bytes_per_second: Option<u64>,
+    pub(crate) requests_per_1000_s: Option<u64>,
+}
+
+impl From<&Assign> for Share {
+    fn from(assign: &Assign) -> Share {
+        Share {
+            bytes_per_second: rate(assign.bandwidth_bytes_per_second, assign.bandwidth_held),
+            requests_per_1000_s: rate(assign.requests_per_1000_s, assign.requests_held),
+        }
+    }
+}
+
+impl From<&Limit> for Share {
+    fn from(limit: &Limit) -> Share {
+        Share {
+            bytes_per_second: rate(limit.bandwidth_bytes_per_second, limit.bandwidth_held),
+            requests_per_1000_s: rate(limit.requests_per_1000_s, limit.requests_held),
+        }
+    }
+}
+
+/// Where 0 means no limit.
+fn rate(per_second: u64, held: bool) -> Option<u64> {
+    if held { Some(0) } else { (per_second > 0).then_some(per_second) }
+}
+
+/// One limit: so much in a second.
 #[derive(Debug)]
-pub(crate) struct Bandwidth {
+struct Rate {
     state: Mutex<State>,
     /// Wakes those who wait by the old limit.
     changed: Notify,
@@ -26,79 +61,124 @@ pub(crate) struct Bandwidth {
 
 #[derive(Debug)]
 struct State {
-    bytes_per_second: u64,
+    /// As in [`Share`].
+    per_second: Option<u64>,
     free_at: Option<Instant>,
 }
 
-impl Bandwidth {
-    pub(crate) fn new(bytes_per_second: u64) -> Bandwidth {
-        Bandwidth { state: Mutex::new(State { bytes_per_second, free_at: None }), changed: Notify::new() }
+impl Rate {
+    fn new(per_second: Option<u64>) -> Rate {
+        Rate { state: Mutex::new(State { per_second, free_at: None }), changed: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, bytes_per_second: u64) {
+    fn set(&self, per_second: Option<u64>, now: Instant) {
         let mut state = self.state();
-        if state.bytes_per_second != bytes_per_second {
-            // What was booked at the old limit does not hold up the new one.
-            *state = State { bytes_per_second, free_at: None };
+        if state.per_second != per_second {
+            // What was booked at the old limit does not hold up the new one, but limits that change often pass no more for it.
+            let free_at = state.free_at.map(|at| at.min(now + DEBT_MAX));
+            *state = State { per_second, free_at };
             self.changed.notify_waiters();
         }
     }
 
-    /// Books `bytes` and tells how long to wait before they may pass.
-    fn reserve(&self, bytes: u64, now: Instant) -> Duration {
+    /// Books an amount and tells how long to wait before it may pass; `None`: nothing is booked, nothing passes for now.
+    fn reserve(&self, amount: u64, now: Instant) -> Option<Duration> {
         let mut state = self.state();
-        if state.bytes_per_second == 0 {
-            return Duration::ZERO;
-        }
+        let per_second = match state.per_second {
+            None => return Some(Duration::ZERO),
+            Some(0) => return None,
+            Some(per_second) => per_second,
+        };
         let start = state.free_at.map_or(now, |free_at| free_at.max(now));
-        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(state.bytes_per_second);
+        let nanos = u128::from(amount) * 1_000_000_000 / u128::from(per_second);
         state.free_at = Some(start + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX / 4)));
-        start - now
+        Some(start - now)
     }
 
     fn is_none(&self) -> bool {
-        self.state().bytes_per_second == 0
+        self.state().per_second.is_none()
     }
 
     fn chunk_bytes(&self) -> u64 {
-        match self.state().bytes_per_second {
-            0 => CHUNK_BYTES_MAX,
-            limit => (limit / CHUNKS_PER_SECOND).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX),
+        match self.state().per_second {
+            None => CHUNK_BYTES_MAX,
+            Some(limit) => (limit / CHUNKS_PER_SECOND).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX),
         }
+    }
+
+    /// Waits until so much may pass, and until `also_until`; a new limit counts from when it is set, for what waits as well.
+    async fn take(&self, amount: u64, also_until: Instant, permit: &Permit) -> Result<(), Fault> {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let now = Instant::now();
+            let Some(wait) = self.reserve(amount, now) else {
+                permit.unless_ended(changed).await?;
+                continue;
+            };
+            let wait = wait.max(also_until.saturating_duration_since(now));
+            if wait.is_zero() {
+                return permit.check();
+            }
+            tokio::select! {
+                waited = permit.unless_ended(tokio::time::sleep(wait)) => {
+                    waited?;
+                    return permit.check();
+                }
+                () = changed => {}
+            }
+        }
+    }
+}
+
+/// The limits of one job on this worker.
+#[derive(Debug)]
+struct JobLimits {
+    bytes: Rate,
+    requests: Rate,
+}
+
+impl JobLimits {
+    fn set(&self, share: Share) {
+        let now = Instant::now();
+        self.bytes.set(share.bytes_per_second, now);
+        self.requests.set(share.requests_per_1000_s, now);
     }
 }
 
 /// The limits of a worker and of the jobs that run on it.
 #[derive(Debug)]
 pub(crate) struct Bandwidths {
-    worker: Arc<Bandwidth>,
-    jobs: Mutex<BTreeMap<i64, Weak<Bandwidth>>>,
+    worker: Arc<Rate>,
+    jobs: Mutex<BTreeMap<i64, Weak<JobLimits>>>,
 }
 
 impl Bandwidths {
+    /// The worker's own limit over all jobs; 0: none.
     pub(crate) fn new(bytes_per_second: u64) -> Bandwidths {
-        Bandwidths { worker: Arc::new(Bandwidth::new(bytes_per_second)), jobs: Mutex::new(BTreeMap::new()) }
+        Bandwidths { worker: Arc::new(Rate::new(rate(bytes_per_second, false))), jobs: Mutex::new(BTreeMap::new()) }
     }
 
     /// The limits for an attempt of this job; its attempts share one, and the latest value counts for all of them.
-    pub(crate) fn of_job(&self, job_id: i64, bytes_per_second: u64) -> Limits {
+    pub(crate) fn of_job(&self, job_id: i64, share: Share) -> Limits {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.retain(|_, limit| limit.strong_count() > 0);
-        let job = jobs.get(&job_id).and_then(Weak::upgrade).unwrap_or_else(|| Arc::new(Bandwidth::new(0)));
-        job.set(bytes_per_second);
+        jobs.retain(|_, limits| limits.strong_count() > 0);
+        let new = || Arc::new(JobLimits { bytes: Rate::new(None), requests: Rate::new(None) });
+        let job = jobs.get(&job_id).and_then(Weak::upgrade).unwrap_or_else(new);
+        job.set(share);
         jobs.insert(job_id, Arc::downgrade(&job));
         Limits { job, worker: Arc::clone(&self.worker) }
     }
 
-    /// The limit of a job has changed; nothing where none of its attempts is left.
-    pub(crate) fn change(&self, job_id: i64, bytes_per_second: u64) {
+    /// The share of a job has changed; nothing where none of its attempts is left.
+    pub(crate) fn change(&self, job_id: i64, share: Share) {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(job) = jobs.get(&job_id).and_then(Weak::upgrade) {
-            job.set(bytes_per_second);
+            job.set(share);
         }
     }
 }
@@ -106,87 +186,176 @@ impl Bandwidths {
 /// What one attempt has to keep to.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    job: Arc<Bandwidth>,
-    worker: Arc<Bandwidth>,
+    job: Arc<JobLimits>,
+    worker: Arc<Rate>,
 }
 
 impl Limits {
     /// How much to copy at once so that progress and stops stay prompt under a low limit.
     pub(crate) fn chunk_bytes(&self) -> u64 {
-        self.job.chunk_bytes().min(self.worker.chunk_bytes())
+        self.job.bytes.chunk_bytes().min(self.worker.chunk_bytes())
     }
 
-    /// Whether everything may pass at once.
+    /// Whether all bytes may pass at once.
     pub(crate) fn are_none(&self) -> bool {
-        self.job.is_none() && self.worker.is_none()
+        self.job.bytes.is_none() && self.worker.is_none()
     }
 
-    /// Waits until `bytes` may pass; a new limit of the job counts from when it is set, for what waits as well.
+    /// Waits until `bytes` may pass.
     pub(crate) async fn take(&self, bytes: u64, permit: &Permit) -> Result<(), Fault> {
-        let began = Instant::now();
-        let worker_at = began + self.worker.reserve(bytes, began);
-        loop {
-            let mut changed = pin!(self.job.changed.notified());
-            changed.as_mut().enable();
-            let now = Instant::now();
-            let wait = self.job.reserve(bytes, now).max(worker_at.saturating_duration_since(now));
-            if wait.is_zero() {
-                return permit.check();
-            }
-            tokio::select! {
-                waited = permit.unless_ended(tokio::time::sleep(wait)) => return waited,
-                () = changed => {}
-            }
-        }
+        let now = Instant::now();
+        let worker_at = now + self.worker.reserve(bytes, now).unwrap_or_default();
+        self.job.bytes.take(bytes, worker_at, permit).await
+    }
+
+    /// The turns of the requests that an attempt sends.
+    pub(crate) fn turns(&self, permit: &Permit) -> Turns {
+        Turns { job: Arc::clone(&self.job), permit: permit.clone() }
+    }
+}
+
+/// Turns of requests, by the limit of a job, as long as an attempt of it has its permission.
+#[derive(Clone, Debug)]
+pub(crate) struct Turns {
+    job: Arc<JobLimits>,
+    permit: Permit,
+}
+
+impl Turns {
+    /// Waits for the next turn. With it the attempt still has its permission, however long that took.
+    pub(crate) async fn next(&self) -> Result<(), Fault> {
+        self.job.requests.take(REQUEST, Instant::now(), &self.permit).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Side;
+    use crate::lease::Term;
+    use crate::place::Place;
+    use ferry_objects::Stores;
+    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
+
+    fn bytes(bytes_per_second: u64) -> Share {
+        Share { bytes_per_second: Some(bytes_per_second), requests_per_1000_s: None }
+    }
+
+    fn millis(millis: u64) -> Option<Duration> {
+        Some(Duration::from_millis(millis))
+    }
 
     #[test]
     fn bytes_pass_at_the_limit_and_no_faster() {
-        let bandwidth = Bandwidth::new(1_000);
+        let rate = Rate::new(Some(1_000));
         let start = Instant::now();
-        assert_eq!(bandwidth.reserve(500, start), Duration::ZERO);
-        assert_eq!(bandwidth.reserve(500, start), Duration::from_millis(500));
-        assert_eq!(bandwidth.reserve(1, start + Duration::from_secs(5)), Duration::ZERO, "unused time is not saved up");
+        assert_eq!(rate.reserve(500, start), millis(0));
+        assert_eq!(rate.reserve(500, start), millis(500));
+        assert_eq!(rate.reserve(1, start + Duration::from_secs(5)), millis(0), "unused time is not saved up");
     }
 
     #[test]
     fn no_limit_never_waits() {
-        let bandwidth = Bandwidth::new(0);
+        let rate = Rate::new(None);
         let start = Instant::now();
-        assert_eq!(bandwidth.reserve(u64::MAX, start), Duration::ZERO);
-        assert_eq!(bandwidth.reserve(u64::MAX, start), Duration::ZERO);
+        assert_eq!(rate.reserve(u64::MAX, start), millis(0));
+        assert_eq!(rate.reserve(u64::MAX, start), millis(0));
     }
 
     #[test]
     fn attempts_of_one_job_share_its_limit() {
         let limits = Bandwidths::new(0);
-        let (one, two) = (limits.of_job(7, 1_000), limits.of_job(7, 1_000));
-        let other = limits.of_job(8, 1_000);
+        let (one, two) = (limits.of_job(7, bytes(1_000)), limits.of_job(7, bytes(1_000)));
+        let other = limits.of_job(8, bytes(1_000));
         let now = Instant::now();
-        assert_eq!(one.job.reserve(1_000, now), Duration::ZERO);
-        assert_eq!(two.job.reserve(1_000, now), Duration::from_secs(1));
-        assert_eq!(other.job.reserve(1_000, now), Duration::ZERO);
+        assert_eq!(one.job.bytes.reserve(1_000, now), millis(0));
+        assert_eq!(two.job.bytes.reserve(1_000, now), millis(1_000));
+        assert_eq!(other.job.bytes.reserve(1_000, now), millis(0));
     }
 
     #[test]
-    fn a_new_limit_counts_at_once() {
+    fn a_new_limit_counts_soon_whatever_was_booked_at_the_old_one() {
         let limits = Bandwidths::new(0);
-        let attempt = limits.of_job(7, 1);
-        let now = Instant::now();
-        attempt.job.reserve(1_000_000, now);
-        limits.of_job(7, 1_000);
-        assert_eq!(attempt.job.reserve(1, now), Duration::ZERO);
+        let attempt = limits.of_job(7, bytes(1));
+        attempt.job.bytes.reserve(1_000_000, Instant::now());
+        limits.change(7, bytes(1_000));
+        let wait = attempt.job.bytes.reserve(1, Instant::now()).unwrap();
+        assert!(wait <= DEBT_MAX, "{wait:?}");
+    }
+
+    #[test]
+    fn limits_that_change_all_the_time_let_no_more_pass() {
+        let rate = Rate::new(Some(1_000));
+        let start = Instant::now();
+        let mut passed = 0;
+        for step in 0..1_000 {
+            let now = start + Duration::from_millis(step);
+            rate.set(Some(1_000 + step % 2), now);
+            passed += u64::from(rate.reserve(250, now) == millis(0)) * 250;
+        }
+        assert!(passed <= 1_250, "{passed} bytes in a second");
     }
 
     #[test]
     fn chunks_shrink_with_the_limit_but_stay_useful() {
-        assert_eq!(Bandwidth::new(0).chunk_bytes(), CHUNK_BYTES_MAX);
-        assert_eq!(Bandwidth::new(1).chunk_bytes(), CHUNK_BYTES_MIN);
-        assert_eq!(Bandwidth::new(4_000_000).chunk_bytes(), 1_000_000);
+        assert_eq!(Rate::new(None).chunk_bytes(), CHUNK_BYTES_MAX);
+        assert_eq!(Rate::new(Some(0)).chunk_bytes(), CHUNK_BYTES_MIN);
+        assert_eq!(Rate::new(Some(4_000_000)).chunk_bytes(), 1_000_000);
+    }
+
+    #[test]
+    fn a_share_of_nothing_is_told_apart_from_no_limit() {
+        let none = Share::from(&Limit { job_id: 7, ..Limit::default() });
+        assert_eq!(none, Share::default());
+        let held = Share::from(&Assign { requests_held: true, bandwidth_bytes_per_second: 5, ..Assign::default() });
+        assert_eq!(held, Share { bytes_per_second: Some(5), requests_per_1000_s: Some(0) });
+    }
+
+    fn permit() -> (Permit, CancellationToken, watch::Sender<Option<Term>>) {
+        let term = Term { number: 1, ends_at: Instant::now() + Duration::from_secs(60) };
+        let (sender, receiver) = watch::channel(Some(term));
+        let stop = CancellationToken::new();
+        (Permit::new(term, receiver, stop.clone()), stop, sender)
+    }
+
+    #[tokio::test]
+    async fn a_request_waits_while_the_share_is_nothing_and_goes_on_with_the_next_one() {
+        let (permit, _stop, _lease) = permit();
+        let limits = Bandwidths::new(0);
+        let attempt = limits.of_job(7, Share { bytes_per_second: None, requests_per_1000_s: Some(0) });
+        let turns = attempt.turns(&permit);
+        let mut waits = tokio::spawn(async move { turns.next().await });
+        tokio::task::yield_now().await;
+        assert!(futures::poll!(&mut waits).is_pending());
+        limits.change(7, Share { bytes_per_second: None, requests_per_1000_s: Some(5_000) });
+        assert_eq!(waits.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_place_asks_its_store_nothing_while_the_share_is_nothing() {
+        let (permit, _stop, _lease) = permit();
+        let limits = Bandwidths::new(0);
+        let attempt = limits.of_job(7, Share { bytes_per_second: None, requests_per_1000_s: Some(0) });
+        let location = Stores::new().open("memory:///target").unwrap();
+        let place = Place::new(location, Side::Target, Duration::from_secs(30)).paced_by(attempt.turns(&permit));
+        let mut looks = tokio::spawn(async move { (place.head("a").await, place.delete("a").await) });
+        tokio::task::yield_now().await;
+        assert!(futures::poll!(&mut looks).is_pending());
+        limits.change(7, Share::default());
+        let (found, deleted) = looks.await.unwrap();
+        assert!(found.unwrap().is_none() && deleted.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_waits_for_its_turn_is_given_up_with_its_attempt() {
+        let (permit, stop, _lease) = permit();
+        let attempt = Bandwidths::new(0).of_job(7, Share { bytes_per_second: None, requests_per_1000_s: Some(1) });
+        let turns = attempt.turns(&permit);
+        assert_eq!(turns.next().await, Ok(()), "the first one has its turn at once");
+        let waits = tokio::spawn(async move { turns.next().await });
+        tokio::task::yield_now().await;
+        stop.cancel();
+        assert_eq!(waits.await.unwrap(), Err(Fault::Stopped));
     }
 }

@@ -1,6 +1,7 @@
 //! One side of a copy: single requests to its store, each bounded in time, with its errors read as that side means them.
 //! A local folder is always reached through [`Folder`], never by path.
 
+use crate::bandwidth::Turns;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::retry::with_retries;
@@ -57,17 +58,24 @@ pub(crate) struct Place {
     side: Side,
     request_timeout: Duration,
     writes: Writes,
+    /// By the limit of the job; unset: as they come.
+    turns: Option<Turns>,
 }
 
 impl Place {
     pub(crate) fn new(location: Location, side: Side, request_timeout: Duration) -> Place {
         let folder = location.local_root().map(|root| Arc::new(Folder::new(root)));
-        Place { location, folder, side, request_timeout, writes: Writes::default() }
+        Place { location, folder, side, request_timeout, writes: Writes::default(), turns: None }
     }
 
     /// The same place, whose writing requests count in `writes`.
     pub(crate) fn counted_in(self, writes: &Writes) -> Place {
         Place { writes: writes.clone(), ..self }
+    }
+
+    /// The same place, whose requests take their turns there as well.
+    pub(crate) fn paced_by(self, turns: Turns) -> Place {
+        Place { turns: Some(turns), ..self }
     }
 
     /// How long one request may take.
@@ -214,6 +222,7 @@ impl Place {
         key: &str,
         request: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        self.turn_of_job(key).await?;
         // Whoever waits for the end of a lease waits for one request more: the turn has to come within its time, and what
         // was never sent is not counted.
         let began = Instant::now();
@@ -260,11 +269,19 @@ impl Place {
         key: &str,
         request: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        self.turn_of_job(key).await?;
         // The time that the store's pace takes is not the store's silence.
         self.location.turn().await;
         let answer = self.unless_silent(key, request).await;
         self.location.keep_pace(&answer);
         answer
+    }
+
+    /// Waits for a turn by the limit of the job. An attempt that has ended meanwhile gets none, and sends nothing.
+    async fn turn_of_job(&self, key: &str) -> Result<(), StoreError> {
+        let Some(turns) = &self.turns else { return Ok(()) };
+        let began = Instant::now();
+        turns.next().await.map_err(|_| StoreError::no_turn(self.uri(key), began.elapsed()))
     }
 
     /// The next part of an answer whose request was paced when it was sent.

@@ -1,6 +1,7 @@
 //! What an assignment means in files: the pinned snapshot's plan for each mapping, measured against the objects that are
 //! really there.
 
+use crate::bandwidth::Turns;
 use crate::copy::FileCopy;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
@@ -61,6 +62,12 @@ impl Plan {
         let segments = segments.map_err(|error| Fault::of_class(error.class(), error.to_string()))?;
         let source = Place::new(snapshot.location().clone(), Side::Source, request_timeout);
         Ok(Plan { source, target: Place::new(target.location, Side::Target, request_timeout), segments })
+    }
+
+    /// The same plan, whose requests take their turns by the limit of the job.
+    pub(crate) fn paced_by(self, turns: &Turns) -> Plan {
+        let (source, target) = (self.source.paced_by(turns.clone()), self.target.paced_by(turns.clone()));
+        Plan { source, target, ..self }
     }
 
     /// The manifests that it follows from, in the order of the mappings.

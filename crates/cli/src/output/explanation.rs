@@ -49,6 +49,7 @@ fn waiting_on(waiting_on: WaitingOn) -> &'static str {
         WaitingOn::Backoff => "the next try",
         WaitingOn::CleanUp => "its clean-up",
         WaitingOn::Retention => "the end of its retention",
+        WaitingOn::AttemptsAtOnce => "its own limit",
         WaitingOn::AnotherWorker => "another worker",
         WaitingOn::Turn => "its turn",
         WaitingOn::Writers => "what may still be written",

@@ -3,7 +3,7 @@
 use super::table::{Fields, fields, grid};
 use crate::units::{show_bytes, show_duration, show_time};
 use comfy_table::Table;
-use ferry_proto::v1::{CleanupState, IdMapping, Job, JobEvent, JobState, JobTransition, Plan};
+use ferry_proto::v1::{CleanupState, IdMapping, Job, JobEvent, JobOptions, JobState, JobTransition, Plan};
 use std::time::Duration;
 
 /// The most mappings a table of a plan lists.
@@ -69,6 +69,10 @@ fn job_fields(job: &Job) -> Fields {
         ("clean-up", cleanup(job.cleanup()).to_owned()),
         ("request id", or_dash(&job.request_id)),
     ];
+    let limits = job.options.as_ref().map(limits).unwrap_or_default();
+    if !limits.is_empty() {
+        fields.push(("limits", limits));
+    }
     if !job.snapshot_uri.is_empty() {
         fields.push(("snapshot", job.snapshot_uri.clone()));
     }
@@ -84,6 +88,17 @@ fn tasks(job: &Job) -> String {
         "{} pending, {} in progress, {} completed, {} failed",
         tasks.pending, tasks.in_progress, tasks.completed, tasks.failed
     )
+}
+
+/// What the job keeps to over all workers; empty where it has no limit.
+fn limits(options: &JobOptions) -> String {
+    let (bytes, requests) = (options.bandwidth_bytes_per_second, options.requests_per_second);
+    let limits = [
+        (bytes > 0).then(|| format!("{}/s", show_bytes(bytes))),
+        (requests > 0).then(|| format!("{requests} requests/s")),
+        (options.attempts_at_once_max > 0).then(|| format!("{} attempts at once", options.attempts_at_once_max)),
+    ];
+    limits.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn timeout(job: &Job) -> String {
@@ -192,6 +207,20 @@ mod tests {
             options: Some(JobOptions { timeout_ms: 86_400_000, ..JobOptions::default() }),
             ..Job::default()
         }
+    }
+
+    #[test]
+    fn a_job_tells_the_limits_that_it_keeps_to() {
+        let of = |options: JobOptions| super::limits(&options);
+        assert_eq!(of(JobOptions::default()), "");
+        assert_eq!(of(JobOptions { attempts_at_once_max: 4, ..JobOptions::default() }), "4 attempts at once");
+        let all = JobOptions {
+            bandwidth_bytes_per_second: 10 << 20,
+            requests_per_second: 50,
+            attempts_at_once_max: 4,
+            ..JobOptions::default()
+        };
+        assert_eq!(of(all), "10.0 MiB/s, 50 requests/s, 4 attempts at once");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::validate;
 use crate::derive;
 use crate::id::{JobId, SegmentId};
 use crate::outcome::{Outcome, Rejection};
-use crate::row::{FailurePolicy, Job, JobState, Settle};
+use crate::row::{FailurePolicy, Job, JobState, LiveOptions, Settle};
 use crate::time::Stamp;
 use crate::view;
 
@@ -66,21 +66,19 @@ pub(super) fn pause(desk: &mut Desk<'_>, id: JobId, paused: bool) -> Result<Outc
 }
 
 /// Changes the live options of a job.
-pub(super) fn update(
-    desk: &mut Desk<'_>,
-    id: JobId,
-    priority: Option<u8>,
-    bandwidth_bytes_per_second: Option<u64>,
-) -> Result<Outcome, Rejection> {
-    if let Some(priority) = priority {
+pub(super) fn update(desk: &mut Desk<'_>, id: JobId, change: LiveOptions) -> Result<Outcome, Rejection> {
+    if let Some(priority) = change.priority {
         validate::priority("priority", priority)?;
     }
     let old = desk.job(id)?;
     must_live(&old, "only a job that has not ended can be changed")?;
     let mut job = old.clone();
     let options = &mut job.spec.options;
-    options.priority = priority.unwrap_or(options.priority);
-    options.bandwidth_bytes_per_second = bandwidth_bytes_per_second.unwrap_or(options.bandwidth_bytes_per_second);
+    options.priority = change.priority.unwrap_or(options.priority);
+    options.bandwidth_bytes_per_second =
+        change.bandwidth_bytes_per_second.unwrap_or(options.bandwidth_bytes_per_second);
+    options.requests_per_second = change.requests_per_second.unwrap_or(options.requests_per_second);
+    options.attempts_at_once_max = change.attempts_at_once_max.unwrap_or(options.attempts_at_once_max);
     desk.put_job(Some(&old), job);
     Ok(Outcome::Job(id))
 }

@@ -83,9 +83,7 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<Outcome, Rejection> 
         Command::CleanUpJob { job } => control::clean_up(desk, *job),
         Command::FailJob { job, reason } => control::fail(desk, *job, reason),
         Command::PauseJob { job, paused } => control::pause(desk, *job, *paused),
-        Command::UpdateJob { job, priority, bandwidth_bytes_per_second } => {
-            control::update(desk, *job, *priority, *bandwidth_bytes_per_second)
-        }
+        Command::UpdateJob { job, change } => control::update(desk, *job, *change),
         Command::SettleJob { job, settle } => settle::settle(desk, *job, *settle),
         Command::CollectJob { job } => collect::collect(desk, *job),
         Command::ExpireRequests { request_ids } => collect::expire_requests(desk, request_ids),

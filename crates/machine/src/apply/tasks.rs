@@ -88,6 +88,9 @@ pub(super) fn assign(desk: &mut Desk<'_>, lease: LeaseRef) -> Result<Outcome, Re
     if !runs(&old_job, &old) {
         return Err(Rejection::Stale("the job gets no attempts now"));
     }
+    if derive::attempts_free(&old_job) == Some(0) {
+        return Err(Rejection::Stale("as many attempts of the job run as may at once"));
+    }
     let mut job = old_job.clone();
     let mut task = old.clone();
     task.queued_at = None;

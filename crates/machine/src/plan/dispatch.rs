@@ -4,6 +4,7 @@ use super::heads::Heads;
 use super::{Connected, Plan, Policy, WaitingOn};
 use crate::apply::stride;
 use crate::command::LeaseRef;
+use crate::derive;
 use crate::id::{JobId, TaskId, WorkerId};
 use crate::read;
 use crate::row::{Cluster, Job, Task, WorkerState};
@@ -81,13 +82,13 @@ struct Queue {
     seen: usize,
     /// Entries that are read at first, and where those do not do.
     entries_max: (usize, usize),
-    /// Some task of the job was leased by this plan.
-    moved: bool,
+    /// Tasks of the job that were leased by this plan.
+    leased: u64,
 }
 
 impl Queue {
     fn new(look: &mut Look<'_>, job: Job, now: Time, entries_max: (usize, usize)) -> Self {
-        let mut queue = Self { job, now, ready: VecDeque::new(), until: None, seen: 0, entries_max, moved: false };
+        let mut queue = Self { job, now, ready: VecDeque::new(), until: None, seen: 0, entries_max, leased: 0 };
         queue.read_on(look, entries_max.0);
         queue
     }
@@ -115,11 +116,15 @@ impl Queue {
 
     /// Leases the job's next task for which there is a worker.
     fn assign_next(&mut self, look: &mut Look<'_>, workers: &mut Workers<'_>) -> Result<LeaseRef, WaitingOn> {
+        if derive::attempts_free(&self.job).is_some_and(|free| free <= self.leased) {
+            let running = self.job.counts.tasks_leased + self.leased;
+            return Err(WaitingOn::AttemptsAtOnce { running, limit: self.job.spec.options.attempts_at_once_max });
+        }
         let mut reason = None;
         while let Some(task) = self.next(look) {
             match workers.take(&task) {
                 Ok((worker, incarnation)) => {
-                    self.moved = true;
+                    self.leased += 1;
                     let attempt = task.attempt.saturating_add(1);
                     return Ok(LeaseRef { task: task.id, attempt, worker, incarnation });
                 }
@@ -134,7 +139,7 @@ impl Queue {
         if let Some((until, _)) = self.until {
             plan.due_at(until);
         }
-        if !self.moved {
+        if self.leased == 0 {
             plan.waiting.push((id, reason));
         }
     }

@@ -33,6 +33,8 @@ pub fn explain(read: &dyn Read, id: JobId, now: Time, connected: &[Connected]) -
         running: job.counts.tasks_leased,
         holds_targets: !derive::verifies(&job.spec) && !derive::gave_up_targets(&job, now),
         error: task.map(|task| task.last_error).unwrap_or_default(),
+        bandwidth_bytes_per_second: job.spec.options.bandwidth_bytes_per_second,
+        requests_per_second: job.spec.options.requests_per_second,
         failed: matches!(waiting, WaitingOn::Attempts { .. }).then(|| failed(read, &job, connected)).flatten(),
         waiting,
     })
@@ -91,6 +93,9 @@ fn explain_queue(read: &dyn Read, job: &Job, now: Time, connected: &[Connected])
         && until > now
     {
         return if running > 0 { WaitingOn::Attempts { running } } else { WaitingOn::Backoff { until, task } };
+    }
+    if derive::attempts_free(job) == Some(0) {
+        return WaitingOn::AttemptsAtOnce { running, limit: job.spec.options.attempts_at_once_max };
     }
     let behind = goes_before(read, job, now);
     let mut workers = Workers::new(read, connected);

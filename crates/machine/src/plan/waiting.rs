@@ -28,6 +28,13 @@ pub enum WaitingOn {
         /// The job that gets the next free slot; `None`: this one.
         behind: Option<JobId>,
     },
+    /// As many attempts of it run as may at once, by its own limit.
+    AttemptsAtOnce {
+        /// That many; more than its limit where that was lowered.
+        running: u64,
+        /// Its limit.
+        limit: u32,
+    },
     /// What is left was refused by a worker, and the others are busy.
     AnotherWorker {
         /// A task that was refused.
@@ -117,6 +124,10 @@ pub struct Explanation {
     pub error: String,
     /// While attempts run: a task whose last attempt failed, and why. The next one may be among those that run.
     pub failed: Option<(TaskId, String)>,
+    /// Its limit of bytes a second over the cluster; zero: none.
+    pub bandwidth_bytes_per_second: u64,
+    /// Its limit of requests a second over the cluster; zero: none.
+    pub requests_per_second: u32,
 }
 
 impl WaitingOn {
@@ -139,6 +150,7 @@ impl WaitingOn {
             | Self::Paused { .. }
             | Self::NoWorker { .. }
             | Self::NoFreeSlot { .. }
+            | Self::AttemptsAtOnce { .. }
             | Self::AnotherWorker { .. }
             | Self::Turn { .. }
             | Self::Attempts { .. }
@@ -159,6 +171,7 @@ impl WaitingOn {
             | Self::Paused { by: PausedBy::User }
             | Self::NoWorker { .. }
             | Self::NoFreeSlot { .. }
+            | Self::AttemptsAtOnce { .. }
             | Self::Turn { .. }
             | Self::Attempts { .. }
             | Self::Stopping { .. }
@@ -178,6 +191,7 @@ impl WaitingOn {
             Self::CreatingTasks { .. }
             | Self::Paused { .. }
             | Self::NoWorker { .. }
+            | Self::AttemptsAtOnce { .. }
             | Self::AnotherWorker { .. }
             | Self::Backoff { .. }
             | Self::Attempts { .. }
@@ -216,6 +230,9 @@ impl Explanation {
             WaitingOn::NoFreeSlot { behind: Some(job) } => format!(
                 "every worker is busy, and job {job} gets the next free slot: wait, raise its priority, or add workers"
             ),
+            WaitingOn::AttemptsAtOnce { running, limit } => {
+                format!("{running} of {limit} attempts at once run, which is its own limit: wait, or raise the limit")
+            }
             WaitingOn::AnotherWorker { task } => format!(
                 "a worker was refused access for task {task} ({}), and the others are busy: check its credentials",
                 self.error
@@ -227,7 +244,8 @@ impl Explanation {
             WaitingOn::Turn { behind: Some(job) } => format!("job {job} is before it: wait, or raise its priority"),
             WaitingOn::Attempts { running } => {
                 let failed = self.failed.as_ref().map(|(task, error)| format!("; task {task} failed before: {error}"));
-                format!("nothing: {} under way{}", counted(*running, "attempt"), failed.unwrap_or_default())
+                let running = counted(*running, "attempt");
+                format!("nothing: {running} under way{}{}", self.say_limits(), failed.unwrap_or_default())
             }
             WaitingOn::Stopping { running } => {
                 format!("it has ended; {} still to stop", counted(*running, "attempt"))
@@ -255,6 +273,18 @@ impl Explanation {
                 format!("it has ended and stays readable for {}", until(*at))
             }
             WaitingOn::Retention { until: None } => "it has ended and is being collected".to_owned(),
+        }
+    }
+
+    /// The limits that the attempts under way share.
+    fn say_limits(&self) -> String {
+        let bytes = (self.bandwidth_bytes_per_second > 0).then(|| format!("{} bytes", self.bandwidth_bytes_per_second));
+        let requests = (self.requests_per_second > 0).then(|| counted(u64::from(self.requests_per_second), "request"));
+        let limits: Vec<String> = bytes.into_iter().chain(requests).collect();
+        if limits.is_empty() {
+            String::new()
+        } else {
+            format!(", at {} a second by its own limits", limits.join(" and "))
         }
     }
 

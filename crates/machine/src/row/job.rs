@@ -95,8 +95,12 @@ pub struct JobOptions {
     pub segments_per_task_max: u32,
     /// Failed or lost attempts of one task before it counts as exhausted.
     pub attempts_max: u32,
-    /// Bytes per second over all attempts of one worker for this job; zero: no limit.
+    /// Bytes per second over all attempts of the job in the cluster; zero: no limit.
     pub bandwidth_bytes_per_second: u64,
+    /// Requests to stores per second over all attempts of the job in the cluster; zero: no limit.
+    pub requests_per_second: u32,
+    /// Attempts of the job that are leased at once, whatever they do; zero: no limit.
+    pub attempts_at_once_max: u32,
     /// The job is submitted paused.
     pub start_paused: bool,
     /// How copies are verified.
@@ -120,6 +124,8 @@ impl Default for JobOptions {
             segments_per_task_max: crate::limits::SEGMENTS_PER_TASK_DEFAULT,
             attempts_max: 10,
             bandwidth_bytes_per_second: 0,
+            requests_per_second: 0,
+            attempts_at_once_max: 0,
             start_paused: false,
             verify: VerifyMode::Standard,
             on_failure: FailurePolicy::Fail,
@@ -128,6 +134,19 @@ impl Default for JobOptions {
             verify_only: false,
         }
     }
+}
+
+/// Changes of options that a job takes while it lives; `None`: as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LiveOptions {
+    /// As in [`JobOptions`].
+    pub priority: Option<u8>,
+    /// As in [`JobOptions`]; zero: no limit any more.
+    pub bandwidth_bytes_per_second: Option<u64>,
+    /// As in [`JobOptions`]; zero: no limit any more.
+    pub requests_per_second: Option<u32>,
+    /// As in [`JobOptions`]; zero: no limit any more.
+    pub attempts_at_once_max: Option<u32>,
 }
 
 /// How copies are verified.

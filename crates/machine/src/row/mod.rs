@@ -11,7 +11,9 @@ use std::fmt;
 
 pub use attempt::{AttemptEnd, EndedAttempt, Lease, Work};
 pub use event::{Event, EventLog, Transition};
-pub use job::{FailurePolicy, IndexKind, Indexes, Job, JobOptions, JobSpec, JobState, JobTotals, Settle, VerifyMode};
+pub use job::{
+    FailurePolicy, IndexKind, Indexes, Job, JobOptions, JobSpec, JobState, JobTotals, LiveOptions, Settle, VerifyMode,
+};
 
 /// What a key leads to; indexes lead to nothing more than their key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The machine from outside: stories of jobs told through commands and plans, with every invariant checked on the way.
 
 mod attempts;
+mod attempts_at_once;
 mod checker;
 mod claims;
 mod clean_up;

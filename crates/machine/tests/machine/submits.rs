@@ -5,7 +5,7 @@ use expect_test::expect;
 use ferry_machine::command::{Command, IdMapping, SubmitPage};
 use ferry_machine::limits;
 use ferry_machine::outcome::{Outcome, Rejection};
-use ferry_machine::row::JobSpec;
+use ferry_machine::row::{JobSpec, LiveOptions};
 
 fn refusals(cases: &[&dyn Fn(&mut SubmitPage)]) -> String {
     let mut lines = String::new();
@@ -118,15 +118,19 @@ fn targets_are_the_callers_own_below_the_start_and_allocated_ones_above_it() {
 fn live_options_can_be_changed_while_a_job_lives() {
     let mut story = Story::new();
     let job = story.submit("r", 1);
-    let update = |priority, bandwidth| Command::UpdateJob { job, priority, bandwidth_bytes_per_second: bandwidth };
-    story.ok(update(Some(90), None));
-    story.ok(update(None, Some(1_000)));
+    let update = |change| Command::UpdateJob { job, change };
+    let priority = |priority| update(LiveOptions { priority: Some(priority), ..LiveOptions::default() });
+    story.ok(priority(90));
+    let (bandwidth_bytes_per_second, requests_per_second) = (Some(1_000), Some(20));
+    story.ok(update(LiveOptions { bandwidth_bytes_per_second, requests_per_second, ..LiveOptions::default() }));
+    story.ok(update(LiveOptions { attempts_at_once_max: Some(3), ..LiveOptions::default() }));
     let options = story.job(job).spec.options;
     assert_eq!((options.priority, options.bandwidth_bytes_per_second), (90, 1_000));
-    assert!(matches!(story.refused(update(Some(101), None)), Rejection::Invalid { .. }));
+    assert_eq!((options.requests_per_second, options.attempts_at_once_max), (20, 3));
+    assert!(matches!(story.refused(priority(101)), Rejection::Invalid { .. }));
     story.ok(Command::CancelJob { job });
     assert_eq!(story.ok(Command::CancelJob { job }), Outcome::Job(job), "asked for twice");
-    assert!(matches!(story.refused(update(Some(1), None)), Rejection::WrongState { state: "canceled", .. }));
+    assert!(matches!(story.refused(priority(1)), Rejection::WrongState { state: "canceled", .. }));
     assert!(matches!(story.refused(Command::PauseJob { job, paused: true }), Rejection::WrongState { .. }));
 }
 

@@ -1,9 +1,11 @@
 //! Brings each connected worker in line with the rows: an assignment is committed first and sent then; what the rows
-//! do not have (any more) is dropped, and told again until the worker says so; a new limit is told to what runs.
+//! do not have (any more) is dropped, and told again until the worker says so. What workers share of a job's limits is told
+//! by `sessions::division`, assignments with it.
 
 use super::sessions::Session;
+use super::shares::Share;
 use crate::wire::{id_mapping, indexes_to_wire, work};
-use ferry_machine::id::{JobId, TaskId, WorkerId};
+use ferry_machine::id::{TaskId, WorkerId};
 use ferry_machine::row::{Job, JobState, ManifestPin, Task, VerifyMode, Work};
 use ferry_machine::tables::Read;
 use ferry_machine::view;
@@ -27,14 +29,12 @@ pub(super) struct Run {
     drop_told: Option<Instant>,
     /// Each writing request of it was answered, and it sends no other before it is told that it may.
     pub(super) settled: bool,
-    /// The bandwidth limit that it was last told; unset where another leader told it.
-    limit_told: Option<u64>,
 }
 
 impl Run {
     /// An attempt that the worker has.
     pub(super) fn of_worker(attempt: u32) -> Self {
-        Self { attempt, live_bytes: 0, committed_bytes: 0, drop_told: None, settled: false, limit_told: None }
+        Self { attempt, live_bytes: 0, committed_bytes: 0, drop_told: None, settled: false }
     }
 }
 
@@ -42,26 +42,37 @@ impl Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct JobMark {
     state: Discriminant<JobState>,
-    bandwidth_bytes_per_second: u64,
+    limits: Share,
 }
 
 impl JobMark {
     fn of(job: &Job) -> Self {
-        let bandwidth_bytes_per_second = job.spec.options.bandwidth_bytes_per_second;
-        Self { state: std::mem::discriminant(&job.state), bandwidth_bytes_per_second }
+        Self { state: std::mem::discriminant(&job.state), limits: Share::of_job(&job.spec.options) }
+    }
+
+    /// Those of the job, over all its workers.
+    pub(super) fn limits(&self) -> Share {
+        self.limits
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        self.limits != Share::UNLIMITED
     }
 }
 
-/// Compares everything that the worker has with everything that the rows have for it: sends what is missing, and tells to
-/// drop what should not be.
-pub(super) fn reconcile(worker: WorkerId, session: &mut Session, read: &dyn Read) {
+/// Compares everything that the worker has with everything that the rows have for it: answers with what is missing, which is
+/// still to be sent, and tells to drop what should not be.
+pub(super) fn reconcile(worker: WorkerId, session: &mut Session, read: &dyn Read) -> Vec<v1::Assign> {
     if session.outgoing.is_none() {
-        return;
+        return Vec::new();
     }
     session.jobs.clear();
     session.compared_at = Some(Instant::now());
-    let wanted = bring(session, read, view::assigned_tasks(read, worker));
+    let (wanted, missing) = bring(session, read, view::assigned_tasks(read, worker));
+    let Session { jobs, shares, .. } = session;
+    shares.retain(|job, _| jobs.contains_key(job));
     tell_drops(session, &wanted);
+    missing
 }
 
 /// Whether what the worker was told may not hold any more: a lease ends by what the worker itself says or with its
@@ -71,54 +82,46 @@ pub(super) fn is_outdated(session: &Session, read: &dyn Read) -> bool {
         || session.jobs.iter().any(|(id, mark)| view::job(read, *id).map(|job| JobMark::of(&job)) != Some(*mark))
 }
 
-/// Sends attempts that have just been leased.
-pub(super) fn send_leased(session: &mut Session, read: &dyn Read, tasks: &[TaskId]) {
+/// Attempts that have just been leased, to be sent.
+pub(super) fn leased(session: &mut Session, read: &dyn Read, tasks: &[TaskId]) -> Vec<v1::Assign> {
     if session.outgoing.is_none() {
-        return;
+        return Vec::new();
     }
-    if bring(session, read, view::tasks_by_id(read, tasks)).len() < tasks.len() {
+    let (wanted, missing) = bring(session, read, view::tasks_by_id(read, tasks));
+    if wanted.len() < tasks.len() {
         // Something ended them meanwhile, and with them what else the worker runs of their job.
         session.compared_at = None;
     }
+    missing
 }
 
-/// Sends of these tasks what the worker lacks; answers with the attempts that it is to run.
-fn bring(session: &mut Session, read: &dyn Read, tasks: Vec<Task>) -> BTreeMap<TaskId, u32> {
+/// Of these tasks the attempts that the worker is to run, and what of them it lacks.
+fn bring(session: &mut Session, read: &dyn Read, tasks: Vec<Task>) -> (BTreeMap<TaskId, u32>, Vec<v1::Assign>) {
     let mut jobs = BTreeMap::new();
     let mut wanted = BTreeMap::new();
-    let mut limits = BTreeMap::new();
+    let mut missing = Vec::new();
     for task in tasks {
         let job = jobs.entry(task.job).or_insert_with(|| view::job(read, task.job));
         let Some(job) = job else { continue };
         let Some(lease) = task.lease.filter(|lease| lease.incarnation == session.incarnation) else { continue };
         // What the worker was told of the others was by the older mark.
         session.jobs.entry(job.id).or_insert(JobMark::of(job));
+        let runs = session.runs.get(&task.id).is_some_and(|run| run.attempt == lease.attempt);
+        if runs {
+            // Where this leader never told it a share, another one did.
+            session.shares.entry(job.id).or_insert(None);
+        }
         if should_run(job, &task) {
             wanted.insert(task.id, lease.attempt);
-            let limit = job.spec.options.bandwidth_bytes_per_second;
-            match session.runs.get_mut(&task.id).filter(|run| run.attempt == lease.attempt) {
-                Some(run) if run.limit_told == Some(limit) => {}
-                Some(run) => {
-                    run.limit_told = Some(limit);
-                    limits.insert(job.id, limit);
-                }
-                None => {
-                    if session.send(assignment(job, &task, lease.attempt)) {
-                        let run = Run { limit_told: Some(limit), ..Run::of_worker(lease.attempt) };
-                        session.runs.insert(task.id, run);
-                    }
-                }
+            if !runs {
+                missing.push(assignment(job, &task, lease.attempt));
             }
         } else {
             // Leased, but its job is over: the worker must say that it has stopped before the lease is released.
             session.runs.entry(task.id).or_insert_with(|| Run::of_worker(lease.attempt));
         }
     }
-    // One that does not reach its worker costs it the session, and is told again in the next.
-    for (job, limit) in limits {
-        session.send(limit_of(job, limit));
-    }
-    wanted
+    (wanted, missing)
 }
 
 /// A lease of a live job copies, publishes or verifies; one of a failed or canceled job may only clean up.
@@ -150,12 +153,8 @@ pub(super) fn drop_of(task: TaskId, attempt: u32) -> SessionResponse {
     SessionResponse { message: Some(Message::Drop(v1::Drop { attempt })) }
 }
 
-fn limit_of(job: JobId, bandwidth_bytes_per_second: u64) -> SessionResponse {
-    let limit = v1::Limit { job_id: job.0, bandwidth_bytes_per_second };
-    SessionResponse { message: Some(Message::Limit(limit)) }
-}
-
-fn assignment(job: &Job, task: &Task, attempt: u32) -> SessionResponse {
+/// But for its worker's share of the limits.
+fn assignment(job: &Job, task: &Task, attempt: u32) -> v1::Assign {
     let spec = &job.spec;
     let target = v1::TargetRef {
         uri: spec.target_uri.clone(),
@@ -163,7 +162,7 @@ fn assignment(job: &Job, task: &Task, attempt: u32) -> SessionResponse {
         partition_ids: spec.partition_ids.iter().map(|(source, target)| (*source, *target)).collect(),
         ..v1::TargetRef::default()
     };
-    let assign = v1::Assign {
+    v1::Assign {
         attempt: Some(v1::Attempt { task_id: task.id.0, attempt }),
         job_id: job.id.0,
         work: work(view::work(task)).into(),
@@ -177,12 +176,11 @@ fn assignment(job: &Job, task: &Task, attempt: u32) -> SessionResponse {
         first_build_id: job.first_build_id,
         snapshot_id: job.snapshot_id,
         verify: verify(spec.options.verify).into(),
-        bandwidth_bytes_per_second: spec.options.bandwidth_bytes_per_second,
         manifests: task.manifests.iter().map(manifest).collect(),
         indexes: indexes_to_wire(&spec.options.indexes),
         self_contained: spec.options.self_contained,
-    };
-    SessionResponse { message: Some(Message::Assign(assign)) }
+        ..v1::Assign::default()
+    }
 }
 
 fn manifest(pin: &ManifestPin) -> v1::ManifestPin {

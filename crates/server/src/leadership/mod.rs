@@ -10,6 +10,7 @@ mod dispatcher;
 mod progress;
 mod session;
 mod sessions;
+mod shares;
 mod webhook;
 
 use crate::config::LeadershipConfig;

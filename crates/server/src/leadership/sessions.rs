@@ -4,6 +4,7 @@
 //! the moment it sent the heartbeat.
 
 use super::dispatcher::{self, JobMark, Run};
+use super::shares::Share;
 use ferry_machine::command::LeaseRef;
 use ferry_machine::id::{JobId, TaskId, WorkerId};
 use ferry_machine::limits;
@@ -11,13 +12,14 @@ use ferry_machine::plan::Connected;
 use ferry_machine::row::{Worker, WorkerState};
 use ferry_machine::tables::Read;
 use ferry_machine::view;
-use ferry_proto::v1::SessionResponse;
+use ferry_proto::v1::{Assign, SessionResponse};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tonic::Status;
 
+mod division;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +50,8 @@ pub(super) struct Session {
     pub(super) runs: BTreeMap<TaskId, Run>,
     /// The jobs of that, as they were when it was told.
     pub(super) jobs: BTreeMap<JobId, JobMark>,
+    /// What it was last told of their limits; unset where that is not known, since another leader told it.
+    pub(super) shares: BTreeMap<JobId, Option<Share>>,
     /// When all of that was compared with the rows; unset where it has to be again.
     pub(super) compared_at: Option<Instant>,
 }
@@ -195,29 +199,35 @@ impl Sessions {
     pub(super) fn reconcile<R: Read>(&self, view: impl FnOnce() -> R) {
         let mut sessions = self.lock();
         let read = view();
+        let mut missing = Vec::new();
         for (worker, session) in sessions.iter_mut() {
-            dispatcher::reconcile(*worker, session, &read);
+            missing.extend(of_worker(*worker, dispatcher::reconcile(*worker, session, &read)));
         }
+        division::tell(&mut sessions, &read, missing);
     }
 
     /// The same, where anything may have changed: what this costs does not depend on how much the workers run.
     pub(super) fn reconcile_outdated<R: Read>(&self, view: impl FnOnce() -> R) {
         let mut sessions = self.lock();
         let read = view();
+        let mut missing = Vec::new();
         for (worker, session) in sessions.iter_mut().filter(|(_, session)| dispatcher::is_outdated(session, &read)) {
-            dispatcher::reconcile(*worker, session, &read);
+            missing.extend(of_worker(*worker, dispatcher::reconcile(*worker, session, &read)));
         }
+        division::tell(&mut sessions, &read, missing);
     }
 
     /// Sends what has just been leased.
     pub(super) fn send_leased<R: Read>(&self, leased: &BTreeMap<WorkerId, Vec<TaskId>>, view: impl FnOnce() -> R) {
         let mut sessions = self.lock();
         let read = view();
+        let mut missing = Vec::new();
         for (worker, tasks) in leased {
             if let Some(session) = sessions.get_mut(worker) {
-                dispatcher::send_leased(session, &read, tasks);
+                missing.extend(of_worker(*worker, dispatcher::leased(session, &read, tasks)));
             }
         }
+        division::tell(&mut sessions, &read, missing);
     }
 
     /// An attempt has ended and need not be told anything any more; false when that was known.
@@ -252,6 +262,10 @@ impl Sessions {
     }
 }
 
+fn of_worker(worker: WorkerId, missing: Vec<Assign>) -> impl Iterator<Item = (WorkerId, Assign)> {
+    missing.into_iter().map(move |assign| (worker, assign))
+}
+
 /// Every worker that has a row.
 fn known_workers(read: &dyn Read) -> Vec<Worker> {
     let mut known = Vec::new();
@@ -275,6 +289,7 @@ impl Session {
             gave_back_at: None,
             runs: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            shares: BTreeMap::new(),
             compared_at: None,
         }
     }

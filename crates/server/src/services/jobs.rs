@@ -10,7 +10,7 @@ use ferry_machine::command::Command;
 use ferry_machine::id::JobId;
 use ferry_machine::limits;
 use ferry_machine::outcome::Rejection;
-use ferry_machine::row::Job;
+use ferry_machine::row::{Job, LiveOptions};
 use ferry_machine::time::Time;
 use ferry_machine::view;
 use ferry_proto::v1;
@@ -136,9 +136,13 @@ impl JobService for Services {
         let mut violations = Violations::default();
         let priority = submit::priority("priority", request.priority, &mut violations);
         violations.into_result()?;
-        let bandwidth_bytes_per_second = request.bandwidth_bytes_per_second;
-        let command = Command::UpdateJob { job, priority, bandwidth_bytes_per_second };
-        let (reading, job) = self.change_job(job, command).await?;
+        let change = LiveOptions {
+            priority,
+            bandwidth_bytes_per_second: request.bandwidth_bytes_per_second,
+            requests_per_second: request.requests_per_second,
+            attempts_at_once_max: request.attempts_at_once_max,
+        };
+        let (reading, job) = self.change_job(job, Command::UpdateJob { job, change }).await?;
         reading.answer(v1::UpdateJobResponse { job })
     }
 

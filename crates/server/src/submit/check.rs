@@ -268,6 +268,8 @@ fn resolve(options: &v1::JobOptions, defaults: &Defaults, violations: &mut Viola
         segments_per_task_max: or_default(segments, defaults.segments_per_task),
         attempts_max: or_default(attempts, defaults.attempts),
         bandwidth_bytes_per_second: options.bandwidth_bytes_per_second,
+        requests_per_second: options.requests_per_second,
+        attempts_at_once_max: options.attempts_at_once_max,
         start_paused: options.start_paused,
         verify: wire::verify_mode(options.verify, "options.verify", violations),
         on_failure: failure_policy(options, violations),

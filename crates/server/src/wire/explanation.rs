@@ -34,6 +34,7 @@ fn waiting_on(waiting: &WaitingOn) -> v1::WaitingOn {
         WaitingOn::Paused { .. } => v1::WaitingOn::Paused,
         WaitingOn::NoWorker { .. } => v1::WaitingOn::NoWorker,
         WaitingOn::NoFreeSlot { .. } => v1::WaitingOn::NoFreeSlot,
+        WaitingOn::AttemptsAtOnce { .. } => v1::WaitingOn::AttemptsAtOnce,
         WaitingOn::AnotherWorker { .. } => v1::WaitingOn::AnotherWorker,
         WaitingOn::Turn { behind: Some(_) } => v1::WaitingOn::Turn,
         WaitingOn::Backoff { .. } => v1::WaitingOn::Backoff,
@@ -57,6 +58,7 @@ fn remaining_tasks(waiting: &WaitingOn) -> u64 {
         WaitingOn::Paused { .. }
         | WaitingOn::NoWorker { .. }
         | WaitingOn::NoFreeSlot { .. }
+        | WaitingOn::AttemptsAtOnce { .. }
         | WaitingOn::AnotherWorker { .. }
         | WaitingOn::Backoff { .. }
         | WaitingOn::Turn { .. }
@@ -78,6 +80,7 @@ fn paused_by(waiting: &WaitingOn) -> v1::PausedBy {
         WaitingOn::CreatingTasks { .. }
         | WaitingOn::NoWorker { .. }
         | WaitingOn::NoFreeSlot { .. }
+        | WaitingOn::AttemptsAtOnce { .. }
         | WaitingOn::AnotherWorker { .. }
         | WaitingOn::Backoff { .. }
         | WaitingOn::Turn { .. }

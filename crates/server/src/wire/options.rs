@@ -99,6 +99,8 @@ pub(super) fn options_to_wire(options: &JobOptions) -> v1::JobOptions {
         indexes: indexes_to_wire(&options.indexes),
         self_contained: options.self_contained,
         verify_only: options.verify_only,
+        requests_per_second: options.requests_per_second,
+        attempts_at_once_max: options.attempts_at_once_max,
     }
 }
 

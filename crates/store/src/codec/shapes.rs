@@ -113,6 +113,8 @@ fn options_to_wire(options: &row::JobOptions) -> wire::JobOptions {
         indexes: indexes_to_wire(&options.indexes),
         self_contained: options.self_contained,
         verify_only: options.verify_only,
+        requests_per_second: options.requests_per_second,
+        attempts_at_once_max: options.attempts_at_once_max,
     }
 }
 
@@ -139,6 +141,8 @@ fn options_from_wire(options: &wire::JobOptions) -> Result<row::JobOptions, Code
         segments_per_task_max: options.segments_per_task_max,
         attempts_max: options.attempts_max,
         bandwidth_bytes_per_second: options.bandwidth_bytes_per_second,
+        requests_per_second: options.requests_per_second,
+        attempts_at_once_max: options.attempts_at_once_max,
         start_paused: options.start_paused,
         verify,
         on_failure,

@@ -217,6 +217,8 @@ impl Dice {
                 segments_per_task_max: self.small(),
                 attempts_max: self.small(),
                 bandwidth_bytes_per_second: self.number(),
+                requests_per_second: self.small(),
+                attempts_at_once_max: self.small(),
                 start_paused: self.coin(),
                 verify: self.pick(&[VerifyMode::Standard, VerifyMode::Full]),
                 on_failure: self.pick(&[FailurePolicy::Fail, FailurePolicy::Pause, FailurePolicy::Keep]),

@@ -3,6 +3,7 @@
 
 use super::{ATTEMPTS_FOLDER, Key, Runner};
 use super::{publish, uploads};
+use crate::bandwidth::Turns;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
 use crate::place::Place;
@@ -21,6 +22,7 @@ const ROUNDS_MAX: usize = 10;
 pub(super) async fn run(
     runner: &Runner,
     assign: &Assign,
+    turns: Turns,
     key: Key,
     permit: &Permit,
     writes: &Writes,
@@ -31,7 +33,7 @@ pub(super) async fn run(
     }
     if assign.id_mappings.is_empty() {
         // The publication's one key follows from the assignment alone: the source is not needed.
-        let target = publish::target(runner, assign)?.counted_in(writes);
+        let target = publish::target(runner, assign)?.counted_in(writes).paced_by(turns);
         return clean_keys_up(runner, &target, &[&publish::metadata_key(assign)], key, permit).await;
     }
     let plan = permit.unless_ended(Plan::of(assign, &runner.snapshots, runner.request_timeout)).await?;
@@ -44,7 +46,7 @@ pub(super) async fn run(
         keys.reverse();
         keys.pop();
     }
-    let target = plan.target.clone().counted_in(writes);
+    let target = plan.target.clone().counted_in(writes).paced_by(turns);
     clean_keys_up(runner, &target, &keys, key, permit).await
 }
 

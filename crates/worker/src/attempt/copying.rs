@@ -23,6 +23,7 @@ pub(super) async fn run(
     mut reports: Reports,
 ) -> Result<Outcome, Fault> {
     let plan = permit.unless_ended(Plan::of(assign, &runner.snapshots, runner.request_timeout)).await??;
+    let plan = plan.paced_by(&limits.turns(&permit));
     let mut measured = permit.unless_ended(plan.measure(&permit, runner.files_at_once)).await??;
     if !assign.claimed {
         check_free(&plan, &permit, runner.files_at_once).await?;

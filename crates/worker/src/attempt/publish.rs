@@ -5,6 +5,7 @@
 
 use super::copying::{make_durable, remove_temporary_files, target_exists};
 use super::{Reports, Runner, temporary_folder, uploads};
+use crate::bandwidth::Limits;
 use crate::copy::write;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
@@ -19,10 +20,11 @@ use ferry_snapshot::{CopiedSegment, SnapshotFile};
 pub(super) async fn run(
     runner: &Runner,
     assign: &Assign,
+    limits: &Limits,
     permit: &Permit,
     mut reports: Reports,
 ) -> Result<Outcome, Fault> {
-    let target = target(runner, assign)?.counted_in(&reports.writes);
+    let target = target(runner, assign)?.counted_in(&reports.writes).paced_by(limits.turns(permit));
     let key = metadata_key(assign);
     if !assign.claimed {
         if with_retries(permit, || target.head(&key)).await?.is_some() {

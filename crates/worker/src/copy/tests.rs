@@ -1,7 +1,7 @@
 //! Every way a copy can take, between real stores: in memory and on disk.
 
 use super::{Copier, FileCopy, Meter, PartsBudget};
-use crate::bandwidth::{Bandwidths, CHUNK_BYTES_MAX};
+use crate::bandwidth::{Bandwidths, CHUNK_BYTES_MAX, Share};
 use crate::failure::{Fault, Side};
 use crate::lease::Term;
 use crate::metrics::Metrics;
@@ -66,7 +66,7 @@ impl Way {
             source: Place::new(self.source.clone(), Side::Source, TIMEOUT),
             target: Place::new(self.target.clone(), Side::Target, TIMEOUT),
             permit: Permit::new(term, lease, stop.clone()),
-            limits: Bandwidths::new(0).of_job(1, 0),
+            limits: Bandwidths::new(0).of_job(1, Share::default()),
             budget: PartsBudget::default(),
             meter: Arc::new(Meter::new(Arc::new(Metrics::new().unwrap()))),
             read_back: false,
@@ -337,8 +337,9 @@ async fn under_a_limit_of_bytes_and_in_a_later_attempt_every_file_goes_alone() {
     let (copier, _) = ways[0].copier();
     let files = small_files(&ways[0], &copier).await;
     assert_eq!(copier.runs(&files, true).len(), 40, "a later attempt keeps what is there");
-    let limited = Copier { limits: Bandwidths::new(0).of_job(1, 1), ..copier };
+    let slow = Share { bytes_per_second: Some(1), ..Share::default() };
+    let limited = Copier { limits: Bandwidths::new(0).of_job(1, slow), ..copier };
     assert_eq!(limited.runs(&files, false).len(), 40);
-    let read_back = Copier { limits: Bandwidths::new(0).of_job(1, 0), read_back: true, ..limited };
+    let read_back = Copier { limits: Bandwidths::new(0).of_job(1, Share::default()), read_back: true, ..limited };
     assert_eq!(read_back.runs(&files, false).len(), 40);
 }

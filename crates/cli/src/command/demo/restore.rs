@@ -13,9 +13,8 @@ use ferry_proto::v1::{Consistency, Job, JobOptions, JobState, SnapshotRef, Submi
 use std::path::Path;
 use std::time::Duration;
 
-/// Workers share the bulk job's bytes over about this time, so that there is a middle to kill the leader in.
+/// Workers copy the bulk job's bytes in about this time, so that there is a middle to kill the leader in.
 const BULK_SECONDS: u64 = 10;
-const WORKERS: u64 = 2;
 /// Enough tasks that the job's progress has small steps.
 const BULK_TASKS: u16 = 60;
 /// The leader is killed when the job has got this far, in percent, and must not have got further than the second.
@@ -51,14 +50,14 @@ pub(super) async fn submit_bulk(
 ) -> anyhow::Result<i64> {
     let options = JobOptions {
         segments_per_task_max: u32::from((segments / BULK_TASKS).max(1)),
-        bandwidth_bytes_per_second: bulk.snapshot.bytes / (BULK_SECONDS * WORKERS),
+        bandwidth_bytes_per_second: bulk.snapshot.bytes / BULK_SECONDS,
         ..JobOptions::default()
     };
     let limit = show_bytes(options.bandwidth_bytes_per_second);
     let request = request("bulk", &bulk.snapshot.uri, &dir.join("copied"), BULK_COLLECTION, options)?;
     let job = nodes.client.submit_job(request).await?.message.job.context("no job")?;
     ensure!(job.total_segments == i64::from(segments), "the job has {} segments", job.total_segments);
-    steps.say(&format!("job {}: {segments} segments, {limit}/s for each worker", job.job_id));
+    steps.say(&format!("job {}: {segments} segments, {limit}/s over all workers", job.job_id));
     Ok(job.job_id)
 }
 

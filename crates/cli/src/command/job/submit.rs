@@ -291,13 +291,14 @@ mod tests {
     #[test]
     fn every_option_reaches_the_request() {
         let line = "--name n --request-id r --priority 0 --timeout 90s --retention 1h --segments-per-task 5 --attempts 3 \
-                    --bandwidth 1MiB --verify full --on-exhausted pause --paused --label a=b --partition 1=2 --dry-run";
+                    --bandwidth 1MiB --requests-per-second 9 --parallel 4 --verify full --on-exhausted pause --paused --label a=b --partition 1=2 --dry-run";
         let request = request(&line.split_whitespace().collect::<Vec<_>>()).expect("a request");
         let options = request.options.expect("options");
         assert_eq!((request.name.as_str(), request.request_id.as_str(), request.dry_run), ("n", "r", true));
         assert_eq!((options.priority, options.timeout_ms, options.retention_ms), (Some(0), 90_000, 3_600_000));
         assert_eq!((options.segments_per_task_max, options.attempts_max), (5, 3));
         assert_eq!((options.bandwidth_bytes_per_second, options.start_paused), (1 << 20, true));
+        assert_eq!((options.requests_per_second, options.attempts_at_once_max), (9, 4));
         assert_eq!(options.verify(), VerifyMode::Full);
         assert_eq!(options.on_exhausted(), ExhaustedPolicy::Pause);
         assert_eq!(options.labels["a"], "b");

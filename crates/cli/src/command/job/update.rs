@@ -16,9 +16,15 @@ pub(crate) struct Update {
     /// Its share of the workers, 0 to 100.
     #[arg(long, group = "change", allow_negative_numbers = true)]
     priority: Option<i32>,
-    /// The most a worker may read for the job in a second, like 100MiB; 0: no limit.
+    /// The most that all workers together copy for the job in a second, like 100MiB; 0: no limit.
     #[arg(long, group = "change", value_name = "BYTES", value_parser = units::bytes)]
     bandwidth: Option<u64>,
+    /// The most requests that all workers together send to object stores for the job in a second; 0: no limit.
+    #[arg(long, group = "change", value_name = "N")]
+    requests_per_second: Option<u32>,
+    /// The most attempts of the job's tasks that run at once; 0: no limit. Those that run go on.
+    #[arg(long, group = "change", value_name = "N")]
+    parallel: Option<u32>,
     #[command(flatten)]
     call: CallOptions,
 }
@@ -30,6 +36,8 @@ impl Update {
             job_id: self.job_id,
             priority: self.priority,
             bandwidth_bytes_per_second: self.bandwidth,
+            requests_per_second: self.requests_per_second,
+            attempts_at_once_max: self.parallel,
         };
         let answer = client.update_job(request).await?;
         context.output.answer(&answer.message, |response| output::job(&response.job.clone().unwrap_or_default()))

@@ -5,7 +5,7 @@ use ferry_machine::apply;
 use ferry_machine::command::{Command, IdMapping, LeaseRef, SubmitPage};
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
 use ferry_machine::outcome::Outcome;
-use ferry_machine::row::{JobOptions, JobSpec};
+use ferry_machine::row::{JobOptions, JobSpec, LiveOptions};
 use ferry_machine::tables::Memory;
 use ferry_machine::time::Stamp;
 use ferry_machine::view;
@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tonic::Status;
+
+mod shares;
 
 type Hear = mpsc::Receiver<Result<SessionResponse, Status>>;
 
@@ -27,7 +29,11 @@ fn ok(rows: &mut Memory, command: &Command) -> Outcome {
 }
 
 fn register(rows: &mut Memory, incarnation: u64) -> WorkerId {
-    let (name, labels) = ("w".to_owned(), BTreeMap::new());
+    register_named(rows, "w", incarnation)
+}
+
+fn register_named(rows: &mut Memory, name: &str, incarnation: u64) -> WorkerId {
+    let (name, labels) = (name.to_owned(), BTreeMap::new());
     let settled = BTreeMap::new();
     let (writes_for_ms, late_writes_ms) = (1, 1);
     let command =
@@ -149,6 +155,30 @@ fn no_attempt_finishes_between_the_read_of_its_rows_and_what_is_sent_for_them() 
     assert!(hear.try_recv().is_err());
 }
 
+/// A job of so many tasks, each of one segment: its id, and that of the first task.
+fn submit(rows: &mut Memory, segments: i64, options: JobOptions) -> (JobId, i64) {
+    let mapping = |source| IdMapping { source: SegmentId(source), target: SegmentId(100 + source), partition_id: 0 };
+    let spec = JobSpec {
+        source_uri: "file:///source".into(),
+        target_uri: "file:///target".into(),
+        collection_id: 2,
+        segments: segments.unsigned_abs(),
+        options: JobOptions { segments_per_task_max: 1, attempts_max: 10, priority: 50, ..options },
+        ..JobSpec::default()
+    };
+    let page = SubmitPage {
+        request_id: "request".into(),
+        hash_before: vec![0; 32],
+        request_hash: vec![1; 32],
+        spec,
+        offset: 0,
+        mappings: (1..=segments).map(mapping).collect(),
+    };
+    let Outcome::Page { job, .. } = ok(rows, &Command::SubmitPage(Box::new(page))) else { panic!("a page") };
+    ok(rows, &Command::CreateTasks { job, tasks_created: 0 });
+    (job, view::job(rows, job).unwrap().first_task.0)
+}
+
 /// A worker that is connected and runs the first of a job's two tasks, and what it hears.
 struct Working {
     rows: Memory,
@@ -163,28 +193,7 @@ struct Working {
 impl Working {
     fn begin() -> Self {
         let (mut rows, worker, sessions) = registered();
-        let mapping =
-            |source| IdMapping { source: SegmentId(source), target: SegmentId(100 + source), partition_id: 0 };
-        let options = JobOptions { segments_per_task_max: 1, attempts_max: 10, priority: 50, ..JobOptions::default() };
-        let spec = JobSpec {
-            source_uri: "file:///source".into(),
-            target_uri: "file:///target".into(),
-            collection_id: 2,
-            segments: 2,
-            options,
-            ..JobSpec::default()
-        };
-        let page = SubmitPage {
-            request_id: "two".into(),
-            hash_before: vec![0; 32],
-            request_hash: vec![1; 32],
-            spec,
-            offset: 0,
-            mappings: vec![mapping(1), mapping(2)],
-        };
-        let Outcome::Page { job, .. } = ok(&mut rows, &Command::SubmitPage(Box::new(page))) else { panic!("a page") };
-        ok(&mut rows, &Command::CreateTasks { job, tasks_created: 0 });
-        let first_task = view::job(&rows, job).unwrap().first_task.0;
+        let (job, first_task) = submit(&mut rows, 2, JobOptions::default());
         let (outgoing, hear) = mpsc::channel(16);
         assert!(sessions.connect((worker, 1), outgoing.clone(), std::iter::empty(), || rows.clone()));
         let mut working = Self { rows, worker, sessions, hear, _outgoing: outgoing, job, first_task };
@@ -231,9 +240,8 @@ fn a_round_tells_what_has_changed_at_once_and_nothing_twice() {
     working.send_leased(1);
     assert_eq!(working.heard(), ["assign 1"]);
     assert!(working.round().is_empty());
-    let bandwidth_bytes_per_second = Some(77);
-    let limit = Command::UpdateJob { job: working.job, priority: None, bandwidth_bytes_per_second };
-    ok(&mut working.rows, &limit);
+    let change = LiveOptions { bandwidth_bytes_per_second: Some(77), ..LiveOptions::default() };
+    ok(&mut working.rows, &Command::UpdateJob { job: working.job, change });
     assert_eq!(working.round(), ["limit 77"]);
     ok(&mut working.rows, &Command::CancelJob { job: working.job });
     assert_eq!(working.round(), ["drop 0", "drop 1"]);

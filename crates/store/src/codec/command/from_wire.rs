@@ -7,6 +7,7 @@ use crate::codec::shapes::{
 };
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
+use ferry_machine::row::LiveOptions;
 use ferry_machine::time::Time;
 use ferry_proto::internal::v1 as wire;
 use ferry_proto::internal::v1::command::Kind;
@@ -61,9 +62,15 @@ pub(super) fn command(kind: Kind) -> Result<Command, CodecError> {
         Kind::CleanUpJob(job) => Command::CleanUpJob { job: JobId(job) },
         Kind::FailJob(wire::FailJob { job, reason }) => Command::FailJob { job: JobId(job), reason },
         Kind::PauseJob(wire::PauseJob { job, paused }) => Command::PauseJob { job: JobId(job), paused },
-        Kind::UpdateJob(wire::UpdateJob { job, priority, bandwidth_bytes_per_second }) => {
-            let priority = priority.map(|priority| narrow(priority, WHAT, "priority")).transpose()?;
-            Command::UpdateJob { job: JobId(job), priority, bandwidth_bytes_per_second }
+        Kind::UpdateJob(update) => {
+            let priority = update.priority.map(|priority| narrow(priority, WHAT, "priority")).transpose()?;
+            let change = LiveOptions {
+                priority,
+                bandwidth_bytes_per_second: update.bandwidth_bytes_per_second,
+                requests_per_second: update.requests_per_second,
+                attempts_at_once_max: update.attempts_at_once_max,
+            };
+            Command::UpdateJob { job: JobId(update.job), change }
         }
         Kind::SettleJob(wire::SettleJob { job, settle }) => Command::SettleJob {
             job: JobId(job),

@@ -68,10 +68,13 @@ pub(super) fn kind(command: &Command) -> Kind {
         Command::CleanUpJob { job } => Kind::CleanUpJob(job.0),
         Command::FailJob { job, ref reason } => Kind::FailJob(wire::FailJob { job: job.0, reason: reason.clone() }),
         Command::PauseJob { job, paused } => Kind::PauseJob(wire::PauseJob { job: job.0, paused }),
-        Command::UpdateJob { job, priority, bandwidth_bytes_per_second } => {
-            let priority = priority.map(u32::from);
-            Kind::UpdateJob(wire::UpdateJob { job: job.0, priority, bandwidth_bytes_per_second })
-        }
+        Command::UpdateJob { job, change } => Kind::UpdateJob(wire::UpdateJob {
+            job: job.0,
+            priority: change.priority.map(u32::from),
+            bandwidth_bytes_per_second: change.bandwidth_bytes_per_second,
+            requests_per_second: change.requests_per_second,
+            attempts_at_once_max: change.attempts_at_once_max,
+        }),
         Command::SettleJob { job, settle } => {
             Kind::SettleJob(wire::SettleJob { job: job.0, settle: Some(settle_to_wire(settle)) })
         }

@@ -3,6 +3,7 @@
 use super::Dice;
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
 use ferry_machine::id::{JobId, SegmentId, TaskId, WorkerId};
+use ferry_machine::row::LiveOptions;
 use std::collections::BTreeMap;
 
 /// How many kinds of commands there are; `samples` fails when one is forgotten.
@@ -51,8 +52,12 @@ impl Dice {
             16 => Command::PauseJob { job, paused: self.coin() },
             17 => Command::UpdateJob {
                 job,
-                priority: self.option(|dice| dice.pick(&[0, 7, 100])),
-                bandwidth_bytes_per_second: self.option(Self::number),
+                change: LiveOptions {
+                    priority: self.option(|dice| dice.pick(&[0, 7, 100])),
+                    bandwidth_bytes_per_second: self.option(Self::number),
+                    requests_per_second: self.option(Self::small),
+                    attempts_at_once_max: self.option(Self::small),
+                },
             },
             18 => Command::SettleJob { job, settle: self.settle() },
             19 => Command::CollectJob { job },

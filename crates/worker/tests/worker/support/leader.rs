@@ -219,7 +219,7 @@ impl Talk {
     }
 
     pub(crate) fn limit(&self, job_id: i64, bandwidth_bytes_per_second: u64) {
-        self.say(Response::Limit(Limit { job_id, bandwidth_bytes_per_second }));
+        self.say(Response::Limit(Limit { job_id, bandwidth_bytes_per_second, ..Limit::default() }));
     }
 
     pub(crate) fn drop_attempt(&self, attempt: Attempt) {

@@ -25,9 +25,15 @@ pub(super) struct Options {
     /// How often a task may fail before it counts as exhausted.
     #[arg(long, value_name = "N")]
     attempts: Option<u32>,
-    /// The most a worker may read for the job in a second, like 100MiB.
+    /// The most that all workers together copy for the job in a second, like 100MiB.
     #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
     bandwidth: Option<u64>,
+    /// The most requests that all workers together send to object stores for the job in a second.
+    #[arg(long, value_name = "N")]
+    requests_per_second: Option<u32>,
+    /// The most attempts of the job's tasks that run at once.
+    #[arg(long, value_name = "N")]
+    parallel: Option<u32>,
     /// How copies are verified.
     #[arg(long, value_enum)]
     verify: Option<Verify>,
@@ -124,6 +130,8 @@ impl Options {
             segments_per_task_max: self.segments_per_task.unwrap_or_default(),
             attempts_max: self.attempts.unwrap_or_default(),
             bandwidth_bytes_per_second: self.bandwidth.unwrap_or_default(),
+            requests_per_second: self.requests_per_second.unwrap_or_default(),
+            attempts_at_once_max: self.parallel.unwrap_or_default(),
             start_paused: self.paused,
             verify: verify.into(),
             on_exhausted: on_exhausted.into(),
