@@ -107,17 +107,19 @@ async fn wait(
     passed: Checksum,
 ) -> Result<(), Fault> {
     let (key, permit) = (file.target_key.clone(), copier.permit.clone());
-    let size_bytes = blocking(move || {
+    let written = blocking(move || {
         let size_bytes = target.size_bytes()?;
-        match Arc::into_inner(target) {
-            Some(target) if size_bytes == passed.size_bytes => {
-                waiting.add(target.close(), &key, size_bytes, &permit)?
-            }
-            Some(_) | None => {}
+        if size_bytes != passed.size_bytes {
+            return Ok(false);
         }
-        Ok::<_, Fault>(size_bytes)
+        // All that wrote to it has ended.
+        let Some(target) = Arc::into_inner(target) else {
+            return Err(Fault::Transient(format!("{key} is still written to; it is copied again")));
+        };
+        waiting.add(target.close(), &key, size_bytes, &permit)?;
+        Ok(true)
     });
-    match size_bytes.await? == passed.size_bytes {
+    match written.await? {
         true => Ok(()),
         false => Err(copier.corrupted(file, "it differs from what was read")),
     }

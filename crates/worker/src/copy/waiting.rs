@@ -46,13 +46,13 @@ impl Waiting {
             files.bytes += size_bytes;
             (files.bytes >= BYTES_MAX).then(|| std::mem::take(&mut *files))
         };
-        full.map_or(Ok(()), |files| self.place(files, permit))
+        full.map_or(Ok(()), |files| self.place(&files, permit))
     }
 
     /// Syncs and places all that waits.
     pub(crate) async fn flush(self: &Arc<Self>, permit: &Permit) -> Result<(), Fault> {
         let (waiting, permit, files) = (Arc::clone(self), permit.clone(), self.take());
-        blocking(move || waiting.place(files, &permit)).await
+        blocking(move || waiting.place(&files, &permit)).await
     }
 
     /// Removes all that waits.
@@ -81,7 +81,7 @@ impl Waiting {
         std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn place(&self, files: Files, permit: &Permit) -> Result<(), Fault> {
+    fn place(&self, files: &Files, permit: &Permit) -> Result<(), Fault> {
         if files.names.is_empty() {
             return Ok(());
         }
