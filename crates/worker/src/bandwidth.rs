@@ -99,12 +99,12 @@ impl Rate {
         Some(start - now)
     }
 
-    fn is_none(&self) -> bool {
-        self.state().per_second.is_none()
+    fn per_second(&self) -> Option<u64> {
+        self.state().per_second
     }
 
     fn chunk_bytes(&self) -> u64 {
-        match self.state().per_second {
+        match self.per_second() {
             None => CHUNK_BYTES_MAX,
             Some(limit) => (limit / CHUNKS_PER_SECOND).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX),
         }
@@ -198,7 +198,12 @@ impl Limits {
 
     /// Whether all bytes may pass at once.
     pub(crate) fn are_none(&self) -> bool {
-        self.job.bytes.is_none() && self.worker.is_none()
+        self.bytes_per_second().is_none()
+    }
+
+    /// The lower of the two limits; `None`: there is none.
+    pub(crate) fn bytes_per_second(&self) -> Option<u64> {
+        [self.job.bytes.per_second(), self.worker.per_second()].into_iter().flatten().min()
     }
 
     /// Waits until `bytes` may pass.

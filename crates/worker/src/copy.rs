@@ -95,6 +95,15 @@ impl FileMeter<'_> {
     }
 }
 
+/// How a store is asked to copy an object by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inside {
+    /// In one request.
+    Whole,
+    /// In one request a part.
+    InParts,
+}
+
 /// How a copy inside the store ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ServerSide {
@@ -196,25 +205,53 @@ impl Copier {
         if let (Some(source), Some(target)) = (self.source.folder(), self.target.folder()) {
             return local::copy(self, file, meter, source, target).await;
         }
-        let (source, target) = (self.source.location(), self.target.location());
-        let in_parts = file.source.size_bytes >= IN_PARTS_FROM_BYTES && !target.copies_in_background();
-        if !target.copies_of(source) || (in_parts && !target.copies_in_parts()) {
-            return stream::copy(self, file, meter).await;
+        let mut refusals = Vec::new();
+        for way in self.ways_inside(file) {
+            let copied = match way {
+                Inside::InParts => copy_parts::copy(self, file, meter).await?,
+                Inside::Whole => server_side::copy(self, file, meter).await?,
+            };
+            match copied {
+                ServerSide::Copied => {
+                    self.learn(refusals);
+                    return Ok(());
+                }
+                ServerSide::Refused { reason, for_good } => refusals.push((way, reason, for_good)),
+            }
         }
-        let copied = match in_parts {
-            true => copy_parts::copy(self, file, meter).await?,
-            false => server_side::copy(self, file, meter).await?,
-        };
-        let ServerSide::Refused { reason, for_good } = copied else { return Ok(()) };
         stream::copy(self, file, meter).await?;
-        let is_news = match in_parts {
-            true => for_good && target.refused_copies_in_parts(),
-            false => target.refused_copy(source, for_good),
-        };
-        if is_news {
-            tracing::warn!(%reason, in_parts, "the store refuses to copy inside itself: objects pass through this worker");
-        }
+        self.learn(refusals);
         Ok(())
+    }
+
+    /// How the store may be asked to copy the object by itself, best first. Under a limit of bytes a second, what takes more
+    /// than a moment goes in parts where it can: the limit holds in each second then, not only on the whole.
+    fn ways_inside(&self, file: &FileCopy) -> Vec<Inside> {
+        let (source, target) = (self.source.location(), self.target.location());
+        let size_bytes = file.source.size_bytes;
+        if !target.copies_of(source) {
+            return Vec::new();
+        }
+        let whole = size_bytes < IN_PARTS_FROM_BYTES || target.copies_in_background();
+        let in_parts = !whole || (!self.limits.are_none() && size_bytes > copy_parts::part_bytes(self, file));
+        let mut ways = Vec::new();
+        ways.extend((in_parts && target.copies_in_parts()).then_some(Inside::InParts));
+        ways.extend(whole.then_some(Inside::Whole));
+        ways
+    }
+
+    /// Remembers the store's refusals once the object was copied in another way: then it was not the object's fault.
+    fn learn(&self, refusals: Vec<(Inside, Fault, bool)>) {
+        let (source, target) = (self.source.location(), self.target.location());
+        for (way, reason, for_good) in refusals {
+            let is_news = match way {
+                Inside::InParts => for_good && target.refused_copies_in_parts(),
+                Inside::Whole => target.refused_copy(source, for_good),
+            };
+            if is_news {
+                tracing::warn!(%reason, ?way, "the store refuses to copy inside itself in this way: another one is used");
+            }
+        }
     }
 
     /// Whether what is at the target is the copy already, as far as that can be known.

@@ -153,6 +153,8 @@ impl Place {
         let range = (range != (0..meta.size_bytes)).then_some(GetRange::Bounded(range));
         let options = GetOptions::new().with_if_match(meta.entity_tag()).with_range(range);
         match self.ask(key, self.location.store().get_opts(&path, options)).await {
+            // Some servers answer with what is there now, whatever the condition was.
+            Ok(result) if is_another(meta, result.meta.e_tag.as_deref()) => Ok(None),
             Ok(result) => Ok(Some(result)),
             Err(StoreError::Answer { reason: Reason::Precondition, .. }) => Ok(None),
             Err(error) => Err(self.fault(&error)),
@@ -313,6 +315,11 @@ impl Place {
             Err(_) => Err(StoreError::silent(self.uri(key), time)),
         }
     }
+}
+
+/// Whether an answer under this tag is of another version; one without a tag says nothing.
+fn is_another(meta: &Meta, answered: Option<&str>) -> bool {
+    matches!((meta.entity_tag(), answered), (Some(planned), Some(answered)) if planned != answered)
 }
 
 fn heads_local(folder: &Folder, keys: &[String], side: Side) -> Result<Vec<Option<Meta>>, Fault> {

@@ -1,7 +1,7 @@
 //! Requests of one attempt that make an object appear in a remote store, or disappear, and whether each was answered: one
 //! that was not goes on in the store, though its caller gave it up.
 //!
-//! Once all were answered, and none followed for a while, they have settled: the leader is told, and the next one waits until
+//! Once all were answered, or none was sent yet, and none followed for a while, they have settled: the leader is told, and the next one waits until
 //! the leader knows that the attempt writes again. So an attempt whose worker dies meanwhile is known to come late with nothing.
 //!
 //! Parts of an upload do not count, for nothing appears before its completion.
@@ -63,7 +63,18 @@ impl Writes {
     /// Those of an attempt that runs for a leader; `session` is woken when it has to hear of `phase`.
     pub(crate) fn of_session(session: Arc<Notify>) -> Writes {
         let gate = Gate { session: Some(session), ..Gate::default() };
-        Writes { unanswered: Arc::default(), gate: Arc::new(gate) }
+        let writes = Writes { unanswered: Arc::default(), gate: Arc::new(gate) };
+        // One large upload comes before the first request that counts.
+        writes.watch();
+        writes
+    }
+
+    /// Looks from now on whether they have settled.
+    fn watch(&self) {
+        if self.gate.begins_to_watch() {
+            let writes = self.clone();
+            tokio::spawn(async move { while !writes.gate.looked(&writes.unanswered).await {} });
+        }
     }
 
     /// Whether the store can carry out nothing of the attempt any more; true of an attempt that has ended, for good.
@@ -116,9 +127,8 @@ impl Writes {
     }
 
     fn answered(&self) {
-        if self.unanswered.fetch_sub(1, Ordering::Relaxed) == 1 && self.gate.begins_to_watch() {
-            let writes = self.clone();
-            tokio::spawn(async move { while !writes.gate.looked(&writes.unanswered).await {} });
+        if self.unanswered.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.watch();
         }
     }
 }
@@ -281,6 +291,14 @@ mod tests {
         session.notified().await;
         assert_eq!(writes.phase(), Phase::Settled);
         (writes, session)
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_has_written_nothing_yet_settles_too() {
+        let session = Arc::new(Notify::new());
+        let writes = Writes::of_session(Arc::clone(&session));
+        session.notified().await;
+        assert_eq!(writes.phase(), Phase::Settled);
     }
 
     #[tokio::test]

@@ -186,7 +186,7 @@ async fn an_attempt_whose_writes_were_answered_asks_before_the_next_one() {
     assert!(matches!(copying.hear_of_writes().await, Message::WritesSettled(_)));
     let next = tokio::spawn(async move { writes.begin().await.send(async { Ok(()) }).await });
     let Message::WritesBegin(begin) = copying.hear_of_writes().await else { panic!("it asks") };
-    assert_eq!(copying.attempts.writes_outstanding(), [Message::WritesBegin(begin.clone())], "until it is answered");
+    assert_eq!(copying.attempts.writes_outstanding(), [Message::WritesBegin(begin)], "until it is answered");
     let begun = |sequence| WritesBegun { attempt: begin.attempt, sequence };
     copying.attempts.forget_writes();
     let Message::WritesBegin(again) = copying.hear_of_writes().await else { panic!("another leader is asked") };

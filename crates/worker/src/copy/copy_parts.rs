@@ -1,7 +1,7 @@
 //! A large object inside one store: the store copies it in parts, several at once, and no byte passes through the worker.
 
 use super::server_side::{refused, refuses};
-use super::upload::{PARTS_MAX, abort_until_answered};
+use super::upload::{PART_BYTES_MIN, PARTS_MAX, abort_until_answered};
 use super::{Copier, FileCopy, FileMeter, ServerSide};
 use crate::failure::Fault;
 use crate::retry::with_retries;
@@ -11,13 +11,22 @@ use object_store::path::Path;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The smallest part, but for the last: a store copies it well within the time limit on one request.
-const PART_BYTES_MIN: u64 = 256 << 20;
+/// The size of a part, as long as the object has no more of them than a store takes: each is copied well within the time
+/// limit on one request.
+const PART_BYTES: u64 = 256 << 20;
+/// Under a limit a part is what may pass in this part of a second, and no smaller than one that is put.
+const PARTS_PER_SECOND: u64 = 4;
 /// Parts of one object that the store copies at once.
 const PARTS_AT_ONCE: usize = 4;
 
 /// A step that the store may refuse.
 type Step<T> = Result<Result<T, ServerSide>, Fault>;
+
+/// How large the parts of the object are for now.
+pub(super) fn part_bytes(copier: &Copier, file: &FileCopy) -> u64 {
+    let paced = copier.limits.bytes_per_second().map_or(PART_BYTES, |limit| limit / PARTS_PER_SECOND);
+    paced.clamp(PART_BYTES_MIN, PART_BYTES).max(file.source.size_bytes.div_ceil(PARTS_MAX))
+}
 
 pub(super) async fn copy(copier: &Copier, file: &FileCopy, meter: &FileMeter<'_>) -> Result<ServerSide, Fault> {
     let begun = copier.target.location().begin_copy_in_parts(copier.source.location(), &file.target_key);
@@ -55,7 +64,7 @@ async fn copy_all(
 ) -> Step<Vec<CopiedPart>> {
     let source = copier.source.path(&file.source_key)?;
     let size_bytes = file.source.size_bytes;
-    let part_bytes = PART_BYTES_MIN.max(size_bytes.div_ceil(PARTS_MAX));
+    let part_bytes = part_bytes(copier, file);
     let (next, stop) = copier.permit.child();
     let written = AtomicU64::new(0);
     let starts = (0..size_bytes).step_by(usize::try_from(part_bytes).unwrap_or(usize::MAX));

@@ -11,6 +11,7 @@ use ferry_machine::id::{JobId, TaskId, WorkerId};
 use ferry_machine::tables::Read;
 use ferry_machine::view;
 use ferry_proto::v1::{self, Assign, SessionResponse, session_response::Message};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Brings the shares of all jobs in line with who runs attempts of them, and sends what has been assigned.
@@ -85,10 +86,9 @@ impl Session {
 
     /// The second step. Where nothing of the job runs yet, the share goes with the assignment.
     fn give(&mut self, job: JobId, share: Share) {
-        if self.shares.contains_key(&job) {
-            self.say(job, share);
-        } else {
-            self.shares.insert(job, Some(share));
+        match self.shares.entry(job) {
+            Entry::Vacant(unsaid) => drop(unsaid.insert(Some(share))),
+            Entry::Occupied(_) => self.say(job, share),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use crate::codec::shapes::{event_id_to_wire, labels_to_wire, manifest_to_wire, settle_to_wire, spec_to_wire};
 use ferry_machine::command::{Command, CopiedSegment, FailureKind, IdMapping, LeaseRef, SubmitPage, TaskResult};
-use ferry_machine::id::TaskId;
+use ferry_machine::id::{JobId, TaskId};
+use ferry_machine::row::LiveOptions;
 use ferry_proto::internal::v1 as wire;
 use ferry_proto::internal::v1::command::Kind;
 use ferry_proto::internal::v1::report_task::Result as WireResult;
@@ -42,16 +43,9 @@ pub(super) fn kind(command: &Command) -> Kind {
             late_writes_ms,
             ref settled,
         } => {
-            let (name, labels) = (name.clone(), labels_to_wire(labels.clone()));
-            let worker = wire::RegisterWorker {
-                name,
-                incarnation,
-                slots,
-                labels,
-                writes_for_ms,
-                late_writes_ms,
-                settled: settled_to_wire(settled),
-            };
+            let (name, labels, settled) = (name.clone(), labels_to_wire(labels.clone()), settled_to_wire(settled));
+            let worker =
+                wire::RegisterWorker { name, incarnation, slots, labels, writes_for_ms, late_writes_ms, settled };
             Kind::RegisterWorker(worker)
         }
         Command::LoseWorker { worker, incarnation, writes_for_ms, late_writes_ms, ref settled } => {
@@ -68,13 +62,7 @@ pub(super) fn kind(command: &Command) -> Kind {
         Command::CleanUpJob { job } => Kind::CleanUpJob(job.0),
         Command::FailJob { job, ref reason } => Kind::FailJob(wire::FailJob { job: job.0, reason: reason.clone() }),
         Command::PauseJob { job, paused } => Kind::PauseJob(wire::PauseJob { job: job.0, paused }),
-        Command::UpdateJob { job, change } => Kind::UpdateJob(wire::UpdateJob {
-            job: job.0,
-            priority: change.priority.map(u32::from),
-            bandwidth_bytes_per_second: change.bandwidth_bytes_per_second,
-            requests_per_second: change.requests_per_second,
-            attempts_at_once_max: change.attempts_at_once_max,
-        }),
+        Command::UpdateJob { job, change } => Kind::UpdateJob(update_job(job, change)),
         Command::SettleJob { job, settle } => {
             Kind::SettleJob(wire::SettleJob { job: job.0, settle: Some(settle_to_wire(settle)) })
         }
@@ -85,6 +73,16 @@ pub(super) fn kind(command: &Command) -> Kind {
         Command::ExpireEvents { before } => Kind::ExpireEvents(wire::ExpireEvents { before_ms: before.0 }),
         Command::NoteDelivered { before } => Kind::NoteDelivered(event_id_to_wire(before)),
         Command::ReserveIds { count } => Kind::ReserveIds(count),
+    }
+}
+
+fn update_job(job: JobId, change: LiveOptions) -> wire::UpdateJob {
+    wire::UpdateJob {
+        job: job.0,
+        priority: change.priority.map(u32::from),
+        bandwidth_bytes_per_second: change.bandwidth_bytes_per_second,
+        requests_per_second: change.requests_per_second,
+        attempts_at_once_max: change.attempts_at_once_max,
     }
 }
 

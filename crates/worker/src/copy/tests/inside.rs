@@ -175,3 +175,51 @@ async fn buckets_of_two_stores_are_never_taken_for_those_of_one() {
     assert!(one.target.copies_of(&one.source) && !other.target.copies_of(&one.source));
     assert!(!one.target.copies_of(&ways()[0].source));
 }
+
+/// The copier, under a limit of its job.
+fn limited(copier: Copier, bytes_per_second: u64) -> Copier {
+    let share = Share { bytes_per_second: Some(bytes_per_second), requests_per_1000_s: None };
+    Copier { limits: Bandwidths::new(0).of_job(1, share), ..copier }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_limit_of_bytes_the_store_copies_in_parts_what_would_take_more_than_a_moment() {
+    const MIB: u64 = 1 << 20;
+    for (limit, size_bytes, copied_ranges) in [
+        (1 << 40, 512 * MIB, ["bytes=0-268435455", "bytes=268435456-536870911"].as_slice()),
+        (1 << 40, 8 * MIB, [""].as_slice()),
+        (400 * MIB, 101 * MIB, ["bytes=0-104857599", "bytes=104857600-105906175"].as_slice()),
+        (100 * MIB, 9 * MIB, [""].as_slice()),
+        (32 * MIB, 9 * MIB, ["bytes=0-8388607", "bytes=8388608-9437183"].as_slice()),
+    ] {
+        let store = PartStore::start(Behaviour::default()).await;
+        store.put_size("a/b", size_bytes);
+        let way = way(&store);
+        let copier = limited(way.copier().0, limit);
+        let file = planned(&copier, "a/b").await;
+        copier.copy(&file).await.unwrap();
+        let seen = store.inside();
+        let ranges: std::collections::BTreeSet<&str> = seen.copies.iter().map(|(_, range, _)| range.as_str()).collect();
+        assert_eq!(ranges, copied_ranges.iter().copied().collect(), "{size_bytes} bytes at {limit} a second");
+        drop(seen);
+        assert_eq!((store.size_bytes("to/c/d"), copier.meter.bytes()), (Some(size_bytes), size_bytes));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_never_makes_an_object_pass_through_the_worker_that_its_store_copies_as_a_whole() {
+    let refusing = Behaviour { refuses_copies_of_parts: Some((501, "NotImplemented")), ..Behaviour::default() };
+    let store = PartStore::start(refusing).await;
+    store.put_size("a/b", 9 << 20);
+    let way = way(&store);
+    let copier = limited(way.copier().0, 32 << 20);
+    let file = planned(&copier, "a/b").await;
+    for whole in 1..=2 {
+        copier.copy(&file).await.unwrap();
+        let seen = store.inside();
+        let (wholes, parts): (Vec<_>, Vec<_>) = seen.copies.iter().partition(|(_, range, _)| range.is_empty());
+        assert_eq!((wholes.len(), seen.readings.len()), (whole, 0));
+        assert!(parts.len() <= 2, "after its refusal it is asked for parts no more: {parts:?}");
+    }
+    assert_eq!(store.unfinished_uploads(), 0);
+}

@@ -154,3 +154,18 @@ async fn many_large_objects_at_once_hold_no_more_memory_than_there_is_for_parts(
     assert!(reading <= 8 && putting <= 8 && reading.max(putting) > 4, "{reading} read, {putting} put at once");
     assert_eq!(copier.meter.bytes(), 16 * 3 * CHUNK_BYTES_MAX);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_ignores_conditions_is_found_out_by_the_tag_of_its_answer() {
+    // s3s-fs 0.14 and fake-gcs-server 1.54 answer a read under another entity tag with what is there now.
+    for size_bytes in [1_000, 3 * CHUNK_BYTES_MAX] {
+        let written_to = Behaviour { tag_when_read: Some("\"another\""), ..Behaviour::default() };
+        let store = PartStore::start(written_to).await;
+        store.put("a/b", content(size_bytes));
+        let way = way(&store, None);
+        let (copier, _) = way.copier();
+        let file = planned(&copier).await;
+        let fault = copier.copy(&file).await.unwrap_err();
+        assert!(matches!(&fault, Fault::Permanent(reason) if reason.contains("a/b was written to")), "{fault}");
+    }
+}

@@ -29,6 +29,10 @@ pub(super) struct Behaviour {
     pub(super) aborts_failed: u32,
     /// What it says to a copy of a part, where it does not copy: a status, and a code.
     pub(super) refuses_copies: Option<(u16, &'static str)>,
+    /// The same to a copy of a part alone.
+    pub(super) refuses_copies_of_parts: Option<(u16, &'static str)>,
+    /// Its objects are written to after they were looked at: readings have this tag, whatever they are conditioned on.
+    pub(super) tag_when_read: Option<&'static str>,
     /// It keeps no content, only sizes.
     pub(super) is_forgetful: bool,
 }
@@ -180,15 +184,18 @@ fn failed(status: StatusCode, code: &str) -> Answer {
     Response::builder().status(status).body(said.into()).unwrap()
 }
 
-fn described(inside: &Inside) -> axum::http::response::Builder {
-    let tag = if inside.behaviour.has_weak_tags { "W/\"tag\"" } else { "\"tag\"" };
+fn tag_of(inside: &Inside) -> &'static str {
+    if inside.behaviour.has_weak_tags { "W/\"tag\"" } else { "\"tag\"" }
+}
+
+fn described_as(tag: &str) -> axum::http::response::Builder {
     Response::builder().header(header::ETAG, tag).header(header::LAST_MODIFIED, "Thu, 01 Jan 1970 00:00:00 GMT")
 }
 
 fn head(inside: &Shared, path: &str) -> Answer {
     let inside = inside.lock().unwrap();
     let Some(content) = inside.objects.get(path) else { return failed(StatusCode::NOT_FOUND, "NoSuchKey") };
-    described(&inside).header(header::CONTENT_LENGTH, content.size()).body(Body::empty()).unwrap()
+    described_as(tag_of(&inside)).header(header::CONTENT_LENGTH, content.size()).body(Body::empty()).unwrap()
 }
 
 async fn get(shared: &Shared, path: &str, headers: &HeaderMap) -> Answer {
@@ -214,7 +221,8 @@ async fn get(shared: &Shared, path: &str, headers: &HeaderMap) -> Answer {
     inside.reading -= 1;
     let range = asked.clone().unwrap_or(0..content.len() as u64);
     let body = content.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap());
-    let mut response = described(&inside).header(header::CONTENT_LENGTH, body.len());
+    let tag = inside.behaviour.tag_when_read.unwrap_or(tag_of(&inside));
+    let mut response = described_as(tag).header(header::CONTENT_LENGTH, body.len());
     if asked.is_some() {
         let said = format!("bytes {}-{}/{}", range.start, range.end - 1, content.len());
         response = response.status(StatusCode::PARTIAL_CONTENT).header(header::CONTENT_RANGE, said);
@@ -262,7 +270,8 @@ fn copy(inside: &Shared, path: String, headers: &HeaderMap) -> Answer {
     if let Some((status, code)) = inside.behaviour.refuses_copies {
         return failed(StatusCode::from_u16(status).unwrap(), code);
     }
-    let Some(content) = inside.objects.get(&source).cloned() else {
+    // The slash before the bucket may be left out.
+    let Some(content) = inside.objects.get(&format!("/{}", source.trim_start_matches('/'))).cloned() else {
         return failed(StatusCode::NOT_FOUND, "NoSuchKey");
     };
     inside.objects.insert(path, content);
@@ -282,7 +291,8 @@ async fn copy_part(shared: &Shared, upload: &str, number: u32, headers: &HeaderM
     tokio::time::sleep(delay).await;
     let mut inside = shared.lock().unwrap();
     inside.copying -= 1;
-    if let Some((status, code)) = inside.behaviour.refuses_copies {
+    let behaviour = &inside.behaviour;
+    if let Some((status, code)) = behaviour.refuses_copies.or(behaviour.refuses_copies_of_parts) {
         return failed(StatusCode::from_u16(status).unwrap(), code);
     }
     let (from, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
