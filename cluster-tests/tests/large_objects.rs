@@ -12,8 +12,8 @@ use std::path::Path;
 
 /// A part of an upload, as the worker makes them.
 const PART_BYTES: usize = 8 << 20;
-/// The smallest object that a store is asked to copy in parts, and the largest that `snapshot create` takes.
-const HUGE_BYTES: usize = 1 << 30;
+/// More than a store is asked to copy in one request, and than `snapshot create` reads as a whole.
+const HUGE_BYTES: usize = (1 << 30) + 17;
 /// What a worker of four slots may take.
 const MEMORY_BYTES_MAX: u64 = 256 << 20;
 

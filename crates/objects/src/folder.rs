@@ -139,7 +139,7 @@ impl Folder {
 
     /// The folder with that key, made if it is missing, as are those on its way.
     pub fn make(&self, key: &str) -> Result<Arc<OwnedFd>, FolderError> {
-        self.walk().to(&key.split('/').collect::<Vec<_>>(), Missing::IsMade)
+        self.walk().in_folder(&key.split('/').collect::<Vec<_>>(), |folder| Ok(Arc::clone(folder)))
     }
 
     /// Deletes one file, never a folder; what is not there is deleted already.

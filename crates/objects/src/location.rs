@@ -5,6 +5,7 @@ mod copies;
 mod many;
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -210,9 +211,9 @@ impl Location {
         result.bytes().await.map_err(|source| self.failed(key, &source))
     }
 
-    /// The first `bytes_max` bytes of the object, or all of a shorter one.
-    pub async fn read_head(&self, key: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
-        let options = GetOptions { range: Some((0..bytes_max).into()), ..GetOptions::default() };
+    /// A range of the object's bytes, as far as it has them.
+    pub async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
         let path = self.path(key)?;
         let result = self.opened.store.get_opts(&path, options).await.map_err(|source| self.failed(key, &source))?;
         result.bytes().await.map_err(|source| self.failed(key, &source))
@@ -272,6 +273,19 @@ impl Location {
             async move { Ok((!location.is_marker(&meta).await?).then(|| location.object(&meta))) }
         });
         Ok(objects.boxed())
+    }
+
+    /// Whether a listing describes objects in the same words as the store does when it is asked for each.
+    pub fn lists_as_it_gives(&self) -> bool {
+        self.scheme == Scheme::S3
+    }
+
+    /// Objects below `prefix` by their keys, as the store describes them, the marks of folders among them: `count_max` of
+    /// them where there are more.
+    pub async fn list_some(&self, prefix: &str, count_max: usize) -> Result<Vec<(String, ObjectMeta)>, StoreError> {
+        let listed = self.opened.store.list(Some(&self.list_path(prefix)?)).take(count_max);
+        let listed: Vec<ObjectMeta> = listed.try_collect().await.map_err(|source| self.failed(prefix, &source))?;
+        Ok(listed.into_iter().map(|meta| (self.relative(meta.location.as_ref()), meta)).collect())
     }
 
     /// Some tools keep a folder by an empty object whose key ends in a slash. A listing shows it under the key without the

@@ -118,7 +118,7 @@ pub async fn probe_reading(location: &Location) -> Vec<Answer> {
     };
     if let Some(object) = object {
         answers.push(Answer { ask: Ask::Head, outcome: location.head(&object.key).await.map(drop).map_err(told) });
-        let read = location.read_head(&object.key, 1).await;
+        let read = location.read_range(&object.key, 0..1).await;
         // An empty object has no first byte.
         let outcome = if object.size_bytes == 0 { Ok(()) } else { read.map(drop).map_err(told) };
         answers.push(Answer { ask: Ask::Get, outcome });

@@ -7,16 +7,19 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::footer::rows_of_parquet;
+use crate::footer::{FOOTER_TAIL_BYTES, footer_bytes, rows_of_parquet};
 
 const MAGIC: [u8; 4] = 0x00ff_fabc_u32.to_le_bytes();
 const EVENT_HEADER_BYTES: usize = 17;
 const EVENT_TIMES_BYTES: usize = 16;
 const DESCRIPTOR_FIXED_BYTES: usize = 52;
 const EVENT_TYPES_MAX: usize = 64;
+/// The largest footer that is read of a log that is not read as a whole.
+const FOOTER_BYTES_MAX: u64 = 64 << 20;
 /// As much of a file as its description can take.
 pub(crate) const HEAD_BYTES: u64 = 4_096;
 
@@ -72,6 +75,61 @@ pub(crate) fn read_log(content: &[u8]) -> Result<LogFacts, LogError> {
         facts.rows = facts.rows.saturating_add(rows_of_parquet(&content[payload]).ok_or(LogError::Footer)?);
     }
     Ok(facts)
+}
+
+/// The same of a log that is too large to be read as a whole, by those ranges of it that tell something. The outer error is
+/// that of `read`.
+pub(crate) async fn read_large_log<E>(
+    size_bytes: u64,
+    read: impl AsyncFn(Range<u64>) -> Result<Bytes, E>,
+) -> Result<Result<LogFacts, LogError>, E> {
+    let head = read(0..HEAD_BYTES.min(size_bytes)).await?;
+    if head.starts_with(b"PAR1") {
+        let rows = rows_between(0..size_bytes, &read).await?;
+        return Ok(rows.map(|rows| LogFacts { rows, is_packed: true, ..LogFacts::default() }));
+    }
+    let description = match read_description(&head) {
+        Ok(description) => description,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut facts = LogFacts {
+        timestamp_from: description.timestamp_from,
+        timestamp_to: description.timestamp_to,
+        memory_bytes: description.memory_bytes,
+        ..LogFacts::default()
+    };
+    let mut at = description.next as u64;
+    while at < size_bytes {
+        let damaged = || LogError::Damaged(usize::try_from(at).unwrap_or(usize::MAX));
+        let payload = at + (EVENT_HEADER_BYTES + EVENT_TIMES_BYTES) as u64;
+        let header = read(at..payload.min(size_bytes)).await?;
+        let Ok(length) = next_event(&header, 0) else { return Ok(Err(damaged())) };
+        let next = at + length as u64;
+        if payload > next || next > size_bytes {
+            return Ok(Err(damaged()));
+        }
+        match rows_between(payload..next, &read).await? {
+            Ok(rows) => facts.rows = facts.rows.saturating_add(rows),
+            Err(error) => return Ok(Err(error)),
+        }
+        at = next;
+    }
+    Ok(Ok(facts))
+}
+
+/// The rows of the Parquet file in that range of a log.
+async fn rows_between<E>(
+    range: Range<u64>,
+    read: &impl AsyncFn(Range<u64>) -> Result<Bytes, E>,
+) -> Result<Result<i64, LogError>, E> {
+    let Some(tail_at) = range.end.checked_sub(FOOTER_TAIL_BYTES as u64).filter(|at| *at >= range.start) else {
+        return Ok(Err(LogError::Footer));
+    };
+    let length = footer_bytes(&read(tail_at..range.end).await?).filter(|length| *length <= FOOTER_BYTES_MAX);
+    let footer_at = length.and_then(|length| tail_at.checked_sub(length)).filter(|at| *at >= range.start);
+    let Some(footer_at) = footer_at else { return Ok(Err(LogError::Footer)) };
+    let footer = read(footer_at..range.end).await?;
+    Ok(rows_of_parquet(&footer).ok_or(LogError::Footer))
 }
 
 /// Where the Parquet files lie in a log: in each of its events, or the log is one itself.
@@ -156,6 +214,7 @@ fn int64(content: &[u8], at: usize) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
 
     const SEGMENT: &str = "470636907273650226/470636907273650227/470636907273850237";
 
@@ -190,7 +249,42 @@ mod tests {
         assert!(matches!(read_log(b"not a log at all"), Err(LogError::NotALog)));
     }
 
+    /// The log by its ranges, as one that is too large to be read as a whole.
+    fn read_by_ranges(log: &[u8]) -> Result<LogFacts, LogError> {
+        let read = async |range: Range<u64>| {
+            let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+            Ok::<_, std::convert::Infallible>(Bytes::copy_from_slice(&log[range]))
+        };
+        read_large_log(log.len() as u64, read).now_or_never().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_large_log_tells_by_a_few_of_its_ranges_what_it_tells_as_a_whole() {
+        let footer = [0x15, 0x02, 0x19, 0x1c, 0x48, 0x01, b'x', 0x00, 0x16, 0xd8, 0x04, 0x00];
+        let packed = [b"PAR1", [0; 100].as_slice(), &footer, &[12, 0, 0, 0], b"PAR1"].concat();
+        for log in [
+            sample(&format!("insert_log/{SEGMENT}/1/470636907273850245")),
+            sample(&format!("delta_log/{SEGMENT}/470636907273850259")),
+            packed,
+        ] {
+            let facts = read_by_ranges(&log).unwrap();
+            assert!(facts.rows > 0);
+            assert_eq!(facts, read_log(&log).unwrap());
+            for length in 0..log.len() {
+                assert_eq!(read_by_ranges(&log[..length]).is_ok(), read_log(&log[..length]).is_ok(), "{length}");
+            }
+        }
+        assert!(matches!(read_by_ranges(b"not a log at all"), Err(LogError::NotALog)));
+    }
+
     proptest::proptest! {
+        #[test]
+        fn damage_is_the_same_by_ranges_as_in_the_whole(at in 0_usize..458, byte in proptest::prelude::any::<u8>()) {
+            let mut log = sample(&format!("insert_log/{SEGMENT}/1/470636907273850245"));
+            log[at] = byte;
+            proptest::prop_assert_eq!(read_by_ranges(&log).ok(), read_log(&log).ok());
+        }
+
         #[test]
         fn no_damage_makes_it_panic_or_hang(at in 0_usize..458, byte in proptest::prelude::any::<u8>()) {
             let mut log = sample(&format!("insert_log/{SEGMENT}/1/470636907273850245"));

@@ -1,7 +1,8 @@
 //! The row count in a Parquet footer. The footer is Thrift in its compact form; everything before the count is
 //! skipped, nothing is believed about lengths that the bytes do not bear out.
 
-const FOOTER_TAIL_BYTES: usize = 8;
+/// The length of the footer, and a magic number.
+pub(crate) const FOOTER_TAIL_BYTES: usize = 8;
 const ROWS_FIELD: i16 = 3;
 /// Deeper than any footer nests.
 const DEPTH_MAX: u32 = 32;
@@ -21,15 +22,18 @@ mod kind {
     pub(super) const STRUCT: u8 = 12;
 }
 
-/// The rows of the Parquet file `content`; none if its footer cannot be read.
+/// The rows of the Parquet file `content`, of which the footer and all after it is enough; none if that cannot be read.
 pub(crate) fn rows_of_parquet(content: &[u8]) -> Option<i64> {
     let (rest, tail) = content.split_at_checked(content.len().checked_sub(FOOTER_TAIL_BYTES)?)?;
-    let length = usize::try_from(u32::from_le_bytes(tail[..4].try_into().ok()?)).ok()?;
-    if &tail[4..] != b"PAR1" {
-        return None;
-    }
+    let length = usize::try_from(footer_bytes(tail)?).ok()?;
     let footer = &rest[rest.len().checked_sub(length)?..];
     rows_of_footer(&mut Thrift { rest: footer })
+}
+
+/// The length of the footer before the last bytes of a Parquet file.
+pub(crate) fn footer_bytes(tail: &[u8]) -> Option<u64> {
+    let (length, magic) = tail.split_first_chunk()?;
+    (magic == b"PAR1").then_some(u64::from(u32::from_le_bytes(*length)))
 }
 
 fn rows_of_footer(thrift: &mut Thrift<'_>) -> Option<i64> {

@@ -15,6 +15,7 @@ mod stream;
 mod temporary;
 #[cfg(test)]
 mod tests;
+mod unseen;
 mod upload;
 mod waiting;
 mod window;
@@ -32,6 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use budget::PartsBudget;
 pub(crate) use disk::Disks;
+pub(crate) use unseen::Unseen;
 pub(crate) use upload::PART_BYTES_MIN;
 pub(crate) use waiting::Waiting;
 pub(crate) use write::write;
@@ -138,6 +140,8 @@ pub(crate) struct Copier {
     pub(crate) temporary_folder: String,
     /// Small files of a local target wait here for one sync of all.
     pub(crate) waiting: Option<Arc<Waiting>>,
+    /// What is only to be looked at after its copy waits here for one look at all; unset: each is looked at alone.
+    pub(crate) unseen: Option<Arc<Unseen>>,
 }
 
 impl Copier {
@@ -285,6 +289,9 @@ impl Copier {
             && passed != expected
         {
             return Err(self.blame(file, passed, expected).await);
+        }
+        if self.waits_unseen(file, passed) {
+            return Ok(());
         }
         let found = self.target.head(&file.target_key).await?;
         let size_bytes = found.map(|found| found.size_bytes);

@@ -1,13 +1,14 @@
 //! One side of a copy: single requests to its store, each bounded in time, with its errors read as that side means them.
 //! A local folder is always reached through [`Folder`], never by path.
 
+mod looks;
+
 use crate::bandwidth::Turns;
 use crate::failure::{Fault, Side};
 use crate::permit::Permit;
-use crate::retry::with_retries;
 use crate::writes::{GoesOn, Writes};
-use ferry_objects::{Checksum, Folder, FolderError, Location, Reason, StoreError, Walk, blocking, is_regular};
-use futures::{StreamExt, TryStreamExt};
+use ferry_objects::{Checksum, Folder, FolderError, Location, Reason, StoreError, blocking};
+use looks::head_local;
 use nix::sys::stat::FileStat;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStoreExt};
 use std::fs::File;
@@ -19,8 +20,6 @@ use std::time::{Duration, Instant};
 
 /// How much is read at a time when only a checksum is wanted.
 const READ_BYTES: usize = 1 << 20;
-/// How many local files are looked at in one piece of work.
-const HEADS_AT_A_TIME: usize = 128;
 
 /// What a store says of an object without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,33 +103,6 @@ impl Place {
         blocking(move || head_local(&mut folder.walk(), &key, side)).await
     }
 
-    /// What each of the objects is, in their order; `None` where there is none. On a disk a run of them is one piece of work,
-    /// because handing over to another thread costs more than to look.
-    pub(crate) async fn heads(
-        &self,
-        keys: &[&str],
-        permit: &Permit,
-        at_once: usize,
-    ) -> Result<Vec<Option<Meta>>, Fault> {
-        let Some(folder) = &self.folder else {
-            let heads: Vec<_> = keys.iter().map(|key| with_retries(permit, || self.head_remote(key))).collect();
-            return permit.unless_ended(futures::stream::iter(heads).buffered(at_once).try_collect()).await?;
-        };
-        let mut runs = Vec::new();
-        for run in keys.chunks(HEADS_AT_A_TIME) {
-            let run: Arc<[String]> = run.iter().map(|key| (*key).to_owned()).collect();
-            runs.push(async move {
-                with_retries(permit, || {
-                    let (folder, run, side) = (Arc::clone(folder), Arc::clone(&run), self.side);
-                    blocking(move || heads_local(&folder, &run, side))
-                })
-                .await
-            });
-        }
-        let runs: Vec<Vec<Option<Meta>>> = futures::stream::iter(runs).buffered(at_once).try_collect().await?;
-        Ok(runs.into_iter().flatten().collect())
-    }
-
     async fn head_remote(&self, key: &str) -> Result<Option<Meta>, Fault> {
         match self.bounded(key, self.location.head(key)).await {
             Ok(meta) => Ok(Some(meta_of(&meta))),
@@ -154,7 +126,7 @@ impl Place {
         let options = GetOptions::new().with_if_match(meta.entity_tag()).with_range(range);
         match self.ask(key, self.location.store().get_opts(&path, options)).await {
             // Some servers answer with what is there now, whatever the condition was.
-            Ok(result) if is_another(meta, result.meta.e_tag.as_deref()) => Ok(None),
+            Ok(result) if meta_of(&result.meta) != *meta => Ok(None),
             Ok(result) => Ok(Some(result)),
             Err(StoreError::Answer { reason: Reason::Precondition, .. }) => Ok(None),
             Err(error) => Err(self.fault(&error)),
@@ -314,33 +286,6 @@ impl Place {
             Ok(answer) => answer,
             Err(_) => Err(StoreError::silent(self.uri(key), time)),
         }
-    }
-}
-
-/// Whether an answer under this tag is of another version; one without a tag says nothing.
-fn is_another(meta: &Meta, answered: Option<&str>) -> bool {
-    matches!((meta.entity_tag(), answered), (Some(planned), Some(answered)) if planned != answered)
-}
-
-fn heads_local(folder: &Folder, keys: &[String], side: Side) -> Result<Vec<Option<Meta>>, Fault> {
-    let mut walk = folder.walk();
-    keys.iter().map(|key| head_local(&mut walk, key, side)).collect()
-}
-
-/// A source is looked at through the links that may be followed; in a target, a link is an object that exists.
-fn head_local(walk: &mut Walk<'_>, key: &str, side: Side) -> Result<Option<Meta>, Fault> {
-    let of_folder = |error: FolderError| Fault::of_folder(&error, side);
-    let Some(stat) = walk.stat(key).map_err(of_folder)? else { return Ok(None) };
-    if side == Side::Target || is_regular(&stat) {
-        return Ok(Some(meta_of_stat(&stat)));
-    }
-    match walk.open(key) {
-        Ok(file) => match meta_of_file(&file) {
-            Ok(meta) => Ok(Some(meta)),
-            Err(error) => Err(of_folder(walk.io_error(key, &error))),
-        },
-        Err(FolderError::Missing { .. }) => Ok(None),
-        Err(error) => Err(of_folder(error)),
     }
 }
 

@@ -102,7 +102,7 @@ impl Plan {
     /// Looks at every source object: it has to be there, and as large as the snapshot says.
     pub(crate) async fn measure(&self, permit: &Permit, at_once: usize) -> Result<Measured, Fault> {
         let keys: Vec<&str> = self.files().map(|file| file.source_key.as_str()).collect();
-        let found = self.source.heads(&keys, permit, at_once).await?;
+        let found = self.source.looks(&keys, permit, at_once).await?;
         let metas = self.files().zip(found).map(|(file, found)| self.check_found(file, found));
         let metas: Vec<Meta> = metas.collect::<Result<_, _>>()?;
         let mut metas = metas.into_iter();

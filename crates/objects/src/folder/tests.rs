@@ -119,3 +119,23 @@ fn a_walk_finds_every_file_whatever_it_walked_before() {
         assert!(walk.stat(&format!("{name}-not")).unwrap().is_none());
     }
 }
+
+#[test]
+fn folders_are_made_while_others_remove_the_empty_ones_above_them() {
+    let root = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let folder = Folder::new(root.path());
+            scope.spawn(move || {
+                for turn in 0..500 {
+                    let key = format!(".ferry/attempts/{thread}-{turn}");
+                    folder.make(&key).unwrap();
+                    drop(folder.walk().create(&format!("{key}/file")).unwrap());
+                    folder.delete(&format!("{key}/file")).unwrap();
+                    folder.remove_empty_parents(&format!("{key}/_")).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+}

@@ -17,6 +17,9 @@ pub(super) enum Missing {
     IsMade,
 }
 
+/// How often a folder is made that others remove at the same time.
+const WALKS_MAX: usize = 50;
+
 /// How a file is opened to be looked at, whatever it is.
 const LOOK: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
@@ -108,20 +111,23 @@ impl<'a> Walk<'a> {
         FolderError::of_io(&self.folder.path(key), error)
     }
 
-    /// Works in a folder that is made if it is missing. One that was open may have been removed since, as empty ones are:
-    /// the way is walked once more before that is an error.
-    fn in_folder<T>(
+    /// Works in a folder that is made if it is missing. Others may remove it meanwhile, as they do with empty ones: the way
+    /// is walked anew a few times before that is an error.
+    pub(super) fn in_folder<T>(
         &mut self,
         folders: &[&str],
         work: impl Fn(&Arc<OwnedFd>) -> Result<T, FolderError>,
     ) -> Result<T, FolderError> {
-        match self.to(folders, Missing::IsMade).and_then(|parent| work(&parent)) {
-            Err(FolderError::Missing { .. }) => {
-                self.parts.clear();
-                self.root = None;
-                self.to(folders, Missing::IsMade).and_then(|parent| work(&parent))
+        let mut walks = 1;
+        loop {
+            match self.to(folders, Missing::IsMade).and_then(|parent| work(&parent)) {
+                Err(FolderError::Missing { .. }) if walks < WALKS_MAX => {
+                    self.parts.clear();
+                    self.root = None;
+                    walks += 1;
+                }
+                done => return done,
             }
-            done => done,
         }
     }
 

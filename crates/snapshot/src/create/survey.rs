@@ -15,7 +15,7 @@ use crate::manifest::{
 };
 use crate::paths;
 
-/// The largest log that is read to count its rows; Milvus flushes far smaller ones.
+/// The largest log that is read as a whole; Milvus flushes far smaller ones.
 pub(super) const LOG_BYTES_MAX: u64 = 1 << 30;
 /// Milvus' level of a segment that holds rows.
 const LEVEL_ONE: i64 = 2;
@@ -252,12 +252,22 @@ impl Reading<'_> {
         Ok(FieldBinlog { field_id, binlogs, ..FieldBinlog::default() })
     }
 
-    /// Reads a log once, for its facts and its checksum. Where rows were given, files of foreign formats are taken as
-    /// they are: the first of a field counts for all.
+    /// Reads a log for its checksum and its facts.
+    async fn read_log(&mut self, object: &Object) -> Result<Result<LogFacts, LogError>, CreateError> {
+        if object.size_bytes <= LOG_BYTES_MAX {
+            let content = self.root.read(&object.key, LOG_BYTES_MAX).await?;
+            self.checksums.objects.insert(object.key.clone(), Checksum::of(&content));
+            return Ok(binlog::read_log(&content));
+        }
+        let size_bytes = self.checksum(&object.key).await?;
+        let facts = binlog::read_large_log(size_bytes, |range| self.root.read_range(&object.key, range)).await?;
+        Ok(facts)
+    }
+
+    /// What a log says of itself. Where rows were given, files of foreign formats are taken as they are: the first of a
+    /// field counts for all.
     async fn log(&mut self, kind: FileKind, object: &Object, is_first: bool) -> Result<LogFacts, CreateError> {
-        let content = self.root.read(&object.key, LOG_BYTES_MAX).await?;
-        self.checksums.objects.insert(object.key.clone(), Checksum::of(&content));
-        match (binlog::read_log(&content), self.given_rows) {
+        match (self.read_log(object).await?, self.given_rows) {
             (Ok(facts), _) => {
                 self.is_packed |= facts.is_packed && kind == FileKind::Insert;
                 Ok(facts)
@@ -287,7 +297,7 @@ impl Reading<'_> {
     async fn index(&mut self, build_id: i64, objects: &[Object]) -> Result<IndexFiles, CreateError> {
         let mut field_id = 0;
         for object in objects.iter().filter(|object| object.size_bytes > 0) {
-            let head = self.root.read_head(&object.key, binlog::HEAD_BYTES).await?;
+            let head = self.root.read_range(&object.key, 0..binlog::HEAD_BYTES).await?;
             field_id = binlog::read_description(&head).map_or(field_id, |description| description.field_id);
         }
         let is_v1 = objects.iter().any(|object| object.key.starts_with("index_v1/"));

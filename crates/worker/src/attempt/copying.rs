@@ -51,6 +51,7 @@ pub(super) async fn run(
         read_back: runner.read_back || assign.verify() == VerifyMode::Full,
         temporary_folder: temporary_folder(key),
         waiting: waiting(runner, &target, key).await?,
+        unseen: Some(Arc::default()),
         source,
         target,
     };
@@ -100,7 +101,7 @@ async fn write_content(
 async fn check_free(plan: &Plan, permit: &Permit, at_once: usize) -> Result<(), Fault> {
     let target = &plan.target;
     let keys: Vec<&str> = plan.own_target_keys().collect();
-    let found = target.heads(&keys, permit, at_once).await?;
+    let found = target.looks(&keys, permit, at_once).await?;
     match keys.iter().zip(found).find(|(_, found)| found.is_some()) {
         Some((key, _)) => Err(target_exists(target, key)),
         None => Ok(()),
@@ -131,6 +132,9 @@ async fn copy_all(copier: Copier, measured: &Measured, claimed: bool, at_once: u
         }
     }
     drop(copies);
+    if result.is_ok() {
+        result = copier.look_at_unseen(at_once).await;
+    }
     (copier.target, result)
 }
 

@@ -4,7 +4,7 @@
 use super::budget::Buffer;
 use super::{Copier, FileCopy};
 use crate::failure::{Fault, Side};
-use crate::place::{io_fault, meta_of, meta_of_file};
+use crate::place::{io_fault, meta_of_file};
 use bytes::Bytes;
 use ferry_objects::{Checksum, Folder, blocking};
 use futures::StreamExt;
@@ -82,8 +82,6 @@ async fn stream(
 ) -> Result<BoxStream<'static, object_store::Result<Bytes>>, Fault> {
     let get = copier.source.get_unchanged(&file.source_key, &file.source, range);
     let Some(result) = copier.permit.unless_ended(get).await?? else { return Err(copier.written_to(file)) };
-    // Not every store heeds the condition.
-    copier.check_unchanged(file, Some(&meta_of(&result.meta)))?;
     Ok(result.into_stream())
 }
 

@@ -19,6 +19,7 @@ mod breaking_store;
 mod inside;
 mod large;
 mod late_writes;
+mod looks;
 mod part_store;
 mod pending;
 mod waiting;
@@ -72,6 +73,7 @@ impl Way {
             read_back: false,
             temporary_folder: ".ferry/attempts/1-1".into(),
             waiting: None,
+            unseen: None,
         };
         (copier, stop)
     }

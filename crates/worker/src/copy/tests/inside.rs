@@ -9,7 +9,7 @@ use object_store::aws::{self, AmazonS3Builder};
 const GIB: u64 = 1 << 30;
 
 /// A way inside one store, of which the client knows what its library lacks.
-fn way(store: &PartStore) -> Way {
+pub(super) fn way(store: &PartStore) -> Way {
     way_to(store, "bucket")
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Behaviour {
     pub(super) refuses_copies_of_parts: Option<(u16, &'static str)>,
     /// Its objects are written to after they were looked at: readings have this tag, whatever they are conditioned on.
     pub(super) tag_when_read: Option<&'static str>,
+    /// Its folders may not be listed.
+    pub(super) forbids_listings: bool,
     /// It keeps no content, only sizes.
     pub(super) is_forgetful: bool,
 }
@@ -57,6 +59,9 @@ pub(super) struct Inside {
     /// The range and the condition of each reading.
     pub(super) readings: Vec<(Option<Range<u64>>, Option<String>)>,
     pub(super) aborts: u32,
+    /// Looks at single objects, and at folders.
+    pub(super) heads: u32,
+    pub(super) listings: u32,
     /// The source, the range and the condition of each part that was copied; of a whole object only the source.
     pub(super) copies: Vec<(String, String, Option<String>)>,
     pub(super) copying_max: usize,
@@ -151,6 +156,7 @@ async fn answer(State(inside): State<Shared>, request: Request) -> Answer {
     let path = parts.uri.path().to_owned();
     match (parts.method, query.get("uploadId"), query.get("partNumber")) {
         (Method::HEAD, ..) => head(&inside, &path),
+        (Method::GET, ..) if query.contains_key("list-type") => list(&inside, &query),
         (Method::GET, ..) if query.contains_key("uploads") => list_uploads(&inside, &query),
         (Method::GET, ..) => get(&inside, &path, &parts.headers).await,
         (Method::POST, None, _) => begin(&inside, path),
@@ -193,9 +199,30 @@ fn described_as(tag: &str) -> axum::http::response::Builder {
 }
 
 fn head(inside: &Shared, path: &str) -> Answer {
-    let inside = inside.lock().unwrap();
+    let mut inside = inside.lock().unwrap();
+    inside.heads += 1;
     let Some(content) = inside.objects.get(path) else { return failed(StatusCode::NOT_FOUND, "NoSuchKey") };
     described_as(tag_of(&inside)).header(header::CONTENT_LENGTH, content.size()).body(Body::empty()).unwrap()
+}
+
+/// All in one page.
+fn list(inside: &Shared, query: &BTreeMap<String, String>) -> Answer {
+    let mut inside = inside.lock().unwrap();
+    inside.listings += 1;
+    if inside.behaviour.forbids_listings {
+        return failed(StatusCode::FORBIDDEN, "AccessDenied");
+    }
+    let prefix = format!("/bucket/{}", query["prefix"].replace("%2F", "/"));
+    let below = inside.objects.iter().filter(|(path, _)| path.starts_with(&prefix));
+    let object = |(path, content): (&String, &Content)| {
+        let (key, size) = (path.trim_start_matches("/bucket/"), content.size());
+        format!(
+            "<Contents><Key>{key}</Key><Size>{size}</Size><ETag>&quot;tag&quot;</ETag>\
+             <LastModified>1970-01-01T00:00:00.000Z</LastModified></Contents>"
+        )
+    };
+    let objects: String = below.map(object).collect();
+    Response::new(format!("<ListBucketResult><IsTruncated>false</IsTruncated>{objects}</ListBucketResult>").into())
 }
 
 async fn get(shared: &Shared, path: &str, headers: &HeaderMap) -> Answer {
