@@ -11,8 +11,8 @@ pub const COLLECTION: i64 = 100;
 pub const PARTITION: i64 = 10;
 /// Source segments are numbered from here.
 pub const FIRST_SEGMENT: i64 = 1_000;
-/// Bytes of each of the files of a segment.
-const FILES_PER_SEGMENT: usize = 3;
+/// The files of a segment, of one field each.
+pub const FILES_PER_SEGMENT: usize = 3;
 
 /// Writes `segments` segments of three files with `file_bytes` bytes each, and a snapshot over them.
 ///

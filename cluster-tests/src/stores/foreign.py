@@ -53,6 +53,9 @@ class S3(Client):
     def archive(self, bucket, key):
         self.client.put_object(Bucket=bucket, Key=key, Body=self.get(bucket, key), StorageClass="GLACIER")
 
+    def storage_class(self, bucket, key):
+        return self.client.head_object(Bucket=bucket, Key=key).get("StorageClass", "")
+
     def parts(self, bucket, key):
         """How many an object was made of, which its tag tells; 1 when it was put as a whole."""
         _, _, parts = self.client.head_object(Bucket=bucket, Key=key)["ETag"].strip('"').partition("-")
@@ -99,6 +102,9 @@ class Azure(Client):
 
     def archive(self, bucket, key):
         self.client.get_blob_client(bucket, key).set_standard_blob_tier("Archive")
+
+    def storage_class(self, bucket, key):
+        return self.client.get_blob_client(bucket, key).get_blob_properties().blob_tier
 
     def uploads(self, bucket):
         """Blobs that have blocks and were never committed; the service drops them after a week."""

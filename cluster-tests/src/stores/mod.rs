@@ -221,6 +221,16 @@ impl Server {
         self.foreign.keys(&json!({"call": "uploads", "bucket": bucket}))
     }
 
+    /// The storage class or access tier of an object; empty where it is the default. Servers of S3 and Azure tell.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[must_use]
+    pub fn storage_class(&self, bucket: &str, key: &str) -> String {
+        let class = self.foreign.ask(&json!({"call": "storage_class", "bucket": bucket, "key": key}));
+        class.as_str().expect("a storage class").to_owned()
+    }
+
     /// How many parts an object was made of; 1 when it was put as a whole. Only servers of S3 tell.
     ///
     /// # Panics

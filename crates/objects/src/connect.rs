@@ -11,6 +11,7 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
 
+use crate::classed::Classed;
 use crate::connection::Connector;
 use crate::credentials::{self, environment};
 use crate::plain;
@@ -29,11 +30,13 @@ pub(crate) struct Client {
     pub(crate) store: Arc<dyn ObjectStore>,
     /// For requests that it lacks.
     pub(crate) s3: Option<S3>,
+    /// Into which storage class it writes; none: as the bucket says.
+    pub(crate) storage_class: Option<String>,
 }
 
 impl From<Arc<dyn ObjectStore>> for Client {
     fn from(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, s3: None }
+        Self { store, s3: None, storage_class: None }
     }
 }
 
@@ -51,6 +54,7 @@ pub(crate) fn connect(
         environment::check(parsed.scheme)?;
     }
     let bucket = parsed.bucket.as_str();
+    let storage_class = named.and_then(|settings| settings.storage_class.clone());
     let store: Arc<dyn ObjectStore> = match parsed.scheme {
         Scheme::File => Arc::new(LocalFileSystem::new().with_fsync(true)),
         Scheme::Memory => Arc::new(InMemory::new()),
@@ -61,7 +65,7 @@ pub(crate) fn connect(
             };
             let builder = hosted(builder, bucket, named.is_some())?;
             let builder = with_checksums(builder).with_bucket_name(bucket);
-            return s3::open(builder.with_retry(retries()), connector);
+            return s3::open(builder.with_retry(retries()), connector, storage_class);
         }
         Scheme::Gcs => {
             let builder = match named {
@@ -84,7 +88,10 @@ pub(crate) fn connect(
             Arc::new(builder.with_http_connector(connector.clone()).build()?)
         }
     };
-    Ok(Client::from(store))
+    Ok(match storage_class {
+        Some(class) => Client { store: Arc::new(Classed::new(store, &class)), s3: None, storage_class: Some(class) },
+        None => Client::from(store),
+    })
 }
 
 fn retries() -> RetryConfig {

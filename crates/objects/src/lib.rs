@@ -6,6 +6,7 @@
 mod blocking;
 mod broken;
 mod checksum;
+mod classed;
 mod connect;
 mod connection;
 mod copy_status;

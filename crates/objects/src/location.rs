@@ -54,14 +54,16 @@ pub(crate) struct Opened {
     refusals: Arc<Refusals>,
     /// For requests that the client lacks.
     s3: Option<Arc<S3>>,
+    /// Whether it writes into a storage class that its settings name.
+    has_storage_class: bool,
     /// Shared by the buckets of one store.
     pace: Arc<Pace>,
 }
 
 impl Opened {
     pub(crate) fn new(client: Client, pace: Arc<Pace>) -> Self {
-        let Client { store, s3 } = client;
-        Self { store, refusals: Arc::default(), s3: s3.map(Arc::new), pace }
+        let Client { store, s3, storage_class } = client;
+        Self { store, refusals: Arc::default(), s3: s3.map(Arc::new), has_storage_class: storage_class.is_some(), pace }
     }
 }
 

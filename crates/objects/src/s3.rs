@@ -12,10 +12,12 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
+use object_store::ObjectStore;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsAuthorizer};
 use object_store::client::{HttpClient, HttpRequestBody};
 use object_store::path::Path;
 
+use crate::classed::Classed;
 use crate::connect::Client;
 use crate::connection::Connector;
 
@@ -48,6 +50,7 @@ pub(crate) struct S3 {
     has_customer_key: bool,
     /// So would every copy made here need the words that the client has for it.
     is_encrypted: bool,
+    storage_class: Option<String>,
     refuses_copies_in_parts: AtomicBool,
 }
 
@@ -58,7 +61,11 @@ struct Answer {
 }
 
 /// Opens the store that the builder describes, and keeps what the requests here need of it.
-pub(crate) fn open(builder: AmazonS3Builder, connector: &Connector) -> object_store::Result<Client> {
+pub(crate) fn open(
+    builder: AmazonS3Builder,
+    connector: &Connector,
+    storage_class: Option<String>,
+) -> object_store::Result<Client> {
     let value = |key: AmazonS3ConfigKey| builder.get_config_value(&key);
     let is_set = |key| value(key).is_some_and(|value| is_yes(&value));
     let bucket = value(AmazonS3ConfigKey::Bucket).unwrap_or_default();
@@ -72,7 +79,10 @@ pub(crate) fn open(builder: AmazonS3Builder, connector: &Connector) -> object_st
     let is_encrypted = ENCRYPTION.parse().ok().and_then(value).is_some();
     let has_customer_key = CUSTOMER_KEY.parse().ok().and_then(value).is_some();
     let store = builder.with_http_connector(connector.clone()).build()?;
-    let shared = Arc::new(store.clone());
+    let mut shared: Arc<dyn ObjectStore> = Arc::new(store.clone());
+    if let Some(class) = &storage_class {
+        shared = Arc::new(Classed::new(shared, class));
+    }
     let s3 = connector.client().filter(|_| !is_express).map(|client| S3 {
         store,
         client,
@@ -83,9 +93,10 @@ pub(crate) fn open(builder: AmazonS3Builder, connector: &Connector) -> object_st
         requester_pays,
         has_customer_key,
         is_encrypted,
+        storage_class: storage_class.clone(),
         refuses_copies_in_parts: AtomicBool::new(false),
     });
-    Ok(Client { store: shared, s3 })
+    Ok(Client { store: shared, s3, storage_class })
 }
 
 /// As the client makes it of the same settings.
@@ -112,7 +123,9 @@ impl S3 {
     /// Has the store copy an object of a bucket, of at most 5 GiB.
     pub(crate) async fn copy(&self, bucket: &str, from: &Path, to: &Path) -> object_store::Result<()> {
         let source = copy_source(bucket, from);
-        self.send(Method::PUT, Some(to), &[], &[(COPY_SOURCE, &source)]).await.map(drop)
+        let mut headers = vec![(COPY_SOURCE, source.as_str())];
+        headers.extend(self.storage_class.as_deref().map(|class| ("x-amz-storage-class", class)));
+        self.send(Method::PUT, Some(to), &[], &headers).await.map(drop)
     }
 
     /// Sends one request without a body, about a key or about the bucket.

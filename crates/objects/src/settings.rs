@@ -14,6 +14,9 @@ use crate::uri::Scheme;
 
 /// Most named stores of one process.
 const STORES_MAX: usize = 100;
+/// Classes whose objects cannot be read at once.
+const ARCHIVES: [(StoreKind, &str); 3] =
+    [(StoreKind::S3, "GLACIER"), (StoreKind::S3, "DEEP_ARCHIVE"), (StoreKind::Azure, "ARCHIVE")];
 /// Most URIs that one of them serves.
 const SERVES_MAX: usize = 100;
 
@@ -123,6 +126,9 @@ pub struct StoreSettings {
     /// A file with the 256-bit key of `encryption = "customer-key"`, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer_key_file: Option<PathBuf>,
+    /// The storage class of what is written, at Azure the access tier; unset: as the bucket says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
     /// Whoever asks pays for the request (S3 only).
     #[serde(default, skip_serializing_if = "is_false")]
     pub requester_pays: bool,
@@ -170,13 +176,14 @@ impl StoreSettings {
             encryption: None,
             kms_key_id: None,
             customer_key_file: None,
+            storage_class: None,
             requester_pays: false,
             requests_per_second: None,
         }
     }
 
     /// Every key of a store's table.
-    pub const KEYS: [&'static str; 20] = [
+    pub const KEYS: [&'static str; 21] = [
         "kind",
         "serves",
         "endpoint",
@@ -195,6 +202,7 @@ impl StoreSettings {
         "encryption",
         "kms-key-id",
         "customer-key-file",
+        "storage-class",
         "requester-pays",
         "requests-per-second",
     ];
@@ -263,7 +271,14 @@ impl StoreSettings {
         if !self.proxy.is_empty() {
             plain::endpoint(&self.proxy).map_err(|fault| ("proxy", fault))?;
         }
-        Ok(())
+        let Some(class) = &self.storage_class else { return Ok(()) };
+        plain::word(class).map_err(|fault| ("storage-class", fault))?;
+        let is_archive = ARCHIVES.contains(&(self.kind, class.to_ascii_uppercase().as_str()));
+        require(
+            !is_archive,
+            "storage-class",
+            "is an archive, where no copy can be verified: let a lifecycle rule move copies",
+        )
     }
 
     fn check_place(&self) -> Check {

@@ -91,7 +91,7 @@ impl Stores {
 
     /// The same, with the S3 that `builder` describes in the place of the one that `uri` would open.
     pub fn with_s3(self, uri: &str, builder: AmazonS3Builder) -> Result<Stores, UriError> {
-        let client = s3::open(builder, &Connector::new(self.silence_max));
+        let client = s3::open(builder, &Connector::new(self.silence_max), None);
         self.with_client(uri, client)
     }
 

@@ -22,14 +22,14 @@ pub(super) struct Refusals {
 impl Location {
     /// Whether the store of this place can be asked to copy objects of `source` itself, and has not refused for good.
     pub fn copies_of(&self, source: &Location) -> bool {
-        let is_near = self.same_store(source) || self.is_beside(source);
+        let is_near = (self.same_store(source) && !self.opened.has_storage_class) || self.is_beside(source);
         is_near && self.refusals(source).load(Ordering::Relaxed) < COPIES_REFUSED_MAX
     }
 
     /// Has the store copy an object of `source`.
     pub async fn copy_of(&self, source: &Location, source_key: &str, key: &str) -> Result<(), StoreError> {
         let (from, to) = (source.path(source_key)?, self.path(key)?);
-        let copied = match self.s3().filter(|_| !self.same_store(source)) {
+        let copied = match self.s3().filter(|_| !self.same_store(source) || self.opened.has_storage_class) {
             Some(s3) => s3.copy(&source.bucket, &from, &to).await,
             None => self.opened.store.copy(&from, &to).await,
         };
@@ -51,7 +51,8 @@ impl Location {
         let _ = self.refusals(source).fetch_update(Ordering::Relaxed, Ordering::Relaxed, forget);
     }
 
-    /// Another bucket of the same endpoint with the same credentials: the pace of a store is shared by its buckets alone.
+    /// Another bucket of the same endpoint with the same credentials, or the same one: the pace of a store is shared by its
+    /// buckets alone.
     fn is_beside(&self, other: &Location) -> bool {
         let knows_how = self.s3().is_some_and(|s3| s3.copies_from_other_buckets());
         knows_how && other.s3().is_some() && Arc::ptr_eq(&self.opened.pace, &other.opened.pace)

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::Method;
+use object_store::PutMultipartOptions;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 
 use super::answer::{element, required};
 use super::{COPY_SOURCE, S3, copy_source};
+use crate::classed::attributes;
 use crate::error::StoreError;
 use crate::location::Location;
 
@@ -44,7 +46,10 @@ impl Location {
     pub async fn begin_copy_in_parts(&self, source: &Location, key: &str) -> Result<Option<CopyInParts>, StoreError> {
         let Some(s3) = self.s3().filter(|_| self.copies_in_parts()) else { return Ok(None) };
         let (target, uri) = (self.path(key)?, self.object_uri(key));
-        let id = s3.store.create_multipart(&target).await.map_err(|source| StoreError::of(uri.clone(), &source))?;
+        let attributes = s3.storage_class.as_deref().map(attributes).unwrap_or_default();
+        let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
+        let id = s3.store.create_multipart_opts(&target, options).await;
+        let id = id.map_err(|source| StoreError::of(uri.clone(), &source))?;
         let source_bucket = source.bucket().unwrap_or(&s3.bucket).to_owned();
         Ok(Some(CopyInParts { s3: Arc::clone(s3), source_bucket, target, uri, id }))
     }

@@ -65,6 +65,7 @@ fn keys_are_those_of_the_table() {
         encryption: Some(Encryption::Aes256),
         kms_key_id: word,
         customer_key_file: path,
+        storage_class: Some("x".to_owned()),
         requester_pays: true,
         requests_per_second: Some(1),
         ..StoreSettings::new(StoreKind::S3)
@@ -95,6 +96,8 @@ fn what_no_store_can_have_is_named_with_its_key() {
         (format!("{s3}{open}kms-key-id = \"k\""), "without encryption = \"kms\""),
         (format!("{s3}{open}encryption = \"customer-key\""), "customer-key-file"),
         (format!("{s3}{open}account = \"x\""), "only stores of kind azure"),
+        (format!("{s3}{open}storage-class = \"deep_archive\""), "`stores.a.storage-class` is an archive"),
+        (format!("{s3}{open}storage-class = \"a b\""), "`stores.a.storage-class` has a space"),
         (format!("kind = \"s3\"\n{open}"), "`stores.a.serves` is missing"),
         (format!("kind = \"s3\"\nserves = [\"gs://b\"]\n{open}"), "scheme \"gs\""),
         (format!("kind = \"s3\"\nserves = [\"s3://\"]\n{open}"), "names no bucket"),
