@@ -87,6 +87,7 @@ pub(crate) struct Attempts {
     given_up: GivenUp,
     /// Woken when the leader has to hear of some attempt's writes.
     writes_changed: Arc<Notify>,
+    leader_hears_writes: bool,
     /// Of the last request to write again.
     last_sequence: u64,
 }
@@ -108,6 +109,7 @@ impl Attempts {
             entries: BTreeMap::new(),
             given_up: GivenUp::default(),
             writes_changed: Arc::default(),
+            leader_hears_writes: false,
             last_sequence: 0,
         }
     }
@@ -176,7 +178,7 @@ impl Attempts {
     fn writes_of(&self, key: Key) -> Writes {
         match self.entries.get(&key) {
             Some(Entry { phase: Phase::Running(stopped), .. }) => stopped.writes.clone(),
-            Some(_) | None => Writes::of_session(Arc::clone(&self.writes_changed)),
+            Some(_) | None => Writes::of_session(Arc::clone(&self.writes_changed), self.leader_hears_writes),
         }
     }
 

@@ -46,6 +46,14 @@ impl From<&Limit> for Share {
     }
 }
 
+/// An assignment that has not begun begins with a share that came after it.
+pub(crate) fn adopt(assign: &mut Assign, limit: &Limit) {
+    assign.bandwidth_bytes_per_second = limit.bandwidth_bytes_per_second;
+    assign.bandwidth_held = limit.bandwidth_held;
+    assign.requests_per_1000_s = limit.requests_per_1000_s;
+    assign.requests_held = limit.requests_held;
+}
+
 /// Where 0 means no limit.
 fn rate(per_second: u64, held: bool) -> Option<u64> {
     if held { Some(0) } else { (per_second > 0).then_some(per_second) }
@@ -315,6 +323,22 @@ mod tests {
         assert_eq!(none, Share::default());
         let held = Share::from(&Assign { requests_held: true, bandwidth_bytes_per_second: 5, ..Assign::default() });
         assert_eq!(held, Share { bytes_per_second: Some(5), requests_per_1000_s: Some(0) });
+    }
+
+    #[test]
+    fn an_assignment_that_waits_begins_with_the_share_that_came_last() {
+        let held = Limit { bandwidth_bytes_per_second: 1, bandwidth_held: true, ..Limit::default() };
+        let some = Limit { bandwidth_bytes_per_second: 45, requests_per_1000_s: 3_300, ..Limit::default() };
+        let none = Limit::default();
+        let no_request = Limit { requests_per_1000_s: 1, requests_held: true, ..Limit::default() };
+        for first in [&held, &some, &none, &no_request] {
+            for last in [&held, &some, &none, &no_request] {
+                let mut assign = Assign::default();
+                adopt(&mut assign, first);
+                adopt(&mut assign, last);
+                assert_eq!(Share::from(&assign), Share::from(last), "{first:?}, {last:?}");
+            }
+        }
     }
 
     fn permit() -> (Permit, CancellationToken, watch::Sender<Option<Term>>) {

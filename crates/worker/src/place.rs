@@ -208,6 +208,10 @@ impl Place {
             return Err(StoreError::no_turn(self.uri(key), self.request_timeout));
         };
         let left = self.request_timeout.saturating_sub(began.elapsed());
+        // A process that stood still may find its turn when its time is over: even then it would be sent.
+        if left.is_zero() {
+            return Err(StoreError::no_turn(self.uri(key), self.request_timeout));
+        }
         let answer = begun.send(self.within(left, key, request)).await;
         self.location.keep_pace(&answer);
         answer

@@ -3,6 +3,7 @@
 
 use crate::attempt::{Report, Runner};
 use crate::attempts::Attempts;
+use crate::bandwidth::adopt;
 use crate::config::{Config, milliseconds};
 use crate::lease::{Lease, Term};
 use crate::link::Event;
@@ -226,7 +227,7 @@ impl Session {
     fn limit(&mut self, limit: Limit) {
         let waiting = self.connection.as_mut().map(|connection| &mut connection.waiting);
         for assign in waiting.into_iter().flatten().filter(|assign| assign.job_id == limit.job_id) {
-            assign.bandwidth_bytes_per_second = limit.bandwidth_bytes_per_second;
+            adopt(assign, &limit);
         }
         self.attempts.limit(limit);
     }
@@ -257,7 +258,7 @@ impl Session {
         let ended = self.attempts.ended_of(&connection.listed);
         self.say(ended);
         self.attempts.forget_progress();
-        self.attempts.forget_writes();
+        self.attempts.forget_writes(welcome.hears_writes);
         self.say_of_writes();
         self.due(now);
     }

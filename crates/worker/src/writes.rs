@@ -39,6 +39,7 @@ struct Passage {
     begun: u64,
     /// Somebody looks whether they have settled.
     watched: bool,
+    may_settle: bool,
 }
 
 /// Whether an attempt may send what writes.
@@ -61,8 +62,9 @@ pub(crate) struct Begun {
 
 impl Writes {
     /// Those of an attempt that runs for a leader; `session` is woken when it has to hear of `phase`.
-    pub(crate) fn of_session(session: Arc<Notify>) -> Writes {
-        let gate = Gate { session: Some(session), ..Gate::default() };
+    pub(crate) fn of_session(session: Arc<Notify>, may_settle: bool) -> Writes {
+        let passage = Mutex::new(Passage { may_settle, ..Passage::default() });
+        let gate = Gate { session: Some(session), passage, ..Gate::default() };
         let writes = Writes { unanswered: Arc::default(), gate: Arc::new(gate) };
         // One large upload comes before the first request that counts.
         writes.watch();
@@ -94,6 +96,18 @@ impl Writes {
             passage.phase = Phase::Open;
             self.gate.opened.notify_waiters();
         }
+    }
+
+    /// Whether the leader can hear of it; without, requests pass unasked.
+    pub(crate) fn may_settle(&self, may_settle: bool) {
+        let mut passage = self.gate.lock();
+        passage.may_settle = may_settle;
+        if !may_settle && passage.phase != Phase::Open {
+            passage.phase = Phase::Open;
+            self.gate.opened.notify_waiters();
+        }
+        drop(passage);
+        self.watch();
     }
 
     /// Counts work of the store that its answer did not end.
@@ -162,7 +176,7 @@ impl Gate {
             return false;
         }
         passage.watched = false;
-        if passage.phase == Phase::Open {
+        if passage.phase == Phase::Open && passage.may_settle {
             passage.phase = Phase::Settled;
             self.wake_session();
         }
@@ -286,7 +300,7 @@ mod tests {
     /// Writes that have settled, and whom they wake.
     async fn settled() -> (Writes, Arc<Notify>) {
         let session = Arc::new(Notify::new());
-        let writes = Writes::of_session(Arc::clone(&session));
+        let writes = Writes::of_session(Arc::clone(&session), true);
         assert!(writes.begin().await.send(async { Ok(()) }).await.is_ok());
         session.notified().await;
         assert_eq!(writes.phase(), Phase::Settled);
@@ -296,7 +310,7 @@ mod tests {
     #[tokio::test]
     async fn an_attempt_that_has_written_nothing_yet_settles_too() {
         let session = Arc::new(Notify::new());
-        let writes = Writes::of_session(Arc::clone(&session));
+        let writes = Writes::of_session(Arc::clone(&session), true);
         session.notified().await;
         assert_eq!(writes.phase(), Phase::Settled);
     }
@@ -318,6 +332,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn under_a_leader_that_does_not_hear_of_it_nothing_settles_and_nothing_waits() {
+        let (writes, session) = settled().await;
+        let waiting = tokio::spawn({
+            let writes = writes.clone();
+            async move { writes.begin().await.send(async { Ok(()) }).await }
+        });
+        session.notified().await;
+        writes.may_settle(false);
+        assert!(waiting.await.unwrap().is_ok());
+        tokio::time::sleep(SETTLES_AFTER * 10).await;
+        assert_eq!(writes.phase(), Phase::Open);
+        writes.may_settle(true);
+        session.notified().await;
+        assert_eq!(writes.phase(), Phase::Settled);
+    }
+
+    #[tokio::test]
     async fn a_permission_that_nobody_asked_for_opens_nothing() {
         let (writes, _) = settled().await;
         writes.open();
@@ -328,7 +359,7 @@ mod tests {
     async fn what_was_not_answered_never_settles() {
         let session = Arc::new(Notify::new());
         for work in [0, 1] {
-            let writes = Writes::of_session(Arc::clone(&session));
+            let writes = Writes::of_session(Arc::clone(&session), true);
             let background = (work == 1).then(|| writes.goes_on());
             let silent = StoreError::silent("s3://bucket/a".into(), Duration::from_secs(30));
             let answer = if work == 1 { Ok(()) } else { Err(silent) };

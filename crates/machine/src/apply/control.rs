@@ -15,6 +15,9 @@ pub(super) fn cancel(desk: &mut Desk<'_>, id: JobId) -> Result<Outcome, Rejectio
     if matches!(old.state, JobState::Canceled { .. }) {
         return Ok(Outcome::Job(id));
     }
+    if old.settle == Settle::Kept {
+        return Err(wrong_state(&old, "it keeps what it copied: clean it up instead"));
+    }
     must_live(&old, "a job that has ended stays as it is; its targets can be read or submitted anew")?;
     let job = Job { state: JobState::Canceled { ended: desk.now }, ..old.clone() };
     desk.put_job(Some(&old), job);

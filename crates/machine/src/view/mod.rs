@@ -160,6 +160,9 @@ pub fn reason(job: &Job) -> String {
     match &job.state {
         JobState::Failed { reason, .. } => reason.clone(),
         JobState::Canceled { .. } => "canceled".to_owned(),
+        JobState::Completed { .. } if job.spec.segments == 0 && job.spec.options.verify_only => {
+            "no segments to verify".to_owned()
+        }
         JobState::Completed { .. } if job.spec.segments == 0 => "no segments to copy".to_owned(),
         JobState::Draft { .. }
         | JobState::Pending

@@ -120,6 +120,7 @@ impl OpenSession {
             worker_id: self.worker.0,
             lease_ms: leadership.config.lease_ms(),
             heartbeat_interval_ms: leadership.config.heartbeat_interval_ms(),
+            hears_writes: true,
         }));
         let running = hello.running.iter().map(|running| (TaskId(running.task_id), running.attempt));
         let (worker, view) = ((self.worker, self.incarnation), || leadership.raft.view());

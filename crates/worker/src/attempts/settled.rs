@@ -58,20 +58,24 @@ impl Attempts {
         self.entries.iter().filter_map(message).collect()
     }
 
-    /// A new leader knows nothing of it, and its answers are to other requests.
-    pub(crate) fn forget_writes(&mut self) {
+    /// A new leader knows nothing of it, and its answers are to other requests. One that does not hear of writes never
+    /// answers: then nothing waits for it.
+    pub(crate) fn forget_writes(&mut self, leader_hears_writes: bool) {
+        self.leader_hears_writes = leader_hears_writes;
         for entry in self.entries.values_mut() {
             if let Phase::Running(running) = &mut entry.phase {
                 running.told = Told::Nothing;
+                running.writes.may_settle(leader_hears_writes);
             }
         }
     }
 
-    /// The leader takes an attempt for writing: it may, where that answers its last request.
+    /// The leader takes an attempt for writing: it may, where that answers its last request and it was not stopped since.
     pub(crate) fn writes_begun(&mut self, begun: WritesBegun) {
         let key = begun.attempt.unwrap_or_default().into();
         if let Some(super::Entry { phase: Phase::Running(running), .. }) = self.entries.get_mut(&key)
             && running.told == Told::Begin(begun.sequence)
+            && running.why.is_none()
         {
             running.told = Told::Nothing;
             running.writes.open();

@@ -180,15 +180,16 @@ async fn an_attempt_whose_writes_were_answered_asks_before_the_next_one() {
     let Some(Entry { phase: Phase::Running(running), .. }) = copying.attempts.entries.get_mut(&key) else {
         panic!("it runs");
     };
-    let writes = Writes::of_session(session);
+    let writes = Writes::of_session(session, false);
     running.writes = writes.clone();
     assert!(writes.begin().await.send(async { Ok(()) }).await.is_ok());
+    writes.may_settle(true);
     assert!(matches!(copying.hear_of_writes().await, Message::WritesSettled(_)));
     let next = tokio::spawn(async move { writes.begin().await.send(async { Ok(()) }).await });
     let Message::WritesBegin(begin) = copying.hear_of_writes().await else { panic!("it asks") };
     assert_eq!(copying.attempts.writes_outstanding(), [Message::WritesBegin(begin)], "until it is answered");
     let begun = |sequence| WritesBegun { attempt: begin.attempt, sequence };
-    copying.attempts.forget_writes();
+    copying.attempts.forget_writes(true);
     let Message::WritesBegin(again) = copying.hear_of_writes().await else { panic!("another leader is asked") };
     copying.attempts.writes_begun(begun(begin.sequence));
     assert!(!next.is_finished(), "the answer is to an earlier request");

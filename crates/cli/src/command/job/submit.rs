@@ -38,7 +38,8 @@ pub(crate) struct Submit {
     #[arg(long, value_name = "ID", allow_negative_numbers = true, required_unless_present = "verify_only")]
     collection: Option<i64>,
     /// Which segment becomes which, as CSV (source,target[,partition]) or JSON lines; - reads stdin. A file is
-    /// streamed, however large; what comes over a pipe is held. Without it every segment of the snapshot gets a new id.
+    /// streamed, however large; what comes over a pipe is held. Without it every segment of the snapshot gets a new id;
+    /// with --verify-only it is that of the copy which a job of this cluster made, as far as the copy has the segment.
     #[arg(long, value_name = "FILE")]
     mappings: Option<PathBuf>,
     /// Copy only the segments of this partition, and the deletions that concern every partition; can be repeated. With

@@ -117,14 +117,19 @@ impl Session {
             (Some(None), Some(mark)) => mark.limits().nothing(),
             (None, _) | (Some(None), None) => Share::UNLIMITED,
         };
-        assign.bandwidth_bytes_per_second = share.bytes_per_second.unwrap_or(0);
-        assign.requests_per_1000_s = share.requests_per_1000_s.unwrap_or(0);
+        assign.bandwidth_bytes_per_second = rate_of(share.bytes_per_second);
+        assign.requests_per_1000_s = rate_of(share.requests_per_1000_s);
         (assign.bandwidth_held, assign.requests_held) = held(share);
         if self.send(SessionResponse { message: Some(Message::Assign(assign)) }) {
             self.shares.insert(job, Some(share));
             self.runs.insert(TaskId(attempt.task_id), Run::of_worker(attempt.attempt));
         }
     }
+}
+
+/// As a message has it, where 0 is no limit. A worker that does not know what is held takes nothing for next to nothing.
+fn rate_of(rate: Option<u64>) -> u64 {
+    rate.map_or(0, |rate| rate.max(1))
 }
 
 fn held(share: Share) -> (bool, bool) {
@@ -135,8 +140,8 @@ fn limit_of(job: JobId, share: Share) -> SessionResponse {
     let (bandwidth_held, requests_held) = held(share);
     let limit = v1::Limit {
         job_id: job.0,
-        bandwidth_bytes_per_second: share.bytes_per_second.unwrap_or(0),
-        requests_per_1000_s: share.requests_per_1000_s.unwrap_or(0),
+        bandwidth_bytes_per_second: rate_of(share.bytes_per_second),
+        requests_per_1000_s: rate_of(share.requests_per_1000_s),
         bandwidth_held,
         requests_held,
     };

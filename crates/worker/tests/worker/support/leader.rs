@@ -174,7 +174,7 @@ impl Heard {
     pub(crate) fn welcome(self, lease_ms: u64, renewing: bool) -> Talk {
         let talk = Talk::begin(self.hello, self.incoming, renewing);
         let heartbeat_interval_ms = HEARTBEAT_INTERVAL_MS;
-        talk.say(Response::Welcome(Welcome { worker_id: 1, lease_ms, heartbeat_interval_ms }));
+        talk.say(Response::Welcome(Welcome { worker_id: 1, lease_ms, heartbeat_interval_ms, hears_writes: true }));
         talk
     }
 }
