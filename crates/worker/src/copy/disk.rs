@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 pub(super) const SYNC_LONG: Duration = Duration::from_secs(1);
 /// How long such a file system is spared.
 const SPARED_FOR: Duration = Duration::from_mins(1);
-/// From this version of Linux on `syncfs` tells of content that could not be written.
-const KERNEL_MIN: (u32, u32) = (5, 8);
+/// From this version of Linux on `syncfs` tells of content and of names that could not be written; of content from 5.8 on.
+const KERNEL_MIN: (u32, u32) = (5, 17);
 
 /// What all attempts of a worker have seen of file systems.
 #[derive(Clone, Debug, Default)]
@@ -115,7 +115,7 @@ mod tests {
         {
             assert_eq!(version(release), expected, "{release}");
         }
-        assert!(version("4.19.0").unwrap() < KERNEL_MIN && version("5.10.0").unwrap() > KERNEL_MIN);
+        assert!(version("4.19.0").unwrap() < KERNEL_MIN && version("6.1.0").unwrap() > KERNEL_MIN);
     }
 
     #[test]

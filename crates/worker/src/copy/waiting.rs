@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// So much is synced at once at most: far less than what takes a disk a second.
 const BYTES_MAX: u64 = 64 << 20;
+/// So many wait at most: each may hold its folder open.
+const NAMES_MAX: usize = 512;
 /// The largest file that waits; larger ones are worth a sync of their own.
 pub(super) const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -19,6 +21,8 @@ pub(crate) struct Waiting {
     folder: Arc<Folder>,
     disk: Disk,
     files: Mutex<Files>,
+    /// Held from a sync to the last of its renames: the disk tells of lost content once. What failed, all have failed.
+    placing: Mutex<Option<Fault>>,
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +34,7 @@ struct Files {
 
 impl Waiting {
     pub(crate) fn new(folder: Arc<Folder>, disk: Disk) -> Waiting {
-        Waiting { folder, disk, files: Mutex::default() }
+        Waiting { folder, disk, files: Mutex::default(), placing: Mutex::default() }
     }
 
     /// Whether a file of that size may wait now.
@@ -44,7 +48,7 @@ impl Waiting {
             let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
             files.names.push((name, key.to_owned()));
             files.bytes += size_bytes;
-            (files.bytes >= BYTES_MAX).then(|| std::mem::take(&mut *files))
+            (files.bytes >= BYTES_MAX || files.names.len() >= NAMES_MAX).then(|| std::mem::take(&mut *files))
         };
         full.map_or(Ok(()), |files| self.place(&files, permit))
     }
@@ -81,7 +85,18 @@ impl Waiting {
         std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Once it has failed it always does: the files of that time were taken for copied, and are gone.
     fn place(&self, files: &Files, permit: &Permit) -> Result<(), Fault> {
+        let mut placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fault) = &*placing {
+            return Err(fault.clone());
+        }
+        let placed = self.place_all(files, permit);
+        *placing = placed.as_ref().err().cloned();
+        placed
+    }
+
+    fn place_all(&self, files: &Files, permit: &Permit) -> Result<(), Fault> {
         if files.names.is_empty() {
             return Ok(());
         }

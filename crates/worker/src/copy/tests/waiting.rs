@@ -130,3 +130,19 @@ async fn manifests_wait_as_copies_do() {
         assert_eq!(ways[0].target.read(&manifest.target_key, 100).await.unwrap(), manifest.content);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_were_lost_on_their_way_to_their_names_are_never_forgotten() {
+    for way in to_disk() {
+        let (copier, _, waiting) = patient(&way);
+        let files = small_files(&way, &copier).await;
+        for run in copier.runs(&files, false) {
+            copier.copy_run(run, false).await.unwrap();
+        }
+        let blocked = way.target.local_root().unwrap().join("copies");
+        std::fs::write(&blocked, "no folder").unwrap();
+        let fault = waiting.flush(&copier.permit).await.unwrap_err();
+        std::fs::remove_file(&blocked).unwrap();
+        assert_eq!(waiting.flush(&copier.permit).await, Err(fault), "{}: nothing waits, and all is lost", way.name);
+    }
+}
