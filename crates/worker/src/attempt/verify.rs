@@ -56,6 +56,9 @@ pub(super) async fn run(
         Some(_) => permit.unless_ended(of_copy(runner, assign)).await??,
         None => permit.unless_ended(of_source(runner, assign)).await??,
     };
+    let turns = limits.turns(permit);
+    let (source, copy) = (subject.source.paced_by(turns.clone()), subject.copy.map(|copy| copy.paced_by(turns)));
+    let subject = Subject { source, copy, ..subject };
     let at_once = runner.files_at_once;
     let keys: Vec<&str> = subject.files.iter().map(|(file, _)| file.key.as_str()).collect();
     let sources = subject.source.heads(&keys, permit, at_once).await?;
