@@ -49,7 +49,8 @@ impl Place {
     }
 
     /// The same by fewer requests, where a store lists objects as it gives them: folders of which many are asked for are
-    /// listed. What a listing does not tell for certain is asked for by its key, and of a source also what it lacks.
+    /// listed. What a listing does not tell for certain is asked for by its key, and so is what it lacks, for it may lag or
+    /// be cut short; only an empty folder of a target is believed.
     pub(crate) async fn looks(
         &self,
         keys: &[&str],
@@ -69,7 +70,7 @@ impl Place {
             let listed = listings.get((*folder)?)?.as_ref()?;
             match listed.get(*key) {
                 Some(Some(meta)) => Some(Some(meta.clone())),
-                None if self.side == Side::Target => Some(None),
+                None if self.side == Side::Target && listed.is_empty() => Some(None),
                 Some(None) | None => None,
             }
         };
